@@ -1,0 +1,1 @@
+"""Stickers to descriptions: corpus, images, views, engines, shards and the describe run."""
