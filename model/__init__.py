@@ -1,0 +1,16 @@
+"""MGHFT and its parts in plain torch; knows nothing of this project's files."""
+
+from model.config import MGHFTConfig
+from model.convert import load_official_checkpoint, load_pvt_weights
+from model.mghft import MGHFT, MGHFTOutput, count_parameters
+from model.text_encoder import TextEncoder
+
+__all__ = [
+    "MGHFT",
+    "MGHFTConfig",
+    "MGHFTOutput",
+    "TextEncoder",
+    "count_parameters",
+    "load_official_checkpoint",
+    "load_pvt_weights",
+]

