@@ -1,0 +1,112 @@
+"""The emoji of the corpus (emoji.csv: labels, hold-out, EmoTag figures, icon names) and the art styles."""
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+LABELS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
+EMOTAG_EMOTIONS = ("anger", "disgust", "fear", "joy", "sadness", "surprise")
+# An EmoTag score is "clear" when it reaches CLEAR_SCORE and leads the second by CLEAR_MARGIN; when no score
+# reaches NEUTRAL_BELOW the emoji is neutral. In between (grimacing, unamused, ...) the label is set by hand.
+CLEAR_SCORE, CLEAR_MARGIN, NEUTRAL_BELOW = 0.5, 0.1, 0.3
+
+
+@dataclass(frozen=True)
+class Style:
+    """One set of emoji art; `package` is its npm package."""
+
+    name: str
+    title: str
+    author: str
+    license: str
+    source: str
+
+    @property
+    def package(self) -> str:
+        return f"@iconify-json/{self.name}"
+
+
+STYLES = {
+    style.name: style
+    for style in (
+        Style("noto", "Noto Emoji", "Google", "Apache-2.0", "github.com/googlefonts/noto-emoji"),
+        Style("fluent-emoji", "Fluent Emoji", "Microsoft", "MIT", "github.com/microsoft/fluentui-emoji"),
+        Style(
+            "fluent-emoji-flat",
+            "Fluent Emoji Flat",
+            "Microsoft",
+            "MIT",
+            "github.com/microsoft/fluentui-emoji",
+        ),
+        Style(
+            "streamline-emojis",
+            "Streamline Emojis",
+            "Streamline",
+            "CC-BY-4.0",
+            "github.com/webalys-hq/streamline-vectors",
+        ),
+        Style("twemoji", "Twemoji", "Twitter", "CC-BY-4.0", "github.com/jdecked/twemoji"),
+        Style("openmoji", "OpenMoji", "OpenMoji", "CC-BY-SA-4.0", "github.com/hfg-gmuend/openmoji"),
+        Style("noto-v1", "Noto Emoji (v1)", "Google", "Apache-2.0", "github.com/googlefonts/noto-emoji"),
+        Style("emojione", "Emoji One (Colored)", "Emoji One", "CC-BY-4.0", "github.com/EmojiTwo/emojitwo"),
+        Style(
+            "emojione-v1",
+            "Emoji One (v1)",
+            "Emoji One",
+            "CC-BY-SA-4.0",
+            "github.com/joypixels/emojione-legacy",
+        ),
+        Style("fxemoji", "Firefox OS Emoji", "Mozilla", "Apache-2.0", "github.com/mozilla/fxemoji"),
+    )
+}
+TEST_STYLES = ("twemoji",)
+TRAIN_STYLES = ("noto", "fluent-emoji", "fluent-emoji-flat", "streamline-emojis")
+CORPUS_STYLES = (*TRAIN_STYLES, *TEST_STYLES)
+INTERPRETER_STYLES = ("openmoji", "noto-v1", "emojione", "emojione-v1", "fxemoji")
+
+
+@dataclass(frozen=True)
+class Emoji:
+    """One emoji of the table; `icons` maps the styles that draw it to the icon's name in their package."""
+
+    hexcode: str
+    emoji: str
+    name: str
+    label: str
+    label_source: str
+    holdout: bool
+    emotag: dict[str, float] | None
+    icons: dict[str, str]
+
+
+@cache
+def load_table() -> tuple[Emoji, ...]:
+    """Every emoji of the corpus, in the order of their code points."""
+    with (Path(__file__).parent / "emoji.csv").open(encoding="utf-8", newline="") as stream:
+        return tuple(_emoji(row) for row in csv.DictReader(stream))
+
+
+def emotag_label(scores: dict[str, float]) -> str | None:
+    """The class that EmoTag1200's mean scores give, None where they are not clear."""
+    (first, emotion), (second, _) = sorted(((scores[name], name) for name in EMOTAG_EMOTIONS), reverse=True)[
+        :2
+    ]
+    # Scores have two decimals; rounding keeps .67 - .57 from missing the margin by a float's error.
+    if first >= CLEAR_SCORE and round(first - second, 2) >= CLEAR_MARGIN:
+        return "happiness" if emotion == "joy" else emotion
+    return "neutral" if first < NEUTRAL_BELOW else None
+
+
+def _emoji(row: dict[str, str]) -> Emoji:
+    scores = {name: row[f"emotag_{name}"] for name in EMOTAG_EMOTIONS}
+    return Emoji(
+        hexcode=row["hexcode"],
+        emoji=row["emoji"],
+        name=row["name"],
+        label=row["label"],
+        label_source=row["label_source"],
+        holdout=row["holdout"] == "1",
+        emotag={name: float(score) for name, score in scores.items()} if all(scores.values()) else None,
+        icons={style: row[style] for style in STYLES if row[style]},
+    )
