@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def alignment_loss(image: Tensor, text: Tensor, *, temperature: float, divergence_weight: float) -> Tensor:
-    """Symmetric contrastive loss plus the divergence of the batch's text and image similarities (MGHFT, ACM MM 2025).
+    """Symmetric contrastive loss plus the divergence of text and image similarities (MGHFT, ACM MM 2025).
 
     Evaluated in at least float32: at a temperature of 0.07 half precision would round the similarities.
 
@@ -30,7 +30,7 @@ def alignment_loss(image: Tensor, text: Tensor, *, temperature: float, divergenc
         logits = image @ text.T / temperature
         pairs = torch.arange(len(logits), device=logits.device)
         contrastive = (F.cross_entropy(logits, pairs) + F.cross_entropy(logits.T, pairs)) / 2
-        # Both similarity matrices are symmetric, so a softmax over rows is the transposed softmax over columns.
+        # Both matrices are symmetric, so a softmax over rows is the transposed softmax over columns.
         log_image = ((1 + image @ image.T) / 2).log_softmax(dim=1)
         log_text = ((1 + text @ text.T) / 2).log_softmax(dim=1)
         divergence = F.kl_div(log_image, log_text, reduction="sum", log_target=True)

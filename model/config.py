@@ -27,17 +27,17 @@ PerStage = tuple[Positive, Positive, Positive, Positive]
 
 
 class MGHFTConfig(BaseModel):
-    """The model's shape. The defaults are PVT-small at 448 px with the corrections listed in `MGHFTConfig.preset`.
+    """The model's shape. The defaults are PVT-small at 448 px, corrected where the release errs.
 
     Args:
-        image_size: side in pixels the model is meant for; any multiple of `size_multiple` may be passed to forward.
-        local_stages: stages that carry a class token and contribute projected local tokens; the last stage always
-            has a class token and local tokens, its flag only adds a projection to them.
+        image_size: side in pixels the model is meant for; forward takes any multiple of `size_multiple`.
+        local_stages: stages that carry a class token and contribute projected local tokens; the last stage
+            always has a class token and local tokens, its flag only adds a projection to them.
         alpha: patches kept per head by local re-attention, times the stage's squared reduction ratio.
         text_dim: width of the text encoder's output.
         stage_views: which of `views` feeds which stage, first stage first.
         use_text: False builds the same network without any text input: no text tokens, no alignment loss.
-        last_stage_text_token: "previous" repeats the last local stage's text token, as the released code does.
+        last_stage_text_token: "previous" repeats the last local stage's text token, as released.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,8 +70,8 @@ class MGHFTConfig(BaseModel):
     def preset(cls, name: str, **overrides: Any) -> Self:
         """A named configuration with some fields replaced.
 
-        "default" is the corrected model, "official" behaves like the released code (feed it features pooled with
-        "last4_mean" and the whole description as every view to reproduce all of it), "tiny" is for tests and trials.
+        "default" is the corrected model; "official" behaves like the released code (feed it features pooled
+        with "last4_mean" and the whole description as every view to reproduce all of it); "tiny" is small.
         """
         if name not in PRESETS:
             raise ValueError(f"unknown model preset {name!r}: choose one of {', '.join(PRESETS)}")
@@ -79,7 +79,7 @@ class MGHFTConfig(BaseModel):
 
     @property
     def size_multiple(self) -> int:
-        """Image sides must be a multiple of this so that every stage's patches reduce evenly (32 by default)."""
+        """Image sides are multiples of this so that every stage's patches reduce evenly (32 by default)."""
         strides = (4, 8, 16, 32)
         return math.lcm(*(stride * ratio for stride, ratio in zip(strides, self.sr_ratios, strict=True)))
 
@@ -106,7 +106,7 @@ class MGHFTConfig(BaseModel):
         return sum(self.class_token_stages) + sum(self.local_token_counts)
 
     def check_image_side(self, side: int) -> None:
-        """Raises ValueError if an image side doesn't divide evenly or has fewer patches than are to be chosen."""
+        """Raises ValueError if a side doesn't divide evenly or has fewer patches than are to be chosen."""
         if side <= 0 or side % self.size_multiple:
             raise ValueError(
                 f"image side {side} does not fit the model: use a multiple of {self.size_multiple} pixels"
@@ -115,8 +115,8 @@ class MGHFTConfig(BaseModel):
             patches = (side // (4 * 2**stage)) ** 2
             if has_token and self.alpha * ratio**2 > patches:
                 raise ValueError(
-                    f"alpha {self.alpha} is too large for an image side of {side}: stage {stage + 1} would choose "
-                    f"{self.alpha * ratio**2} of {patches} patches per head; lower alpha or enlarge the image"
+                    f"alpha {self.alpha} is too large for an image side of {side}: stage {stage + 1} would "
+                    f"choose {self.alpha * ratio**2} of {patches} patches per head; lower alpha or enlarge it"
                 )
 
     @model_validator(mode="after")
@@ -129,7 +129,8 @@ class MGHFTConfig(BaseModel):
                 )
         if self.hidden_dim % self.fusion_heads:
             raise ValueError(
-                f"hidden_dim {self.hidden_dim} is not a multiple of fusion_heads {self.fusion_heads}: change one of them"
+                f"hidden_dim {self.hidden_dim} is not a multiple of fusion_heads {self.fusion_heads}: "
+                "change one of them"
             )
         if self.sr_ratios[3] != 1:
             raise ValueError(

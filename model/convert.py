@@ -110,7 +110,7 @@ def our_name(official: str) -> str | None:
 
 
 def convert_official(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Splits a released state dict into MGHFT's parameters and the text encoder's, the latter under BERT's names."""
+    """Splits a released state dict into MGHFT's parameters and the text encoder's, under BERT's names."""
     ours: dict[str, Tensor] = {}
     encoder: dict[str, Tensor] = {}
     for name, tensor in state.items():
@@ -126,7 +126,7 @@ def convert_official(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], di
 
 
 def load_official_checkpoint(model: MGHFT, path: str | Path) -> dict[str, Tensor]:
-    """Loads a released checkpoint into a model of the same dimensions and returns its text encoder's parameters.
+    """Loads a released checkpoint into a model of its dimensions; returns its text encoder's parameters.
 
     The stand-ins for missing views, which the released code does not have, keep their values.
     """
@@ -146,7 +146,7 @@ def load_official_checkpoint(model: MGHFT, path: str | Path) -> dict[str, Tensor
 
 
 def load_pvt_weights(model: MGHFT, path: str | Path) -> list[str]:
-    """Initialises the backbone from ImageNet weights of PVT; returns the backbone parameters that were not in the file.
+    """Initialises the backbone from ImageNet weights of PVT; returns the names that the file lacks.
 
     The file's classifier is dropped. The class tokens of stages 1–3 are MGHFT's own and are always returned.
     """
@@ -168,7 +168,8 @@ def load_pvt_weights(model: MGHFT, path: str | Path) -> list[str]:
     ]
     if wrong:
         raise ValueError(
-            f"{path} does not fit the backbone at {wrong[0]!r}: choose the PVT size that matches the configuration"
+            f"{path} does not fit the backbone at {wrong[0]!r}: "
+            "choose the PVT size that matches the configuration"
         )
     if not any(name.startswith("backbone.") for name in renamed):
         raise ValueError(f"{path} holds no parameter of PVT: pass a PVT v1 ImageNet file")

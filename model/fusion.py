@@ -12,8 +12,8 @@ from model.pvt import BLOCK_NORM_EPS, Mlp
 def local_soft_fusion(parts: Tensor, text: Tensor) -> Tensor:
     """Adds a stage's text token to its local tokens.
 
-    Published as parts + softmax(parts · Tᵀ) · T with T the same text token repeated; all keys being equal, every
-    softmax row sums the same vector with weights that sum to one.
+    Published as parts + softmax(parts · Tᵀ) · T with T the same text token repeated; all keys being equal,
+    every softmax row sums the same vector with weights that sum to one.
 
     Args:
         parts: [B, n, C]
@@ -50,7 +50,8 @@ class GuidedAttention(nn.Module):
         heard = F.scaled_dot_product_attention(
             asking, self.split(self.key(image)), self.split(self.value(image))
         )
-        return self.output(heard.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+        out: Tensor = self.output(heard.transpose(1, 2).flatten(2))
+        return out
 
 
 class TextGuidedFusion(nn.Module):
@@ -64,6 +65,7 @@ class TextGuidedFusion(nn.Module):
         self.mlp = Mlp(config.hidden_dim, config.fusion_mlp_dim, config.fusion_dropout)
 
     def forward(self, image: Tensor, text: Tensor | None) -> Tensor:
-        """Image tokens [B, n, H] and text tokens [B, t, H], or None for plain attention, -> token 0 [B, H]."""
-        x = image[:, :1] + self.attention(self.attention_norm(image), text)
-        return (x + self.mlp(self.mlp_norm(x))).squeeze(1)  # type: ignore[no-any-return]
+        """Image tokens [B, n, H], text tokens [B, t, H] or None (plain attention) -> token 0 [B, H]."""
+        x: Tensor = image[:, :1] + self.attention(self.attention_norm(image), text)
+        x = x + self.mlp(self.mlp_norm(x))
+        return x.squeeze(1)

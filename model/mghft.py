@@ -28,7 +28,7 @@ class MGHFTOutput(NamedTuple):
 
     Args:
         logits: [B, classes].
-        loss, classification_loss, alignment_loss: scalars, None without labels (alignment_loss also without text).
+        loss, classification_loss, alignment_loss: scalars, None without labels (the last also without text).
         lra_indices: per stage with a class token, [B, heads, alpha·sr²] chosen patches, best first.
         visual_tokens: [B, n, D] normalised global and local tokens.
         text_tokens: [B, t, D], None without text.
@@ -50,7 +50,7 @@ def _projection(width_in: int, hidden: int, width_out: int) -> nn.Sequential:
 
 
 class MGHFT(nn.Module):
-    """Multi-Granularity Hierarchical Fusion Transformer for sticker emotions (ACM MM 2025, arXiv 2507.18929)."""
+    """Multi-granularity hierarchical fusion transformer for stickers (ACM MM 2025, arXiv 2507.18929)."""
 
     def __init__(self, config: MGHFTConfig) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class MGHFT(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Truncated normal (0.02) for linear weights, tokens and positions; zero biases; torch's own for the rest."""
+        """Truncated normal (0.02) for linear weights, tokens and positions, zero biases, torch's own rest."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
@@ -128,10 +128,10 @@ class MGHFT(nn.Module):
 
         Args:
             image: [B, 3, H, W], normalised; sides are multiples of `config.size_multiple`.
-            text_features: [B, views, text_dim] encoder output per view, in the order of `config.views`; None means
-                that every view is missing, and is the only choice when `config.use_text` is False.
-            text_mask: [B, views] bool, False where a view is missing and its learned stand-in is to be used; a
-                missing view takes no part in the alignment loss.
+            text_features: [B, views, text_dim] encoder output per view, in the order of `config.views`; None
+                means that every view is missing, and is the only choice when `config.use_text` is False.
+            text_mask: [B, views] bool, False where a view is missing and its learned stand-in is to be used;
+                a missing view takes no part in the alignment loss.
             labels: [B] class indices; without them no loss is computed.
         """
         for side in image.shape[2:]:
@@ -216,7 +216,7 @@ class MGHFT(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder_or_id: str | Path, *, revision: str | None = None) -> Self:
-        """Loads what `save_pretrained` wrote, from a folder or from the Hugging Face Hub; in evaluation mode."""
+        """Loads what `save_pretrained` wrote, from a folder or the Hugging Face Hub, in evaluation mode."""
         config_path = _locate(folder_or_id, CONFIG_NAME, revision)
         weights_path = _locate(folder_or_id, WEIGHTS_NAME, revision)
         try:
@@ -227,7 +227,8 @@ class MGHFT(nn.Module):
         except Exception as error:
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ValueError(
-                f"{folder_or_id} does not hold a usable MGHFT model ({first}): save it again with save_pretrained"
+                f"{folder_or_id} does not hold a usable MGHFT model ({first}): "
+                "save it again with save_pretrained"
             ) from error
         return model.eval()
 
@@ -242,12 +243,12 @@ def _locate(folder_or_id: str | Path, name: str, revision: str | None) -> Path:
         return Path(hf_hub_download(str(folder_or_id), name, revision=revision))
     except (HFValidationError, RepositoryNotFoundError, EntryNotFoundError, OSError) as error:
         raise FileNotFoundError(
-            f"no model at {folder_or_id}: name an existing folder, or a Hugging Face model id that holds {name}"
+            f"no model at {folder_or_id}: name a folder or a Hugging Face model id that holds {name}"
         ) from error
 
 
 def count_parameters(config: MGHFTConfig) -> dict[str, int]:
-    """Trainable parameters of every part and their total, without allocating them; the text encoder not included."""
+    """Parameters of every part and their total, without allocating them; the text encoder not included."""
     with torch.device("meta"):
         model = MGHFT(config)
     counts: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Pyramid Vision Transformer (PVT v1) with optional class tokens in every stage: the visual backbone of MGHFT.
+"""Pyramid Vision Transformer (PVT v1) with optional class tokens in every stage: MGHFT's visual backbone.
 
 Knows nothing of text; hands the queries and keys of its blocks to local re-attention.
 """
@@ -51,7 +51,8 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.dropout(F.gelu(self.fc1(x)))
-        return self.dropout(self.fc2(x))  # type: ignore[no-any-return]
+        out: Tensor = self.dropout(self.fc2(x))
+        return out
 
 
 class ReducedAttention(nn.Module):
@@ -79,7 +80,8 @@ class ReducedAttention(nn.Module):
         reduced = self.reduction(patches).flatten(2).transpose(1, 2)
         if extra:
             reduced = torch.cat([x[:, :extra], reduced], dim=1)
-        return self.reduction_norm(reduced)  # type: ignore[no-any-return]
+        normalised: Tensor = self.reduction_norm(reduced)
+        return normalised
 
     def forward(self, x: Tensor, grid: tuple[int, int]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         batch, tokens, width = x.shape
@@ -116,7 +118,7 @@ class Block(nn.Module):
 class Stage(nn.Module):
     """Patch embedding, class token, position embedding and blocks of one resolution.
 
-    The last stage's position embedding has an own entry for the class token; in the others it shares patch 0's.
+    The last stage's position embedding has an entry for the class token; elsewhere it shares patch 0's.
     """
 
     def __init__(self, config: MGHFTConfig, index: int) -> None:

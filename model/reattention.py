@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -18,7 +19,7 @@ def _row_chunks(q: Tensor, k: Tensor) -> list[slice]:
 
 
 def _attention_rows(q: Tensor, k: Tensor, rows: slice) -> Tensor:
-    scale = q.shape[-1] ** -0.5
+    scale = 1.0 / math.sqrt(q.shape[-1])
     return ((q[:, :, rows] * scale) @ k.transpose(-1, -2)).softmax(dim=-1)
 
 
@@ -38,16 +39,17 @@ def _vector_times(vector: Tensor, q: Tensor, k: Tensor) -> Tensor:
 
 @torch.no_grad()
 def reattention_scores(queries_keys: Sequence[tuple[Tensor, Tensor]], *, last_stage: bool) -> Tensor:
-    """Importance of every patch for the class token after local re-attention (MGHFT, ACM MM 2025; LORA, ACM MM 2022).
+    """Importance of every patch for the class token after local re-attention (MGHFT, section 3; LORA).
 
-    The published product of all blocks' attention maps is only ever read at its first row, so it is evaluated as a
-    chain of vector–matrix products from the last block to the first: O(depth · N · K) instead of O(depth · N² · K),
-    and one map at a time, rebuilt from queries and keys.
+    The published product of all blocks' attention maps is only ever read at its first row, so it is evaluated
+    as a chain of vector–matrix products from the last block to the first: O(depth · N · K) instead of
+    O(depth · N² · K), and one map at a time, rebuilt from queries and keys.
 
     Args:
-        queries_keys: (q [B, h, N', d], k [B, h, K', d]) of the stage's blocks, first block first; class token at 0.
-        last_stage: keys are not spatially reduced (N' == K'), so every map multiplies untransposed; otherwise maps
-            of even blocks multiply transposed.
+        queries_keys: (q [B, h, N', d], k [B, h, K', d]) of the stage's blocks, first block first; the class
+            token is at index 0 of both.
+        last_stage: keys are not spatially reduced (N' == K'), so every map multiplies untransposed; otherwise
+            maps of even blocks multiply transposed.
 
     Returns:
         [B, h, N'-1] scores in float32 or better, one per patch.
@@ -74,5 +76,5 @@ def reattention_scores(queries_keys: Sequence[tuple[Tensor, Tensor]], *, last_st
 def reattention_indices(
     queries_keys: Sequence[tuple[Tensor, Tensor]], *, count: int, last_stage: bool
 ) -> Tensor:
-    """The `count` most important patches per head, best first: [B, h, count], 0-based without the class token."""
+    """The `count` most important patches per head, best first: [B, h, count], class token not counted."""
     return reattention_scores(queries_keys, last_stage=last_stage).topk(count, dim=-1).indices

@@ -24,9 +24,9 @@ def pool(hidden_states: Sequence[Tensor], attention_mask: Tensor, pooling: Pooli
     Args:
         hidden_states: of all layers, embeddings first, each [n, T, width].
         attention_mask: [n, T], 1 for real tokens.
-        pooling: "last4_masked_mean" averages the last four layers, then the real tokens; "last4_mean" averages over
-            padding too, as the released MGHFT does; "masked_mean" averages the last layer's real tokens; "cls" takes
-            the first token of the last layer.
+        pooling: "last4_masked_mean" averages the last four layers, then the real tokens; "last4_mean" does so
+            over padding too, as the released MGHFT does; "masked_mean" averages the last layer's real tokens;
+            "cls" takes the first token of the last layer.
 
     Returns:
         [n, width]
@@ -67,8 +67,8 @@ class TextEncoder:
             model = AutoModel.from_pretrained(source, trust_remote_code=False, use_safetensors=True)
         except (OSError, ValueError) as error:
             raise ValueError(
-                f"no usable text encoder at {name_or_folder!s}: name a folder with config, tokenizer and safetensors "
-                f'weights, a Hugging Face id, or "{BUNDLED}"'
+                f"no usable text encoder at {name_or_folder!s}: name a folder with config, tokenizer and "
+                f'safetensors weights, a Hugging Face id, or "{BUNDLED}"'
             ) from error
         return cls(model, tokenizer, pooling)
 

@@ -1,4 +1,4 @@
-"""The released code's own numbers, reproduced from its weights (tests/golden/README.md says how they were made)."""
+"""The released code's own numbers, reproduced from its weights (tests/golden/README.md says how)."""
 
 import json
 from pathlib import Path
