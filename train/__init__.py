@@ -1,0 +1,1 @@
+"""Training and evaluation of MGHFT on described stickers; heavy imports stay inside the modules."""

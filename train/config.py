@@ -1,0 +1,198 @@
+"""What decides a training run: one frozen model, filled by a recipe, a YAML file and overrides in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+RECIPES_FOLDER = Path(__file__).resolve().parent / "recipes"
+
+# Where a run lives and how it is carried out; two runs that differ in these alone are the same run.
+NOT_PART_OF_A_RUN = frozenset(
+    {"data", "descriptions", "out", "resume", "workers", "num_threads", "cache_dir", "cache_gb", "progress"}
+    | {"keep_checkpoints", "checkpoint_every_epochs", "checkpoint_every_steps", "recipe"}
+)
+
+
+class Augmentation(BaseModel):
+    """Arguments of timm's training and evaluation transforms."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scale: tuple[float, float] = Field((0.08, 1.0), description="area of the random crop")
+    ratio: tuple[float, float] = Field((0.75, 4 / 3), description="aspect ratio of the random crop")
+    hflip: float = Field(0.5, ge=0, le=1, description="probability of a mirror image")
+    vflip: float = Field(0.0, ge=0, le=1, description="probability of an image upside down")
+    color_jitter: float = Field(
+        0.1, ge=0, description="brightness, contrast and saturation; timm leaves it out under auto_augment"
+    )
+    force_color_jitter: bool = Field(False, description="colour jitter under auto_augment as well")
+    grayscale_prob: float = Field(0.0, ge=0, le=1, description="probability of a grey image")
+    gaussian_blur_prob: float = Field(0.0, ge=0, le=1, description="probability of a blurred image")
+    auto_augment: str | None = Field("rand-m9-mstd0.5-inc1", description="timm's policy, or null")
+    interpolation: Literal["bicubic", "bilinear", "random"] = Field("bicubic", description="of every resize")
+    re_prob: float = Field(0.0, ge=0, le=1, description="probability of random erasing")
+    crop_pct: float = Field(
+        224 / 256, gt=0, le=1, description="evaluation: share of the short side in the crop"
+    )
+
+
+class TrainConfig(BaseModel):
+    """One training run. The defaults are the paper's recipe (MGHFT, ACM MM 2025, released code)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    card: str = Field(description="data card: a shipped name or a path")
+    data: Path = Field(description="root folder of the corpus")
+    descriptions: Path | None = Field(None, description="run folder of `mghft describe`")
+    out: Path = Field(description="run folder to write")
+    recipe: str = Field("mghft", description="name of the recipe the values came from")
+
+    model: dict[str, Any] = Field(default_factory=dict, description="MGHFTConfig fields, and `preset`")
+    use_text: bool = Field(True, description="false: the same network without text")
+    text_encoder: str = Field("bert-base-uncased", description="BERT-like encoder, or 'minilm'")
+    text_pooling: str = Field("last4_masked_mean", description="how token states become one vector")
+    view_texts: Literal["own", "whole"] = Field(
+        "own", description="'whole' gives every view the whole description, as the released code does"
+    )
+    view_dropout: float = Field(0.0, ge=0, lt=1, description="probability of hiding a view while training")
+    pvt_weights: Path | None = Field(None, description="ImageNet weights of PVT, a file")
+
+    epochs: int = Field(50, ge=1, description="passes over the training split")
+    batch_size: int = Field(16, ge=1, description="per process")
+    lr: float | None = Field(None, gt=0, description="peak learning rate; null: base_lr scaled")
+    base_lr: float = Field(1e-3, gt=0, description="multiplied by batch_size · processes / 512")
+    min_lr: float = Field(1e-5, ge=0, description="at the end of the cosine")
+    warmup_lr: float = Field(1e-5, ge=0, description="at the first step")
+    warmup_epochs: float = Field(5, ge=0, description="linear warm-up")
+    weight_decay: float = Field(0.05, ge=0, description="none on one-dimensional parameters")
+    clip_grad: float | None = Field(None, gt=0, description="largest norm of the gradient")
+    label_smoothing: float = Field(0.2, ge=0, lt=1, description="of the classification loss")
+    ema_decay: float | None = Field(
+        None, gt=0, lt=1, description="evaluate and keep a running mean of the weights"
+    )
+    repeats: int = Field(3, ge=1, description="augmented copies of a sticker in one epoch; length unchanged")
+    augmentation: Augmentation = Field(default_factory=Augmentation, description="timm's transforms")
+    seed: int = Field(42, ge=0, description="of weights, order, augmentation and dropout")
+    mixed_precision: Literal["auto", "no", "fp16", "bf16"] = Field("auto", description="auto: no on CPU")
+    eval_batch_size: int = Field(64, ge=1, description="per process")
+
+    resume: bool = Field(False, description="go on with the run in `out`")
+    checkpoint_every_epochs: int = Field(1, ge=1, description="epochs between checkpoints")
+    checkpoint_every_steps: int | None = Field(None, ge=1, description="checkpoints inside an epoch too")
+    keep_checkpoints: int = Field(2, ge=1, description="how many of the last checkpoints stay")
+    workers: int = Field(4, ge=0, description="processes that read and augment images")
+    num_threads: int | None = Field(None, ge=1, description="threads of torch on CPU")
+    cache_dir: Path | None = Field(None, description="decoded images and text features; null: ~/.cache/mghft")
+    cache_gb: float = Field(16.0, ge=0, description="larger corpora are decoded from their files every time")
+    progress: bool = Field(True, description="progress bar")
+
+    @model_validator(mode="after")
+    def _agrees(self) -> TrainConfig:
+        if self.use_text and self.descriptions is None:
+            raise ValueError(
+                "descriptions: a run with text needs a run folder of 'mghft describe' "
+                "(or set use_text to false for the network without text)"
+            )
+        for driven in ("num_classes", "text_dim", "use_text", "label_smoothing"):
+            if driven in self.model:
+                raise ValueError(
+                    f"model.{driven}: it follows from the card, the encoder or the field of that name "
+                    "in the training configuration; remove it from 'model'"
+                )
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs: {self.warmup_epochs} does not leave an epoch of {self.epochs} to train"
+            )
+        return self
+
+    def learning_rate(self, processes: int) -> float:
+        """Peak learning rate: `lr`, or the paper's rule `base_lr · batch_size · processes / 512`."""
+        return self.lr if self.lr is not None else self.base_lr * self.batch_size * processes / 512
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide the result, ready for JSON."""
+        return self.model_dump(mode="json", exclude=set(NOT_PART_OF_A_RUN))
+
+
+def recipe_names() -> list[str]:
+    """Names of the shipped recipes, sorted."""
+    return sorted(path.stem for path in RECIPES_FOLDER.glob("*.yaml"))
+
+
+def load_config(
+    recipe: str = "mghft", file: Path | None = None, overrides: Mapping[str, Any] | None = None
+) -> TrainConfig:
+    """Recipe, then the YAML file, then the overrides; the later wins, nested fields are merged.
+
+    Args:
+        recipe: name of a shipped recipe.
+        file: YAML with fields of TrainConfig; it may name another recipe itself.
+        overrides: fields of TrainConfig; None means "not given"; a dot reaches inside (`model.alpha`).
+
+    Raises:
+        ValueError: a field is unknown or has a wrong value; the message names it.
+        FileNotFoundError: there is no such recipe or file.
+    """
+    fields: dict[str, Any] = {}
+    if file is not None:
+        fields = _read_yaml(file)
+        recipe = str(fields.pop("recipe", recipe))
+    if recipe not in recipe_names():
+        raise FileNotFoundError(
+            f"there is no recipe '{recipe}': the shipped ones are {', '.join(recipe_names())}"
+        )
+    merged = _merge(_read_yaml(RECIPES_FOLDER / f"{recipe}.yaml"), fields)
+    for name, value in (overrides or {}).items():
+        if value is None:
+            continue
+        nested: Any = value
+        for part in reversed(name.split(".")):
+            nested = {part: nested}
+        merged = _merge(merged, nested)
+    return build_config({**merged, "recipe": recipe})
+
+
+def build_config(fields: Mapping[str, Any]) -> TrainConfig:
+    """Validates fields; the first error becomes one sentence that names the field."""
+    try:
+        return TrainConfig.model_validate(fields)
+    except ValidationError as error:
+        raise ValueError(one_sentence(error, "the training configuration")) from None
+
+
+def one_sentence(error: ValidationError, what: str) -> str:
+    """The first of pydantic's findings, as one sentence."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"{what} has no field '{where}'; see 'mghft train --help' for those it has"
+    if first["type"] == "missing":
+        return f"{what} lacks the field '{where}'"
+    reason = first["msg"].removeprefix("Value error, ")
+    return f"{what} is wrong at {where}: {reason}" if where else f"{what} is wrong at {reason}"
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"the configuration file {path} is not there")
+    try:
+        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(fields, dict):
+        raise ValueError(f"{path} is no mapping of fields to values")
+    return fields
+
+
+def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for name, value in top.items():
+        old = merged.get(name)
+        both = isinstance(value, Mapping) and isinstance(old, Mapping)
+        merged[name] = _merge(old, value) if both and isinstance(old, Mapping) else value
+    return merged

@@ -1,0 +1,121 @@
+"""Brings together what the model reads of a corpus, split by split: labels, images, text features."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from torch import Tensor
+
+from model import MGHFTConfig, TextEncoder
+from pipeline.cards import load_card
+from pipeline.corpus import Corpus, Sticker, load_corpus
+from train.config import TrainConfig, one_sentence
+from train.data import Descriptions, join_descriptions, labelled, labels_of, whole_texts
+from train.images import StickerImages
+from train.text_features import text_features
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split in the order of the corpus.
+
+    Attributes:
+        labels: [n] label indices.
+        features: [n, V, width] text features; None without text.
+        mask: [n, V] bool, False where a view is missing; None without text.
+    """
+
+    stickers: list[Sticker]
+    labels: NDArray[np.int64]
+    images: StickerImages
+    descriptions: Descriptions | None
+    features: Tensor | None
+    mask: Tensor | None
+
+
+def cache_folder(config: TrainConfig) -> Path:
+    """Where decoded images and text features are kept."""
+    if config.cache_dir is not None:
+        return config.cache_dir
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mghft"
+
+
+def open_corpus(config: TrainConfig) -> Corpus:
+    """The corpus that a configuration names."""
+    return load_corpus(load_card(config.card), config.data)
+
+
+def views_of(config: TrainConfig) -> tuple[str, ...]:
+    """Views in the model's order."""
+    return tuple(config.model.get("views", MGHFTConfig.model_fields["views"].default))
+
+
+def read_split(config: TrainConfig, corpus: Corpus, name: str) -> tuple[list[Sticker], Descriptions | None]:
+    """Stickers of a split and, for a run with text, their descriptions; opens no image."""
+    stickers = labelled(corpus, name)
+    if not config.use_text:
+        return stickers, None
+    assert config.descriptions is not None
+    found = join_descriptions(stickers, config.descriptions, views_of(config))
+    return stickers, whole_texts(found) if config.view_texts == "whole" else found
+
+
+def load_encoder(config: TrainConfig) -> TextEncoder | None:
+    """The frozen text encoder, None for a run without text."""
+    if not config.use_text:
+        return None
+    return TextEncoder.from_pretrained(config.text_encoder, pooling=config.text_pooling)
+
+
+def load_split(
+    config: TrainConfig,
+    corpus: Corpus,
+    name: str,
+    *,
+    model_config: MGHFTConfig,
+    encoder: TextEncoder | None,
+) -> Split:
+    """Everything of one split; images and text features come from the cache where they are in it."""
+    stickers, descriptions = read_split(config, corpus, name)
+    folder = cache_folder(config)
+    images = StickerImages(
+        corpus.root,
+        stickers,
+        # Twice the model's size: room for the random crop, and a bound for what the cache holds.
+        short_side=2 * model_config.image_size,
+        folder=folder,
+        limit_gb=config.cache_gb,
+    )
+    features = mask = None
+    if descriptions is not None and encoder is not None:
+        features, _ = text_features(encoder, descriptions.texts, pooling=config.text_pooling, folder=folder)
+        mask = torch.from_numpy(descriptions.mask)
+    return Split(stickers, labels_of(stickers), images, descriptions, features, mask)
+
+
+def resolve_model(config: TrainConfig, *, labels: tuple[str, ...], text_dim: int | None) -> MGHFTConfig:
+    """The model's configuration: preset and overrides of the run, and what follows from card and encoder.
+
+    Raises:
+        ValueError: a field of `model` is unknown or wrong; the message names it.
+    """
+    fields: dict[str, Any] = dict(config.model)
+    preset = str(fields.pop("preset", "default"))
+    fields |= {
+        "num_classes": len(labels),
+        "use_text": config.use_text,
+        "label_smoothing": config.label_smoothing,
+    }
+    if text_dim is not None:
+        fields["text_dim"] = text_dim
+    try:
+        return MGHFTConfig.preset(preset, **fields)
+    except ValidationError as error:
+        raise ValueError(one_sentence(error, "the model configuration")) from None

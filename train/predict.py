@@ -1,0 +1,49 @@
+"""Class probabilities of every sticker of a split, each exactly once, on any number of processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from numpy.typing import NDArray
+from torch import nn
+from torch.utils.data import DataLoader, Subset
+
+from train.material import Split
+from train.sampler import PlainStickers
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module,
+    split: Split,
+    transform: Any,
+    *,
+    accelerator: Accelerator,
+    batch_size: int,
+    workers: int = 0,
+) -> NDArray[np.float64]:
+    """[n, classes] probabilities in the order of the split; the model is left in the mode it came in."""
+    mine = range(accelerator.process_index, len(split.stickers), accelerator.num_processes)
+    loader = DataLoader(
+        Subset(PlainStickers(split.images, transform), mine), batch_size=batch_size, num_workers=workers
+    )
+    was_training = model.training
+    model.eval()
+    found: list[tuple[int, list[float]]] = []
+    for images, indices in loader:
+        features = mask = None
+        if split.features is not None and split.mask is not None:
+            features = split.features[indices].to(accelerator.device)
+            mask = split.mask[indices].to(accelerator.device)
+        with accelerator.autocast():
+            logits = model(images.to(accelerator.device), text_features=features, text_mask=mask).logits
+        found += zip(indices.tolist(), logits.double().softmax(dim=1).tolist(), strict=True)
+    model.train(was_training)
+    everyone = gather_object(found) if accelerator.num_processes > 1 else found
+    by_index = dict(everyone)
+    assert len(by_index) == len(split.stickers), "every sticker is predicted exactly once"
+    return np.array([by_index[index] for index in range(len(split.stickers))], dtype=np.float64)

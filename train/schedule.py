@@ -1,0 +1,37 @@
+"""Learning rate by step, parameter groups and the running mean of the weights."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from timm.optim import param_groups_weight_decay
+from torch import nn
+
+from train.config import TrainConfig
+
+
+def learning_rate(step: int, *, config: TrainConfig, peak: float, steps_per_epoch: int) -> float:
+    """Linear warm-up from `warmup_lr`, then a cosine down to `min_lr` at the last step."""
+    warmup = round(config.warmup_epochs * steps_per_epoch)
+    if step < warmup:
+        return config.warmup_lr + (peak - config.warmup_lr) * step / warmup
+    rest = max(1, config.epochs * steps_per_epoch - 1 - warmup)
+    share = min(1.0, (step - warmup) / rest)
+    return config.min_lr + (peak - config.min_lr) * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def build_optimizer(model: nn.Module, config: TrainConfig, peak: float) -> torch.optim.AdamW:
+    """AdamW; no weight decay on biases and other one-dimensional parameters (timm's rule)."""
+    groups = param_groups_weight_decay(model, config.weight_decay)
+    return torch.optim.AdamW(groups, lr=peak)
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, *, decay: float, step: int) -> None:
+    """Moves the running mean towards the weights; short memory at first, to forget the beginning."""
+    now = min(decay, (1 + step) / (10 + step))
+    for mean, value in zip(average.parameters(), model.parameters(), strict=True):
+        mean.lerp_(value, 1 - now)
+    for mean, value in zip(average.buffers(), model.buffers(), strict=True):
+        mean.copy_(value)

@@ -1,0 +1,93 @@
+"""Text features: what the frozen encoder says of every view, computed once and kept by fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+
+class Encoder(Protocol):
+    """The part of `model.TextEncoder` that is used here."""
+
+    @property
+    def width(self) -> int: ...
+    def encode(self, texts: list[str], batch_size: int = 64) -> Tensor: ...
+    def fingerprint(self) -> str: ...
+
+
+def text_features(
+    encoder: Encoder, texts: Sequence[Sequence[str]], *, pooling: str, folder: Path
+) -> tuple[Tensor, Path]:
+    """Encoder output of every view of every sticker.
+
+    Args:
+        encoder: frozen.
+        texts: per sticker one text per view; "" gives zeros.
+        pooling: how the encoder makes one vector of a text; part of the key.
+        folder: where the features are kept.
+
+    Returns:
+        [n, V, width] float32 in the order of `texts`, and the file they lie in.
+    """
+    key = _key(encoder, texts, pooling)
+    path = folder / f"text-{key[:24]}.safetensors"
+    kept = _load(path, key)
+    if kept is not None:
+        return kept, path
+    # Small captioning models say the same of many stickers: every distinct text is encoded once, in the order
+    # of length, so that a batch is hardly padded.
+    distinct = sorted({text for row in texts for text in row if text.strip()}, key=lambda t: (len(t), t))
+    vectors = encoder.encode(distinct) if distinct else torch.zeros(0, encoder.width)
+    place = {text: number for number, text in enumerate(distinct)}
+    nothing = torch.zeros(encoder.width)
+    rows = [
+        torch.stack([vectors[place[text]] if text in place else nothing for text in row]) for row in texts
+    ]
+    features = torch.stack(rows).float().contiguous()
+    _save(path, key, features)
+    return features, path
+
+
+def _key(encoder: Encoder, texts: Sequence[Sequence[str]], pooling: str) -> str:
+    facts = [encoder.fingerprint(), pooling, [list(row) for row in texts]]
+    return hashlib.sha256(json.dumps(facts, ensure_ascii=False).encode()).hexdigest()
+
+
+def _digest(features: Tensor) -> str:
+    return hashlib.sha256(features.contiguous().numpy().tobytes()).hexdigest()
+
+
+def _save(path: Path, key: str, features: Tensor) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}.part")
+    save_file({"features": features}, part, metadata={"key": key, "sha256": _digest(features)})
+    part.replace(path)
+
+
+def _load(path: Path, key: str) -> Tensor | None:
+    """The kept features, or None when there are none or they are not what was written."""
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            features: Tensor = file.get_tensor("features")
+    except (SafetensorError, OSError) as error:
+        logger.warning("the text features %s cannot be read (%s) and are computed again", path, error)
+        return None
+    if metadata.get("key") != key or metadata.get("sha256") != _digest(features):
+        logger.warning("the text features %s are not those that were written and are computed again", path)
+        return None
+    return features
