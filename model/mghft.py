@@ -111,10 +111,15 @@ class MGHFT(nn.Module):
                 f"text_features has shape {tuple(text_features.shape)} where the model reads {shape} "
                 "(batch, views, text_dim): encode every view with the encoder the model was configured for"
             )
-        elif text_mask is not None:
-            # Unwritten rows may hold anything, NaN included: where, not a product.
-            text_features = torch.where(text_mask.unsqueeze(-1), text_features, self.missing_view)
-        embeddings = self.view_projection(text_features.to(self.missing_view.dtype)[:, views])
+        present = text_mask
+        if present is None:
+            present = torch.ones(shape[:2], dtype=torch.bool, device=text_features.device)
+        # Rows of missing views may hold anything, NaN included, so they are replaced, not multiplied by 0.
+        # Done without a mask too: distributed training wants every parameter to take part in every step.
+        text_features = torch.where(
+            present.unsqueeze(-1), text_features.to(self.missing_view.dtype), self.missing_view
+        )
+        embeddings = self.view_projection(text_features[:, views])
         return embeddings, None if text_mask is None else text_mask[:, views]
 
     def forward(

@@ -1,0 +1,108 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import PvtConfig, PvtModel
+
+from model import MGHFT, MGHFTConfig
+from model.pvt import DropPath
+
+BLOCK_NAMES = {
+    "attention_norm": "layer_norm_1",
+    "mlp_norm": "layer_norm_2",
+    "attention.query": "attention.self.query",
+    "attention.output": "attention.output.dense",
+    "attention.reduction": "attention.self.sequence_reduction",
+    "attention.reduction_norm": "attention.self.layer_norm",
+    "mlp.fc1": "mlp.dense1",
+    "mlp.fc2": "mlp.dense2",
+}
+
+
+def _reference(model: MGHFT, side: int) -> PvtModel:
+    """Transformers' PVT with a model's backbone weights, its position embeddings resized beforehand."""
+    config = model.config
+    reference = PvtModel(
+        PvtConfig(
+            image_size=side,
+            hidden_sizes=list(config.embed_dims),
+            depths=list(config.depths),
+            num_attention_heads=list(config.num_heads),
+            mlp_ratios=list(config.mlp_ratios),
+            sequence_reduction_ratios=list(config.sr_ratios),
+            drop_path_rate=0.0,
+            hidden_dropout_prob=0.0,
+        )
+    ).eval()
+    state: dict[str, Tensor] = {
+        f"encoder.layer_norm.{name}": value for name, value in model.token_norm.state_dict().items()
+    }
+    for index, stage in enumerate(model.backbone.stages):
+        grid = side // (4 * 2**index)
+        embedding = f"encoder.patch_embeddings.{index}"
+        for ours, theirs in (("patch_projection", "projection"), ("patch_norm", "layer_norm")):
+            for kind in ("weight", "bias"):
+                state[f"{embedding}.{theirs}.{kind}"] = getattr(getattr(stage, ours), kind)
+        state[f"{embedding}.position_embeddings"] = stage.positions((grid, grid))
+        if index == 3:
+            state[f"{embedding}.cls_token"] = stage.class_token
+        reference.encoder.patch_embeddings[index].layer_norm.eps = 1e-5
+        for number, block in enumerate(stage.blocks):
+            prefix = f"encoder.block.{index}.{number}"
+            theirs_block = reference.encoder.block[index][number]
+            if config.sr_ratios[index] > 1:
+                theirs_block.attention.self.layer_norm.eps = 1e-5
+            for name, value in block.state_dict().items():
+                module, kind = name.rsplit(".", 1)
+                if module == "attention.key_value":
+                    key, val = value.chunk(2)
+                    state[f"{prefix}.attention.self.key.{kind}"] = key
+                    state[f"{prefix}.attention.self.value.{kind}"] = val
+                else:
+                    state[f"{prefix}.{BLOCK_NAMES[module]}.{kind}"] = value
+    reference.load_state_dict(state)
+    return reference
+
+
+@pytest.mark.parametrize("side", [224, 96])
+def test_backbone_agrees_with_transformers(side: int, randomise: Callable[[torch.nn.Module], None]) -> None:
+    config = MGHFTConfig.preset(
+        "tiny", local_stages=(False,) * 4, use_text=False, depths=(2, 1, 2, 2), mlp_ratios=(2, 2, 2, 2)
+    )
+    model = MGHFT(config).eval()
+    randomise(model)
+    image = torch.randn(2, 3, side, side)
+    last = model.backbone(image)[-1]
+    assert last.class_token is not None
+    ours = model.token_norm(torch.cat([last.class_token.unsqueeze(1), last.patches], dim=1))
+    theirs = _reference(model, side)(image).last_hidden_state
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_class_token_of_an_early_stage_shares_the_position_of_patch_0() -> None:
+    stage = MGHFT(MGHFTConfig.preset("tiny")).backbone.stages[0]
+    resized = stage.positions((16, 16))
+    assert torch.equal(resized[:, 0], stage.position_embedding[:, 0])
+    assert resized.shape == (1, 1 + 16 * 16, 8)
+
+
+def test_positions_are_resized_bilinearly() -> None:
+    stage = MGHFT(MGHFTConfig.preset("tiny")).backbone.stages[0]
+    rows = torch.arange(56.0).repeat_interleave(56)
+    stage.position_embedding.data = rows[None, :, None].expand(1, -1, 8).clone()
+    halved = stage.positions((28, 28))[0, 1:, 0].view(28, 28)
+    assert torch.allclose(halved[:, 5], torch.arange(28.0) * 2 + 0.5)
+
+
+def test_drop_path_drops_whole_samples_and_scales_the_rest() -> None:
+    dropped = DropPath(0.25).train()(torch.ones(400, 3, 2))
+    assert dropped.unique().tolist() == pytest.approx([0.0, 4 / 3])
+    assert torch.equal(dropped, dropped[:, :1, :1].expand_as(dropped))
+    assert 0.65 < (dropped[:, 0, 0] > 0).float().mean() < 0.85
+
+
+def test_drop_path_grows_linearly_over_all_blocks() -> None:
+    model = MGHFT(MGHFTConfig(drop_path=0.1))
+    rates = [block.drop_path.probability for stage in model.backbone.stages for block in stage.blocks]
+    assert rates == pytest.approx(torch.linspace(0, 0.1, 16).tolist())
