@@ -96,7 +96,7 @@ class TextEncoder:
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(self, texts: Sequence[str], batch_size: int = 64) -> Tensor:
         """Vectors of texts, in their order: float32 [n, width] on the CPU.
 
@@ -117,8 +117,7 @@ class TextEncoder:
             ).to(self.model.device)
             states = self.model(**tokens, output_hidden_states=True).hidden_states
             features[rows] = pool(states, tokens["attention_mask"], self.pooling).float().cpu()
-        # A tensor made in inference mode can't enter a training graph.
-        return features.clone()
+        return features
 
 
 def _bundled_folder() -> str:

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -7,8 +7,13 @@ from model import MGHFT, MGHFTConfig
 
 
 @pytest.fixture(autouse=True)
-def _seed() -> None:
+def _repeatable() -> Iterator[None]:
+    """One seed; and one thread, because on a busy machine more of them wait for each other at these sizes."""
+    threads = torch.get_num_threads()
     torch.manual_seed(0)
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def _randomise(model: torch.nn.Module) -> None:
