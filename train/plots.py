@@ -1,0 +1,121 @@
+"""Pictures of the report: training curves, comparison of the systems, confusion matrix (PNG, no display)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+COLOURS = ("#9aa3b2", "#e0a33a", "#4c9f8a", "#4361c2", "#a5568f", "#c25b43", "#6a6f2f")
+INK = "#2b3040"
+
+
+def draw_comparison(path: Path, result: Mapping[str, Any]) -> None:
+    """Accuracy of every system by split and part, with 95 % intervals."""
+    groups = [
+        (split if part == "all" else f"{split}\n{part}", figures)
+        for split, parts in result["splits"].items()
+        for part, figures in parts.items()
+    ]
+    systems: Sequence[str] = result["systems"]
+    figure = Figure(figsize=(max(7.0, 2.2 * len(groups)), 4.2))
+    axes = figure.subplots()
+    width = 0.84 / len(systems)
+    for place, system in enumerate(systems):
+        accuracy = np.array([figures[system]["accuracy"] for _, figures in groups])
+        interval = np.array([figures[system]["accuracy_interval"] for _, figures in groups])
+        error = np.clip(np.stack([accuracy - interval[:, 0], interval[:, 1] - accuracy]), 0, None)
+        x = np.arange(len(groups)) + (place - (len(systems) - 1) / 2) * width
+        axes.bar(
+            x,
+            accuracy,
+            width * 0.92,
+            yerr=error,
+            label=system,
+            color=COLOURS[place % len(COLOURS)],
+            error_kw={"ecolor": INK, "elinewidth": 1, "capsize": 2},
+        )
+        for left, value in zip(x, accuracy, strict=True):
+            axes.text(left, 0.012, f"{value:.0%}", ha="center", va="bottom", fontsize=8, color="white")
+    axes.set_xticks(np.arange(len(groups)), [f"{name}\n(n={_count(figures)})" for name, figures in groups])
+    axes.set_ylim(0, 1)
+    axes.set_ylabel("accuracy, 95 % interval")
+    axes.legend(ncols=min(4, len(systems)), loc="upper center", bbox_to_anchor=(0.5, 1.14), frameon=False)
+    _finish(figure, [axes], path)
+
+
+def draw_confusion(path: Path, confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> None:
+    """Counts, coloured by share of the true label."""
+    counts = np.asarray(confusion)
+    share = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    size = 1.8 + 0.62 * len(labels)
+    figure = Figure(figsize=(size + 0.7, size))
+    axes = figure.subplots()
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for row in range(len(labels)):
+        for column in range(len(labels)):
+            colour = "white" if share[row, column] > 0.55 else INK
+            axes.text(
+                column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=9
+            )
+    axes.set_xticks(range(len(labels)), labels, rotation=40, ha="right")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    _finish(figure, [], path)
+
+
+def draw_curves(path: Path, histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Losses and validation accuracy by epoch; the ring marks the weights that were kept."""
+    figure = Figure(figsize=(10, 3.6))
+    losses, accuracy = figure.subplots(1, 2)
+    for place, (name, lines) in enumerate(histories.items()):
+        colour = COLOURS[(3 - place) % len(COLOURS)]
+        epochs = [line["epoch"] for line in lines]
+        losses.plot(
+            epochs, [line["classification_loss"] for line in lines], color=colour, label=f"{name}, train"
+        )
+        losses.plot(
+            epochs,
+            [line["validation_loss"] for line in lines],
+            color=colour,
+            linestyle="--",
+            label=f"{name}, validation",
+        )
+        values = [line["validation_accuracy"] for line in lines]
+        accuracy.plot(epochs, values, color=colour, label=name)
+        kept = [line for line in lines if line["best"]]
+        if kept:
+            accuracy.plot(
+                kept[-1]["epoch"],
+                kept[-1]["validation_accuracy"],
+                "o",
+                markersize=9,
+                markerfacecolor="none",
+                markeredgecolor=colour,
+            )
+    losses.set_ylabel("classification loss")
+    accuracy.set_ylabel("validation accuracy")
+    for axes in (losses, accuracy):
+        axes.set_xlabel("epoch")
+        if histories:
+            axes.legend(frameon=False, fontsize=8)
+    _finish(figure, [losses, accuracy], path)
+
+
+def _count(figures: Mapping[str, Any]) -> int:
+    return int(next(iter(figures.values()))["count"])
+
+
+def _finish(figure: Figure, plain: Sequence[Axes], path: Path) -> None:
+    for axes in plain:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color="#e3e6ec", linewidth=0.8)
+        axes.set_axisbelow(True)
+    FigureCanvasAgg(figure)
+    figure.savefig(path, dpi=130, bbox_inches="tight", facecolor="white")
