@@ -10,7 +10,6 @@ from typing import Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor
-from transformers import AutoModel, AutoTokenizer
 
 Pooling = Literal["last4_masked_mean", "last4_mean", "masked_mean", "cls"]
 
@@ -59,6 +58,11 @@ class TextEncoder:
 
         Only safetensors weights are read and no code that comes with a model is run.
         """
+        from transformers import (  # seconds to import, and training reads cached features
+            AutoModel,
+            AutoTokenizer,
+        )
+
         source = str(name_or_folder)
         if source == BUNDLED:
             source = _bundled_folder()
@@ -71,6 +75,11 @@ class TextEncoder:
                 f'safetensors weights, a Hugging Face id, or "{BUNDLED}"'
             ) from error
         return cls(model, tokenizer, pooling)
+
+    def to(self, device: str | torch.device) -> Self:
+        """Moves the encoder; `encode` returns to the CPU all the same."""
+        self.model.to(device)
+        return self
 
     @property
     def width(self) -> int:

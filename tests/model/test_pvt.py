@@ -6,7 +6,7 @@ from torch import Tensor
 from transformers import PvtConfig, PvtModel
 
 from model import MGHFT, MGHFTConfig
-from model.pvt import DropPath
+from model.pvt import Block, DropPath
 
 BLOCK_NAMES = {
     "attention_norm": "layer_norm_1",
@@ -100,6 +100,12 @@ def test_drop_path_drops_whole_samples_and_scales_the_rest() -> None:
     assert dropped.unique().tolist() == pytest.approx([0.0, 4 / 3])
     assert torch.equal(dropped, dropped[:, :1, :1].expand_as(dropped))
     assert 0.65 < (dropped[:, 0, 0] > 0).float().mean() < 0.85
+
+
+def test_drop_path_covers_both_branches_of_a_block() -> None:
+    block = Block(width=8, heads=2, mlp_ratio=2, sr_ratio=1, drop_path=1 - 1e-6).train()
+    x = torch.randn(4, 9, 8)
+    assert torch.equal(block(x, (3, 3))[0], x)
 
 
 def test_drop_path_grows_linearly_over_all_blocks() -> None:
