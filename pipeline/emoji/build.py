@@ -38,8 +38,8 @@ def plan_rows(styles: Sequence[str] = CORPUS_STYLES, seed: int = 0) -> list[Row]
     """The stickers of the corpus with their splits.
 
     A test style is test alone: part `unseen` for the emoji that are held out, `seen` for the others. Of the
-    other styles the held-out emoji are dropped, and per label the VALIDATION_SHARE of images with the smallest
-    seeded hash is validation (a hash, so that the choice hangs on nothing but the seed and the image).
+    other styles the held-out emoji are dropped, and per label the VALIDATION_SHARE of images with the
+    smallest seeded hash is validation: the choice hangs on nothing but the seed and the images.
     """
     rows: list[Row] = []
     pool: dict[str, list[tuple[Emoji, str]]] = defaultdict(list)

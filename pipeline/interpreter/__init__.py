@@ -1,4 +1,4 @@
-"""The shipped interpreter: a tiny LLaVA that lets the whole pipeline run without downloads, and its training."""
+"""The shipped interpreter, a tiny LLaVA that lets the whole pipeline run without downloads; its training."""
 
 from pathlib import Path
 
@@ -12,8 +12,8 @@ def checkpoint_path() -> Path:
     folder = Path(__file__).parent / "checkpoint"
     if not (folder / "model.safetensors").exists():
         raise FileNotFoundError(
-            f"{folder} has no model.safetensors; install the project with its data files or train the interpreter "
-            "again with `python -m pipeline.interpreter.train --out DIR`."
+            f"{folder} has no model.safetensors; install the project with its data files or train the "
+            "interpreter again with `python -m pipeline.interpreter.train --out DIR`."
         )
     return folder
 

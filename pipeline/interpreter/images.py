@@ -16,7 +16,7 @@ from pipeline.emoji.render import load_icons, render_png
 from pipeline.emoji.table import Emoji
 
 IMAGE_SIZE = 112
-# Stickers lie on white: with mean 1 the empty paper is 0 for the network, which is what let a small tower learn.
+# Stickers lie on white: with mean 1 the empty paper is 0 for the network, which let a small tower learn.
 PIXEL_MEAN, PIXEL_STD = 1.0, 0.35
 
 
@@ -30,7 +30,7 @@ class Drawing:
 
 
 def load_drawings(table: Sequence[Emoji], styles: Sequence[str], cache: Path | None = None) -> list[Drawing]:
-    """Renders the table's emoji in the given styles the way the corpus does, then scales them for the tower."""
+    """Renders the emoji in the given styles the way the corpus does, then scales them for the tower."""
     drawings = []
     for style in styles:
         icons = load_icons(style, cache)
@@ -76,7 +76,8 @@ def augment(ink: Tensor, flippable: Tensor, strength: float, generator: torch.Ge
     mirror = torch.where(flippable & (torch.rand(count, generator=generator) < 0.5 * strength), -1.0, 1.0)
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
     rows = torch.stack(
-        [torch.stack([cos * mirror, -sin, shift[:, 0]], 1), torch.stack([sin * mirror, cos, shift[:, 1]], 1)], 1
+        [torch.stack([cos * mirror, -sin, shift[:, 0]], 1), torch.stack([sin * mirror, cos, shift[:, 1]], 1)],
+        1,
     )
     grid = F.affine_grid(rows, list(ink.shape), align_corners=False)
     moved = F.grid_sample(ink, grid, align_corners=False)  # outside is ink 0: white paper

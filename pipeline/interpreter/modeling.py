@@ -1,4 +1,4 @@
-"""The interpreter's parts: tokenizer, chat template, LLaVA of about 3 million parameters, its start and its saving."""
+"""The interpreter's parts: tokenizer, chat template, a LLaVA of 3 million parameters, its start and saving."""
 
 import math
 import shutil
@@ -26,8 +26,8 @@ PATCH_SIZE = 16
 IMAGE_TOKENS = (IMAGE_SIZE // PATCH_SIZE) ** 2
 VOCABULARY = 1200
 SPECIAL_TOKENS = ("<pad>", "<s>", "</s>", "<image>", "<describe>")
-# Whatever the user writes, the prompt is the same few tokens: this model can do one thing only, and a short prompt
-# makes it fast. The user's text is dropped on purpose; the model card says so.
+# Whatever the user writes, the prompt is the same few tokens: this model can do one thing only, and a short
+# prompt makes it fast. The user's text is dropped on purpose; the model card says so.
 CHAT_TEMPLATE = (
     "{{ '<s>' }}"
     "{% for message in messages %}"
@@ -131,8 +131,8 @@ def build_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
 def start_tower(tower: nn.Module, pixels: Tensor) -> None:
     """Starts the vision tower so that it learns at all from a few hundred images.
 
-    The patch embedding becomes the whitened principal components of the training patches, the positions 2-D sines:
-    with the default random start a tower of this size stalls.
+    The patch embedding becomes the whitened principal components of the training patches, the positions 2-D
+    sines: with the default random start a tower of this size stalls.
 
     Args:
         tower: a CLIP vision model.
@@ -141,7 +141,11 @@ def start_tower(tower: nn.Module, pixels: Tensor) -> None:
     embeddings = next(module for module in tower.modules() if hasattr(module, "patch_embedding"))
     weight: Tensor = embeddings.patch_embedding.weight  # type: ignore[union-attr,assignment]
     width = weight.shape[0]
-    patches = nn.functional.unfold(pixels, PATCH_SIZE, stride=PATCH_SIZE).transpose(1, 2).reshape(-1, weight[0].numel())
+    patches = (
+        nn.functional.unfold(pixels, PATCH_SIZE, stride=PATCH_SIZE)
+        .transpose(1, 2)
+        .reshape(-1, weight[0].numel())
+    )
     patches = patches[patches.abs().amax(1) > 1e-3].double()
     values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
     values, vectors = values.flip(0)[:width], vectors.flip(1)[:, :width]
@@ -167,7 +171,7 @@ def _sines(side: int, width: int) -> Tensor:
 def save_checkpoint(model: LlavaForConditionalGeneration, processor: LlavaProcessor, folder: Path) -> None:
     """Writes the checkpoint in bf16, with the weights under the names that both transformers and vLLM load.
 
-    transformers 5 writes `vision_tower.embeddings…`, vLLM expects the published `vision_tower.vision_model.…`.
+    transformers 5 writes `vision_tower.embeddings…`, vLLM reads the published `vision_tower.vision_model.…`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:

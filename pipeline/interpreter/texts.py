@@ -1,6 +1,6 @@
 """What the interpreter learns to say: four views made of the emoji's published names, tags and groups.
 
-Our class labels have no part in it: what the texts tell about the emotion comes from Unicode's and emojibase's words.
+Our class labels have no part in it: what the texts tell of an emotion are Unicode's and emojibase's words.
 """
 
 import json
@@ -49,14 +49,15 @@ SUBGROUP_TEXTS = {
 }
 # Tags that name parts of the drawing: they belong to the details, not to the intention.
 PART_TAGS = frozenset(
-    "face eye eyes mouth hand hands teeth tear tears sweat tongue glasses hat heart hearts finger fingers thumb eyebrow "
-    "nose mask halo horns smile smiling grin frown frowning person man woman cat monkey gesture symbol comic wink "
-    "open closed big squinting bandage thermometer sunglasses star stars fist bubble balloon cloud".split()
+    "face eye eyes mouth hand hands teeth tear tears sweat tongue glasses hat heart hearts finger fingers "
+    "thumb eyebrow nose mask halo horns smile smiling grin frown frowning person man woman cat monkey "
+    "gesture symbol comic wink open closed big squinting bandage thermometer sunglasses star stars fist "
+    "bubble balloon cloud".split()  # noqa: SIM905 (a word list reads better as words)
 )
 # Tags that say nothing about why somebody sends the sticker: chat abbreviations, fillers, whole families.
 EMPTY_TAGS = frozenset(
-    "ily xoxo ttyl omg smh wtv you not way way out bae feels emotion animal fairy fairytale tale fantasy monster body "
-    "this three five index".split()
+    "ily xoxo ttyl omg smh wtv you not way out bae feels emotion animal fairy fairytale tale fantasy "
+    "monster body this three five index".split()  # noqa: SIM905
 )
 INTENTION_TAGS, DETAIL_TAGS = 4, 3
 
@@ -102,7 +103,7 @@ def describe(emoji: Emoji, entry: Entry, style: str) -> dict[str, str]:
 def answer(views: dict[str, str]) -> str:
     """The views as the JSON text that the model is to write.
 
-    Compact separators: the engine's structured output forbids whitespace between tokens, and a small model that
-    learned another form falls back on one text for every image.
+    Compact separators: the engine's structured output forbids whitespace between tokens, and a small model
+    that learned another form falls back on one text for every image.
     """
     return json.dumps(views, ensure_ascii=False, separators=(",", ":"))

@@ -1,7 +1,7 @@
 """Trains the shipped interpreter from scratch: `python -m pipeline.interpreter.train --out DIR`.
 
-Stage 1 teaches the vision tower to tell emoji apart, stage 2 the whole LLaVA to write the four views. Steps are
-counted, not minutes, and everything is seeded, so that the run can be repeated.
+Stage 1 teaches the vision tower to tell emoji apart, stage 2 the whole LLaVA to write the four views. Steps
+are counted, not minutes, and everything is seeded, so that the run can be repeated.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from pipeline.emoji.table import INTERPRETER_STYLES, load_table
 from pipeline.interpreter.images import augment, load_drawings, normalize
 from pipeline.interpreter.modeling import (
     IMAGE_TOKENS,
+    SPECIAL_TOKENS,
     build_model,
     build_processor,
     build_tokenizer,
@@ -31,7 +32,7 @@ TOWER_STEPS, TOWER_BATCH = 1500, 64
 LANGUAGE_STEPS, LANGUAGE_BATCH = 700, 32
 LEARNING_RATE = 1e-3
 CONTENT_WEIGHT = 4.0
-IGNORED = -100
+PROMPT_END = SPECIAL_TOKENS.index("<describe>")  # special tokens are the first of the vocabulary
 
 
 @dataclass(frozen=True)
@@ -121,8 +122,10 @@ def batches(count: int, size: int, steps: int, generator: torch.Generator) -> It
         queue = queue[size:]
 
 
-def optimizer_for(groups: list[tuple[list[nn.Parameter], float]], steps: int, warmup: int) -> Callable[[], None]:
-    """AdamW with warm-up and cosine over the groups (parameters, learning rate); the result makes one step."""
+def optimizer_for(
+    groups: list[tuple[list[nn.Parameter], float]], steps: int, warmup: int
+) -> Callable[[], None]:
+    """AdamW with warm-up and cosine over groups (parameters, learning rate); the result makes one step."""
     optimizer = torch.optim.AdamW(
         [
             {"params": [p for p in parameters if (p.ndim >= 2) == matrix], "lr": rate, "weight_decay": decay}
@@ -145,13 +148,17 @@ def optimizer_for(groups: list[tuple[list[nn.Parameter], float]], steps: int, wa
     return step
 
 
-def train_tower(tower: nn.Module, heads: Heads, examples: Examples, steps: int, generator: torch.Generator) -> float:
+def train_tower(
+    tower: nn.Module, heads: Heads, examples: Examples, steps: int, generator: torch.Generator
+) -> float:
     """Stage 1; returns the share of the last hundred batches' emoji that the heads name right."""
-    step = optimizer_for([([*tower.parameters(), *heads.parameters()], LEARNING_RATE)], steps, max(1, steps // 12))
+    step = optimizer_for(
+        [([*tower.parameters(), *heads.parameters()], LEARNING_RATE)], steps, max(1, steps // 12)
+    )
     rights: list[float] = []
     began = time.monotonic()
     for number, index in enumerate(batches(len(examples.ink), TOWER_BATCH, steps, generator)):
-        # Up from a quarter to full strength by half of the run, then mild, so that the end is about the emoji.
+        # Up from a quarter to full strength by half of the run, then mild: the end is about the emoji.
         progress = number / steps
         strength = 0.25 + 1.5 * progress if progress < 0.5 else 0.5
         ink = augment(examples.ink[index], examples.flippable[index], strength, generator)
@@ -161,13 +168,18 @@ def train_tower(tower: nn.Module, heads: Heads, examples: Examples, steps: int, 
         rights.append(float(right))
         if number % 100 == 99:
             share = sum(rights[-100:]) / 100
-            print(f"tower {number + 1}/{steps}: loss {loss:.3f} right {share:.3f} {time.monotonic() - began:.0f}s", flush=True)
+            spent = time.monotonic() - began
+            print(f"tower {number + 1}/{steps}: loss {loss:.3f} right {share:.3f} {spent:.0f}s", flush=True)
     last = rights[-100:]
     return sum(last) / len(last)
 
 
 def train_language(
-    model: LlavaForConditionalGeneration, heads: Heads, examples: Examples, steps: int, generator: torch.Generator
+    model: LlavaForConditionalGeneration,
+    heads: Heads,
+    examples: Examples,
+    steps: int,
+    generator: torch.Generator,
 ) -> None:
     """Stage 2: the whole model writes the answers; the tower goes on with its own task at 0.3 of the rate."""
     tower = model.model.vision_tower
@@ -176,7 +188,9 @@ def train_language(
     fast = [parameter for parameter in model.parameters() if id(parameter) not in known]
     step = optimizer_for([(fast, LEARNING_RATE), (slow, 0.3 * LEARNING_RATE)], steps, max(1, steps // 12))
     ids = model.config
-    prompt = torch.tensor([[ids.text_config.bos_token_id, *[ids.image_token_index] * IMAGE_TOKENS, PROMPT_END]])
+    prompt = torch.tensor(
+        [[ids.text_config.bos_token_id, *[ids.image_token_index] * IMAGE_TOKENS, PROMPT_END]]
+    )
     began = time.monotonic()
     for number, index in enumerate(batches(len(examples.ink), LANGUAGE_BATCH, steps, generator)):
         ink = augment(examples.ink[index], examples.flippable[index], 0.5, generator)
@@ -195,10 +209,9 @@ def train_language(
         step()
         if number % 100 == 99:
             spent = time.monotonic() - began
-            print(f"language {number + 1}/{steps}: loss {loss:.4f} right {right:.2f} {spent:.0f}s", flush=True)
-
-
-PROMPT_END = 4  # the id of <describe>, the last of modeling.SPECIAL_TOKENS
+            print(
+                f"language {number + 1}/{steps}: loss {loss:.4f} right {right:.2f} {spent:.0f}s", flush=True
+            )
 
 
 def train(
@@ -217,7 +230,9 @@ def train(
     tower = model.model.vision_tower
     start_tower(tower, normalize(examples.ink))
     heads = Heads(192, int(examples.identity.max()) + 1, len(INTERPRETER_STYLES), examples.tags.shape[1])
-    print(f"{len(examples.ink)} images, {sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
+    print(
+        f"{len(examples.ink)} images, {sum(p.numel() for p in model.parameters()):,} parameters", flush=True
+    )
     right = train_tower(tower, heads, examples, tower_steps, generator)
     print(f"tower: {right:.3f} of the emoji named right in the last 100 augmented batches", flush=True)
     train_language(model, heads, examples, language_steps, generator)
