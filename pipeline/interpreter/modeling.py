@@ -1,4 +1,4 @@
-"""The interpreter's parts: tokenizer, chat template, a LLaVA of 3 million parameters, its start and saving."""
+"""The interpreter's parts: tokenizer, chat template, a LLaVA of 3 million parameters, start and saving."""
 
 import math
 import shutil

@@ -48,17 +48,19 @@ SUBGROUP_TEXTS = {
     "hand-single-finger": "Hand with one finger raised",
 }
 # Tags that name parts of the drawing: they belong to the details, not to the intention.
-PART_TAGS = frozenset(
+_PART_WORDS = (
     "face eye eyes mouth hand hands teeth tear tears sweat tongue glasses hat heart hearts finger fingers "
     "thumb eyebrow nose mask halo horns smile smiling grin frown frowning person man woman cat monkey "
     "gesture symbol comic wink open closed big squinting bandage thermometer sunglasses star stars fist "
-    "bubble balloon cloud".split()  # noqa: SIM905 (a word list reads better as words)
+    "bubble balloon cloud"
 )
+PART_TAGS = frozenset(_PART_WORDS.split())
 # Tags that say nothing about why somebody sends the sticker: chat abbreviations, fillers, whole families.
-EMPTY_TAGS = frozenset(
+_EMPTY_WORDS = (
     "ily xoxo ttyl omg smh wtv you not way out bae feels emotion animal fairy fairytale tale fantasy "
-    "monster body this three five index".split()  # noqa: SIM905
+    "monster body this three five index"
 )
+EMPTY_TAGS = frozenset(_EMPTY_WORDS.split())
 INTENTION_TAGS, DETAIL_TAGS = 4, 3
 
 
