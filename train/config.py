@@ -23,21 +23,25 @@ class Augmentation(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    scale: tuple[float, float] = Field((0.08, 1.0), description="area of the random crop")
-    ratio: tuple[float, float] = Field((0.75, 4 / 3), description="aspect ratio of the random crop")
-    hflip: float = Field(0.5, ge=0, le=1, description="probability of a mirror image")
-    vflip: float = Field(0.0, ge=0, le=1, description="probability of an image upside down")
+    scale: tuple[float, float] = Field(default=(0.08, 1.0), description="area of the random crop")
+    ratio: tuple[float, float] = Field(default=(0.75, 4 / 3), description="aspect ratio of the random crop")
+    hflip: float = Field(default=0.5, ge=0, le=1, description="probability of a mirror image")
+    vflip: float = Field(default=0.0, ge=0, le=1, description="probability of an image upside down")
     color_jitter: float = Field(
-        0.1, ge=0, description="brightness, contrast and saturation; timm leaves it out under auto_augment"
+        default=0.1,
+        ge=0,
+        description="brightness, contrast, saturation; off under auto_augment",
     )
-    force_color_jitter: bool = Field(False, description="colour jitter under auto_augment as well")
-    grayscale_prob: float = Field(0.0, ge=0, le=1, description="probability of a grey image")
-    gaussian_blur_prob: float = Field(0.0, ge=0, le=1, description="probability of a blurred image")
-    auto_augment: str | None = Field("rand-m9-mstd0.5-inc1", description="timm's policy, or null")
-    interpolation: Literal["bicubic", "bilinear", "random"] = Field("bicubic", description="of every resize")
-    re_prob: float = Field(0.0, ge=0, le=1, description="probability of random erasing")
+    force_color_jitter: bool = Field(default=False, description="colour jitter under auto_augment as well")
+    grayscale_prob: float = Field(default=0.0, ge=0, le=1, description="probability of a grey image")
+    gaussian_blur_prob: float = Field(default=0.0, ge=0, le=1, description="probability of a blurred image")
+    auto_augment: str | None = Field(default="rand-m9-mstd0.5-inc1", description="timm's policy, or null")
+    interpolation: Literal["bicubic", "bilinear", "random"] = Field(
+        default="bicubic", description="of resizing"
+    )
+    re_prob: float = Field(default=0.0, ge=0, le=1, description="probability of random erasing")
     crop_pct: float = Field(
-        224 / 256, gt=0, le=1, description="evaluation: share of the short side in the crop"
+        default=224 / 256, gt=0, le=1, description="evaluation: share of the short side in the crop"
     )
 
 
@@ -48,48 +52,58 @@ class TrainConfig(BaseModel):
 
     card: str = Field(description="data card: a shipped name or a path")
     data: Path = Field(description="root folder of the corpus")
-    descriptions: Path | None = Field(None, description="run folder of `mghft describe`")
+    descriptions: Path | None = Field(default=None, description="run folder of `mghft describe`")
     out: Path = Field(description="run folder to write")
-    recipe: str = Field("mghft", description="name of the recipe the values came from")
+    recipe: str = Field(default="mghft", description="name of the recipe the values came from")
 
     model: dict[str, Any] = Field(default_factory=dict, description="MGHFTConfig fields, and `preset`")
-    use_text: bool = Field(True, description="false: the same network without text")
-    text_encoder: str = Field("bert-base-uncased", description="BERT-like encoder, or 'minilm'")
-    text_pooling: str = Field("last4_masked_mean", description="how token states become one vector")
+    use_text: bool = Field(default=True, description="false: the same network without text")
+    text_encoder: str = Field(default="bert-base-uncased", description="BERT-like encoder, or 'minilm'")
+    text_pooling: Literal["last4_masked_mean", "last4_mean", "masked_mean", "cls"] = Field(
+        default="last4_masked_mean", description="how token states become one vector"
+    )
     view_texts: Literal["own", "whole"] = Field(
-        "own", description="'whole' gives every view the whole description, as the released code does"
+        default="own", description="'whole' gives every view the whole description, as the released code does"
     )
-    view_dropout: float = Field(0.0, ge=0, lt=1, description="probability of hiding a view while training")
-    pvt_weights: Path | None = Field(None, description="ImageNet weights of PVT, a file")
+    view_dropout: float = Field(default=0.0, ge=0, lt=1, description="chance that training hides a view")
+    pvt_weights: Path | None = Field(default=None, description="ImageNet weights of PVT, a file")
 
-    epochs: int = Field(50, ge=1, description="passes over the training split")
-    batch_size: int = Field(16, ge=1, description="per process")
-    lr: float | None = Field(None, gt=0, description="peak learning rate; null: base_lr scaled")
-    base_lr: float = Field(1e-3, gt=0, description="multiplied by batch_size · processes / 512")
-    min_lr: float = Field(1e-5, ge=0, description="at the end of the cosine")
-    warmup_lr: float = Field(1e-5, ge=0, description="at the first step")
-    warmup_epochs: float = Field(5, ge=0, description="linear warm-up")
-    weight_decay: float = Field(0.05, ge=0, description="none on one-dimensional parameters")
-    clip_grad: float | None = Field(None, gt=0, description="largest norm of the gradient")
-    label_smoothing: float = Field(0.2, ge=0, lt=1, description="of the classification loss")
+    epochs: int = Field(default=50, ge=1, description="passes over the training split")
+    batch_size: int = Field(default=16, ge=1, description="per process")
+    lr: float | None = Field(default=None, gt=0, description="peak learning rate; null: base_lr scaled")
+    base_lr: float = Field(default=1e-3, gt=0, description="multiplied by batch_size · processes / 512")
+    min_lr: float = Field(default=1e-5, ge=0, description="at the end of the cosine")
+    warmup_lr: float = Field(default=1e-5, ge=0, description="at the first step")
+    warmup_epochs: float = Field(default=5, ge=0, description="linear warm-up")
+    weight_decay: float = Field(default=0.05, ge=0, description="none on one-dimensional parameters")
+    clip_grad: float | None = Field(default=None, gt=0, description="largest norm of the gradient")
+    label_smoothing: float = Field(default=0.2, ge=0, lt=1, description="of the classification loss")
     ema_decay: float | None = Field(
-        None, gt=0, lt=1, description="evaluate and keep a running mean of the weights"
+        default=None, gt=0, lt=1, description="evaluate and keep a running mean of the weights"
     )
-    repeats: int = Field(3, ge=1, description="augmented copies of a sticker in one epoch; length unchanged")
+    repeats: int = Field(default=3, ge=1, description="augmented copies of a sticker per epoch")
     augmentation: Augmentation = Field(default_factory=Augmentation, description="timm's transforms")
-    seed: int = Field(42, ge=0, description="of weights, order, augmentation and dropout")
-    mixed_precision: Literal["auto", "no", "fp16", "bf16"] = Field("auto", description="auto: no on CPU")
-    eval_batch_size: int = Field(64, ge=1, description="per process")
+    seed: int = Field(default=42, ge=0, description="of weights, order, augmentation and dropout")
+    mixed_precision: Literal["auto", "no", "fp16", "bf16"] = Field(
+        default="auto", description="auto: no on a CPU"
+    )
+    eval_batch_size: int = Field(default=64, ge=1, description="per process")
 
-    resume: bool = Field(False, description="go on with the run in `out`")
-    checkpoint_every_epochs: int = Field(1, ge=1, description="epochs between checkpoints")
-    checkpoint_every_steps: int | None = Field(None, ge=1, description="checkpoints inside an epoch too")
-    keep_checkpoints: int = Field(2, ge=1, description="how many of the last checkpoints stay")
-    workers: int = Field(4, ge=0, description="processes that read and augment images")
-    num_threads: int | None = Field(None, ge=1, description="threads of torch on CPU")
-    cache_dir: Path | None = Field(None, description="decoded images and text features; null: ~/.cache/mghft")
-    cache_gb: float = Field(16.0, ge=0, description="larger corpora are decoded from their files every time")
-    progress: bool = Field(True, description="progress bar")
+    resume: bool = Field(default=False, description="go on with the run in `out`")
+    checkpoint_every_epochs: int = Field(default=1, ge=1, description="epochs between checkpoints")
+    checkpoint_every_steps: int | None = Field(
+        default=None, ge=1, description="checkpoints inside an epoch too"
+    )
+    keep_checkpoints: int = Field(default=2, ge=1, description="how many of the last checkpoints stay")
+    workers: int = Field(default=4, ge=0, description="processes that read and augment images")
+    num_threads: int | None = Field(default=None, ge=1, description="threads of torch on CPU")
+    cache_dir: Path | None = Field(
+        default=None, description="decoded images and text features; null: ~/.cache/mghft"
+    )
+    cache_gb: float = Field(
+        default=16.0, ge=0, description="larger corpora are decoded from their files every time"
+    )
+    progress: bool = Field(default=True, description="progress bar")
 
     @model_validator(mode="after")
     def _agrees(self) -> TrainConfig:

@@ -36,15 +36,19 @@ class EvalConfig(BaseModel):
 
     runs: tuple[Path, ...] = Field(min_length=1, description="run folders of `mghft train`")
     out: Path = Field(description="folder of the report")
-    splits: tuple[str, ...] = Field(("validation", "test"), min_length=1, description="splits to judge")
-    data: Path | None = Field(None, description="root of the corpus, if it is elsewhere now")
-    descriptions: Path | None = Field(None, description="run folder of descriptions, if it is elsewhere now")
-    cache_dir: Path | None = Field(None, description="cache, if another than the run's")
-    stickers_shown: int = Field(48, ge=0, description="stickers of the last split in index.html")
-    bootstrap_rounds: int = Field(2000, ge=100, description="of the 95 % intervals")
-    seed: int = Field(0, ge=0, description="of the bootstrap and of the stickers shown")
-    batch_size: int = Field(64, ge=1, description="stickers at a time")
-    num_threads: int | None = Field(None, ge=1, description="threads of torch on CPU")
+    splits: tuple[str, ...] = Field(
+        default=("validation", "test"), min_length=1, description="splits to judge"
+    )
+    data: Path | None = Field(default=None, description="root of the corpus, if it is elsewhere now")
+    descriptions: Path | None = Field(
+        default=None, description="run folder of descriptions, if it is elsewhere now"
+    )
+    cache_dir: Path | None = Field(default=None, description="cache, if another than the run's")
+    stickers_shown: int = Field(default=48, ge=0, description="stickers of the last split in index.html")
+    bootstrap_rounds: int = Field(default=2000, ge=100, description="of the 95 % intervals")
+    seed: int = Field(default=0, ge=0, description="of the bootstrap and of the stickers shown")
+    batch_size: int = Field(default=64, ge=1, description="stickers at a time")
+    num_threads: int | None = Field(default=None, ge=1, description="threads of torch on CPU")
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate import Accelerator  # type: ignore[import-untyped]
+from accelerate.utils import DistributedDataParallelKwargs  # type: ignore[import-untyped]
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -135,7 +135,7 @@ class Trainer:
             rank=accelerator.process_index,
             processes=accelerator.num_processes,
         )
-        self.loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
+        self.loader: DataLoader[Any] = DataLoader(
             AugmentedStickers(
                 self.train_split.images, train_transform(size, config.augmentation), config.seed
             ),

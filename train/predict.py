@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.utils import gather_object
+from accelerate import Accelerator  # type: ignore[import-untyped]
+from accelerate.utils import gather_object  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from torch import nn
 from torch.utils.data import DataLoader, Subset

@@ -26,7 +26,7 @@ class Draw(NamedTuple):
 
     epoch: int
     position: int
-    index: int
+    sticker: int
 
 
 def mixed_seed(*parts: int) -> int:
@@ -107,7 +107,7 @@ class AugmentedStickers(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, draw: Draw) -> tuple[Tensor, int]:
         with seeded(mixed_seed(self._seed, draw.epoch, draw.position)):
-            return self._transform(self._images[draw.index]), draw.index
+            return self._transform(self._images[draw.sticker]), draw.sticker
 
 
 class PlainStickers(Dataset[tuple[Tensor, int]]):

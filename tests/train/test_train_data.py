@@ -1,0 +1,132 @@
+"""Stickers meet their descriptions by id; text features are kept, checked and made again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import World
+from torch import Tensor
+
+from pipeline.cards import load_card
+from pipeline.corpus import load_corpus
+from pipeline.shards import write_shard
+from pipeline.views import VIEWS
+from train.data import join_descriptions, whole_texts
+from train.loop import train
+from train.text_features import text_features
+
+TEXTS = [("a", "b"), ("b", ""), ("c", "a")]
+
+
+class CountingEncoder:
+    """Encodes a text as its length and first letter; counts the calls."""
+
+    width = 2
+
+    def __init__(self, version: str = "1") -> None:
+        self.calls, self.version = 0, version
+
+    def encode(self, texts: list[str], batch_size: int = 64) -> Tensor:
+        self.calls += 1
+        return torch.tensor([[len(text), ord(text[0])] for text in texts], dtype=torch.float32)
+
+    def fingerprint(self) -> str:
+        return self.version
+
+
+def test_descriptions_are_joined_by_id(world: World) -> None:
+    stickers = load_corpus(load_card(str(world.card)), world.data).split("train")
+    found = join_descriptions(stickers, world.runs, VIEWS)
+    assert [row[0] for row in found.texts] == [f"content is {sticker.label_name}" for sticker in stickers]
+
+
+def test_failed_and_absent_descriptions_are_masked(world: World) -> None:
+    world.describe(failed=frozenset({"train/01.png"}), absent=frozenset({"train/03.png"}))
+    stickers = load_corpus(load_card(str(world.card)), world.data).split("train")
+    found = join_descriptions(stickers, world.runs, VIEWS)
+    assert [i for i, row in enumerate(found.mask) if not row.any()] == [1, 3]
+    assert found.mask[[0, 2]].all()
+
+
+def test_masked_stickers_train_and_count(world: World) -> None:
+    world.describe(failed=frozenset(f"train/{number:02d}.png" for number in range(20)))
+    run = train(world.config("run"))
+    assert (run / "summary.json").is_file()
+
+
+def test_whole_texts_give_every_view_the_whole_description(world: World) -> None:
+    stickers = load_corpus(load_card(str(world.card)), world.data).split("test")[:1]
+    whole = whole_texts(join_descriptions(stickers, world.runs, VIEWS))
+    assert whole.texts == [("content is cold style is cold intention is cold details is cold",) * 4]
+
+
+def test_features_are_computed_once(tmp_path: Path) -> None:
+    encoder = CountingEncoder()
+    first, path = text_features(encoder, TEXTS, pooling="cls", folder=tmp_path)
+    again, _ = text_features(encoder, TEXTS, pooling="cls", folder=tmp_path)
+    assert encoder.calls == 1
+    assert torch.equal(first, again)
+    assert first.tolist() == [[[1, 97], [1, 98]], [[1, 98], [0, 0]], [[1, 99], [1, 97]]]
+    assert path.suffix == ".safetensors"
+
+
+@pytest.mark.parametrize("change", ["encoder", "pooling", "texts"])
+def test_features_of_another_key_are_computed_anew(tmp_path: Path, change: str) -> None:
+    text_features(CountingEncoder(), TEXTS, pooling="cls", folder=tmp_path)
+    encoder = CountingEncoder("2" if change == "encoder" else "1")
+    texts = [*TEXTS[:2], ("d", "a")] if change == "texts" else TEXTS
+    text_features(encoder, texts, pooling="mean" if change == "pooling" else "cls", folder=tmp_path)
+    assert encoder.calls == 1
+
+
+@pytest.mark.parametrize("damage", ["byte", "cut"])
+def test_tampered_features_are_rejected(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    encoder = CountingEncoder()
+    right, path = text_features(encoder, TEXTS, pooling="cls", folder=tmp_path)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content if damage == "byte" else content[:-5])
+    again, _ = text_features(encoder, TEXTS, pooling="cls", folder=tmp_path)
+    assert torch.equal(again, right)
+    assert encoder.calls == 2
+    assert "computed again" in caplog.text
+
+
+def test_missing_descriptions_are_named(world: World) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nowhere are not there: give the run folder"):
+        train(world.config("run", descriptions=world.folder / "nowhere"))
+    (world.folder / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"has no descriptions-\*.parquet"):
+        train(world.config("run", descriptions=world.folder / "empty"))
+
+
+def test_descriptions_of_another_corpus_are_refused(world: World) -> None:
+    other = world.folder / "other"
+    other.mkdir()
+    row = {"sticker_id": "x.png", "path": "x.png", "split": "train", "status": "ok", "finish_reason": "stop"}
+    write_shard(other / "descriptions-00000.parquet", [{**row, **dict.fromkeys(VIEWS, "a")}], "test")
+    with pytest.raises(ValueError, match="no sticker id in common"):
+        train(world.config("run", descriptions=other))
+
+
+def test_empty_split_is_named(world: World) -> None:
+    world.write_table([row for row in world.rows if row["split"] != "validation"])
+    with pytest.raises(ValueError, match="no sticker in the split 'validation'"):
+        train(world.config("run"))
+
+
+def test_sticker_without_label_is_named(world: World) -> None:
+    rows = [{**row, "label": "" if row["path"] == "train/05.png" else row["label"]} for row in world.rows]
+    world.write_table(rows)
+    with pytest.raises(ValueError, match=r"'train/05.png' of the split 'train' has no label"):
+        train(world.config("run"))
+
+
+def test_broken_image_is_named(world: World) -> None:
+    (world.data / "train" / "07.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"image train/07.png below .* cannot be decoded"):
+        train(world.config("run"))
