@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model import MGHFT
+from pipeline.cards import load_card
 from train.baselines import majority_guess, text_alone
 from train.config import TrainConfig, build_config, one_sentence
-from train.loop import build_accelerator
 from train.material import Split, load_encoder, load_split, open_corpus, resolve_model, views_of
 from train.metrics import bootstrap_interval, classification_metrics
-from train.predict import predict
+from train.predict import build_accelerator, predict
 from train.report import write_report
 from train.run_folder import read_json, read_metrics
 from train.sampler import eval_transform
@@ -106,7 +106,7 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
     order = [name for name in (MAJORITY, TEXT_ALONE) if name in systems] + trained
     systems = {name: systems[name] for name in order}
     result = {
-        "corpus": main.config.card,
+        "corpus": load_card(main.config.card).title,
         "labels": list(labels),
         "main": main.name,
         "systems": order,

@@ -6,20 +6,16 @@ of where the step lies), so weights, optimizer and a few numbers are all there i
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
 import resource
-import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator  # type: ignore[import-untyped]
-from accelerate.utils import DistributedDataParallelKwargs  # type: ignore[import-untyped]
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -30,10 +26,11 @@ from train.config import TrainConfig
 from train.data import data_fingerprint
 from train.material import load_encoder, load_split, open_corpus, read_split, resolve_model
 from train.metrics import classification_metrics
-from train.predict import predict
-from train.run_folder import RunFolder
+from train.predict import build_accelerator, predict
+from train.run_folder import RunFolder, epoch_line
 from train.sampler import AugmentedStickers, EpochBatches, eval_transform, mixed_seed, train_transform
 from train.schedule import build_optimizer, learning_rate, update_average
+from train.stopping import StopRequest
 
 LOSSES = ("loss", "classification_loss", "alignment_loss")
 
@@ -64,19 +61,9 @@ def train(config: TrainConfig) -> Path:
         return config.out
     accelerator.wait_for_everyone()
     trainer = Trainer(config, accelerator, run, identity)
-    with trainer.stop_signals():
+    with trainer.stop.on_signals():
         trainer.fit()
     return config.out
-
-
-def build_accelerator(config: TrainConfig) -> Accelerator:
-    """Accelerate on whatever there is; `auto` precision is bf16 or fp16 on a GPU and none on CPU."""
-    precision: str = config.mixed_precision
-    if precision == "auto":
-        cuda = torch.cuda.is_available()
-        precision = ("bf16" if torch.cuda.is_bf16_supported() else "fp16") if cuda else "no"
-    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-    return Accelerator(mixed_precision=precision, kwargs_handlers=[unused])
 
 
 class Trainer:
@@ -119,10 +106,19 @@ class Trainer:
             "best_loss": math.inf,
             "sums": dict.fromkeys((*LOSSES, "stickers", "seconds", "waiting"), 0.0),
         }
-        self.stop_requested = False
+        self.stop = StopRequest()
         if accelerator.is_main_process:
             run.begin(identity, config, self.model_config, self.labels)
         accelerator.wait_for_everyone()
+        self._say_what_is_missing()
+
+    def _say_what_is_missing(self) -> None:
+        for name, split in (("train", self.train_split), ("validation", self.validation)):
+            missing = 0 if split.descriptions is None else split.descriptions.missing()
+            if missing:
+                self.say(
+                    f"{missing} of {len(split.stickers)} stickers of the split {name} have no description"
+                )
 
     def _build_loader(self) -> None:
         config, accelerator = self.config, self.accelerator
@@ -197,7 +193,7 @@ class Trainer:
             before = before_next
             bar.update()
             bar.set_postfix(epoch=state["epoch"] + 1, loss=f"{losses['loss']:.3f}", refresh=False)
-            if self.stop_requested:
+            if self.stop.made:
                 self.save()
                 raise KeyboardInterrupt
             every = self.config.checkpoint_every_steps
@@ -322,35 +318,3 @@ class Trainer:
     def say(self, text: str) -> None:
         if self.accelerator.is_main_process and self.config.progress:
             tqdm.write(text)
-
-    @contextlib.contextmanager
-    def stop_signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM let the step end and write a checkpoint; a second one stops at once."""
-
-        def request(number: int, frame: object) -> None:
-            if self.stop_requested:
-                raise KeyboardInterrupt
-            self.stop_requested = True
-
-        try:
-            before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # not the main thread: the caller's handlers stay
-            yield
-            return
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, cast(Any, handler))
-
-
-def epoch_line(line: dict[str, Any], epochs: int) -> str:
-    """One epoch for people."""
-    waiting = line["seconds_waiting"] / max(line["seconds"], 1e-9)
-    return (
-        f"epoch {line['epoch']}/{epochs}  loss {line['loss']:.3f} "
-        f"(class {line['classification_loss']:.3f}, alignment {line['alignment_loss']:.3f})  "
-        f"validation accuracy {line['validation_accuracy']:.3f}{' *' if line['best'] else '  '} "
-        f"F1 {line['validation_f1_macro']:.3f}  lr {line['lr']:.1e}  "
-        f"{line['stickers_per_second']:.0f} stickers/s, {waiting:.0%} waiting, {line['memory_mb']:.0f} MB"
-    )

@@ -7,13 +7,24 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator  # type: ignore[import-untyped]
-from accelerate.utils import gather_object  # type: ignore[import-untyped]
+from accelerate.utils import DistributedDataParallelKwargs, gather_object  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from torch import nn
 from torch.utils.data import DataLoader, Subset
 
+from train.config import TrainConfig
 from train.material import Split
 from train.sampler import PlainStickers
+
+
+def build_accelerator(config: TrainConfig) -> Accelerator:
+    """Accelerate on whatever there is; `auto` precision is bf16 or fp16 on a GPU and none on CPU."""
+    precision: str = config.mixed_precision
+    if precision == "auto":
+        cuda = torch.cuda.is_available()
+        precision = ("bf16" if torch.cuda.is_bf16_supported() else "fp16") if cuda else "no"
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    return Accelerator(mixed_precision=precision, kwargs_handlers=[unused])
 
 
 @torch.inference_mode()
