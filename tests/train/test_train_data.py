@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import World
+from squares import World
 from torch import Tensor
 
 from pipeline.cards import load_card

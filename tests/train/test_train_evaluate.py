@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from conftest import LABELS, World, metrics
+from squares import LABELS, World, metrics
 
 from pipeline.shards import write_shard
 from pipeline.views import VIEWS

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import World, metrics
+from squares import World, metrics
 
 from train.checkpoints import checkpoint_paths, replace_folder
 from train.config import TrainConfig

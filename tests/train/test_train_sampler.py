@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 import torch
-from conftest import World
+from squares import World
 
 from pipeline.cards import load_card
 from pipeline.corpus import load_corpus
