@@ -131,8 +131,8 @@ def ask_transformers(checkpoint: Path, pictures: Sequence[Picture]) -> list[str]
     import torch
     from transformers import AutoProcessor, LlavaForConditionalGeneration
 
-    model = LlavaForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32).eval()
-    processor = AutoProcessor.from_pretrained(checkpoint)
+    model = LlavaForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32)
+    processor = AutoProcessor.from_pretrained(checkpoint)  # type: ignore[no-untyped-call]
     prompt = processor.apply_chat_template(
         [{"role": "user", "content": [{"type": "image"}]}], add_generation_prompt=True
     )
@@ -141,7 +141,7 @@ def ask_transformers(checkpoint: Path, pictures: Sequence[Picture]) -> list[str]
         images = [picture.image for picture in pictures[start : start + 32]]
         inputs = processor(images=images, text=[prompt] * len(images), return_tensors="pt")
         with torch.no_grad():
-            tokens = model.generate(**inputs, max_new_tokens=MAX_TOKENS, do_sample=False)
+            tokens = model.generate(**inputs, max_new_tokens=MAX_TOKENS, do_sample=False)  # type: ignore[misc]
         written = tokens[:, inputs["input_ids"].shape[1] :]
         answers += processor.batch_decode(written, skip_special_tokens=True)
     return answers

@@ -57,7 +57,7 @@ def build_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         pad_token="<pad>",
         bos_token="<s>",
@@ -70,7 +70,7 @@ def build_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
 
 def build_model(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
     """The untrained network: CLIP tower (4 layers, width 192), projector, Llama (2 layers, width 192)."""
-    ids = {token: int(tokenizer.convert_tokens_to_ids(token)) for token in SPECIAL_TOKENS}
+    ids = {token: number for number, token in enumerate(SPECIAL_TOKENS)}
     vision = CLIPVisionConfig(
         hidden_size=192,
         intermediate_size=576,
@@ -117,7 +117,7 @@ def build_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
         image_mean=[PIXEL_MEAN] * 3,
         image_std=[PIXEL_STD] * 3,
     )
-    return LlavaProcessor(
+    return LlavaProcessor(  # type: ignore[no-untyped-call]
         image_processor=image_processor,
         tokenizer=tokenizer,
         patch_size=PATCH_SIZE,
@@ -175,7 +175,8 @@ def save_checkpoint(model: LlavaForConditionalGeneration, processor: LlavaProces
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
-        model.to(torch.bfloat16).save_pretrained(scratch)
+        nn.Module.to(model, torch.bfloat16)
+        model.save_pretrained(scratch)
         weights = load_file(str(Path(scratch) / "model.safetensors"))
         for name in ("config.json", "generation_config.json"):
             shutil.copyfile(Path(scratch) / name, folder / name)

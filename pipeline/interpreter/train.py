@@ -32,7 +32,8 @@ TOWER_STEPS, TOWER_BATCH = 1500, 64
 LANGUAGE_STEPS, LANGUAGE_BATCH = 700, 32
 LEARNING_RATE = 1e-3
 CONTENT_WEIGHT = 4.0
-PROMPT_END = SPECIAL_TOKENS.index("<describe>")  # special tokens are the first of the vocabulary
+# Special tokens are the first of the vocabulary.
+PROMPT_START, IMAGE_TOKEN, PROMPT_END = map(SPECIAL_TOKENS.index, ("<s>", "<image>", "<describe>"))
 
 
 @dataclass(frozen=True)
@@ -187,10 +188,7 @@ def train_language(
     known = {id(parameter) for parameter in slow}
     fast = [parameter for parameter in model.parameters() if id(parameter) not in known]
     step = optimizer_for([(fast, LEARNING_RATE), (slow, 0.3 * LEARNING_RATE)], steps, max(1, steps // 12))
-    ids = model.config
-    prompt = torch.tensor(
-        [[ids.text_config.bos_token_id, *[ids.image_token_index] * IMAGE_TOKENS, PROMPT_END]]
-    )
+    prompt = torch.tensor([[PROMPT_START, *[IMAGE_TOKEN] * IMAGE_TOKENS, PROMPT_END]])
     began = time.monotonic()
     for number, index in enumerate(batches(len(examples.ink), LANGUAGE_BATCH, steps, generator)):
         ink = augment(examples.ink[index], examples.flippable[index], 0.5, generator)
@@ -236,7 +234,7 @@ def train(
     right = train_tower(tower, heads, examples, tower_steps, generator)
     print(f"tower: {right:.3f} of the emoji named right in the last 100 augmented batches", flush=True)
     train_language(model, heads, examples, language_steps, generator)
-    save_checkpoint(model.eval(), build_processor(tokenizer), out)
+    save_checkpoint(model, build_processor(tokenizer), out)
     return out
 
 
