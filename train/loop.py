@@ -30,7 +30,7 @@ from train.predict import build_accelerator, predict
 from train.run_folder import RunFolder, epoch_line
 from train.sampler import AugmentedStickers, EpochBatches, eval_transform, mixed_seed, train_transform
 from train.schedule import build_optimizer, learning_rate, update_average
-from train.stopping import StopRequest
+from train.stopping import StopRequest, leave_signals_to_the_loop
 
 LOSSES = ("loss", "classification_loss", "alignment_loss")
 
@@ -137,6 +137,7 @@ class Trainer:
             ),
             batch_sampler=self.batches,
             num_workers=config.workers,
+            worker_init_fn=leave_signals_to_the_loop,
             persistent_workers=config.workers > 0,
             pin_memory=accelerator.device.type == "cuda",
         )

@@ -33,3 +33,9 @@ class StopRequest:
         finally:
             for number, handler in before.items():
                 signal.signal(number, cast(Any, handler))
+
+
+def leave_signals_to_the_loop(worker: int) -> None:
+    """For a worker of the data loader: Ctrl-C is the loop's business, SIGTERM ends the worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

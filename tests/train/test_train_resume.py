@@ -86,6 +86,12 @@ def test_epoch_cut_in_the_middle_is_resumed_in_the_middle(
     assert metrics(config.out) == metrics(undisturbed)
 
 
+def test_workers_do_not_change_the_run(world: World) -> None:
+    alone, helped = train(world.config("alone")), train(world.config("helped", workers=2))
+    assert weights(alone) == weights(helped)
+    assert metrics(alone) == metrics(helped)
+
+
 def test_finished_run_is_left_as_it_is(world: World) -> None:
     config = world.config("done", epochs=2)
     train(config)
