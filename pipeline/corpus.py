@@ -65,7 +65,7 @@ class Corpus:
         return found
 
     def fingerprint(self) -> str:
-        """SHA-256 of the card's identity, not of the sticker list: new stickers are new work, not a new run."""
+        """SHA-256 of the card, not of the sticker list: new stickers are new work, not a new run."""
         facts = {"card": self.card.name, "adapter": self.card.adapter, "labels": self.card.labels}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
