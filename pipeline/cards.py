@@ -5,6 +5,7 @@ A card is a Hugging Face dataset card; its `mghft:` block says how the corpus li
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 CARDS_FOLDER = Path(__file__).resolve().parent.parent / "data_cards"
+_FRONT_MATTER = re.compile(r"\s*^---[ \t]*\n(.*?)^---[ \t]*$", re.DOTALL | re.MULTILINE)
 
 
 class Columns(BaseModel):
@@ -94,14 +96,14 @@ def read_front_matter(path: Path) -> dict[str, Any]:
         ValueError: there is none, or it is no YAML mapping.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError(f"the file {path.name} is not UTF-8 text") from None
-    parts = text.split("---\n", 2)
-    if len(parts) < 3 or parts[0].strip():
+    found = _FRONT_MATTER.match(text)
+    if found is None:
         raise ValueError(f"the file {path.name} does not begin with front matter between two lines '---'")
     try:
-        front = yaml.safe_load(parts[1])
+        front = yaml.safe_load(found[1])
     except yaml.YAMLError as error:
         raise ValueError(
             f"the front matter of {path.name} is no valid YAML: {' '.join(str(error).split())}"

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.cards import Card
+from pipeline.cards import Card, Columns
 
 SPLIT_NAMES = {"val": "validation", "valid": "validation", "dev": "validation"}
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".apng"})
@@ -90,6 +90,10 @@ def load_corpus(card: Card, root: str | Path) -> Corpus:
     for sticker in stickers:
         if sticker.id in seen:
             raise ValueError(f"the corpus {card.name} lists the sticker {sticker.id!r} twice")
+        if not (_is_text(sticker.id) and _is_text(sticker.path) and _is_text(sticker.split)):
+            raise ValueError(
+                f"the corpus {card.name} has a name that is not UTF-8 text: {sticker.id!r}; rename the file"
+            )
         seen.add(sticker.id)
     return Corpus(card, root, stickers)
 
@@ -117,7 +121,10 @@ def select(
     if ids is not None:
         if not ids.is_file():
             raise FileNotFoundError(f"the file of ids {ids} is not there")
-        wanted = [line for line in ids.read_text(encoding="utf-8").splitlines() if line.strip()]
+        try:
+            wanted = [line for line in ids.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
+        except UnicodeDecodeError:
+            raise ValueError(f"the file of ids {ids} is not UTF-8 text") from None
         known = {sticker.id for sticker in chosen}
         unknown = [name for name in wanted if name not in known]
         if unknown:
@@ -134,6 +141,20 @@ def select(
     return chosen[:limit]
 
 
+def _is_text(name: str) -> bool:
+    """False for names with lone surrogates (file names that are no UTF-8), which no shard could hold."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _clean(text: object) -> str | None:
+    """A sticker's own text, None where there is none; lone surrogates become question marks."""
+    return None if text is None else str(text).encode("utf-8", "replace").decode("utf-8") or None
+
+
 def _label(card: Card, name: str, where: str) -> int:
     if name not in card.labels:
         raise ValueError(f"{where}: the label {name!r} is not one of the card's: {', '.join(card.labels)}")
@@ -148,6 +169,13 @@ def _read_table(card: Card, root: Path) -> list[Sticker]:
         raise FileNotFoundError(
             f"the corpus {card.name} needs the file {card.file} in {root}, and it is not there"
         )
+    try:
+        return _table_rows(card, file, columns)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{file} is no CSV in UTF-8 ({error}): save it again as UTF-8") from None
+
+
+def _table_rows(card: Card, file: Path, columns: Columns) -> list[Sticker]:
     stickers = []
     with file.open(encoding="utf-8-sig", newline="") as stream:
         rows = csv.DictReader(stream)
@@ -215,6 +243,8 @@ def _read_ser30k(card: Card, root: Path) -> list[Sticker]:
             )
         try:
             rows: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))["annotations"]
+            if not isinstance(rows, list):
+                raise TypeError
         except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
             raise ValueError(
                 f"{file} is no JSON object with a list 'annotations' ({type(error).__name__})"
@@ -222,7 +252,7 @@ def _read_ser30k(card: Card, root: Path) -> list[Sticker]:
         for number, row in enumerate(rows):
             try:
                 topic, name, label = str(row["topic"]), str(row["file_name"]), int(row["anno"]) - 1
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
                 raise ValueError(f"{file}, row {number}: malformed field {error}") from None
             if not 0 <= label < len(card.labels):
                 raise ValueError(
@@ -235,7 +265,7 @@ def _read_ser30k(card: Card, root: Path) -> list[Sticker]:
                     split=SPLIT_NAMES.get(split, split),
                     label=label,
                     label_name=card.labels[label],
-                    text=row.get("text") or None,
+                    text=_clean(row.get("text")),
                 )
             )
     return stickers

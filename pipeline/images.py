@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import os
 import stat
-import warnings
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, Field
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
@@ -92,14 +91,17 @@ def decode_bytes(content: bytes, transform: ImageTransform | None = None) -> Ima
                     f"the image has {width}x{height} pixels, the limit is {transform.max_pixels} pixels"
                 )
             _choose_frame(image, transform.frame)
-            if transform.max_side is not None:
-                image.draft("RGB", (transform.max_side, transform.max_side))
-            flat = _flatten(ImageOps.exif_transpose(image), transform.background)
+            if transform.max_side is not None and max(width, height) > transform.max_side:
+                # JPEG alone heeds this: it is decoded at the smallest of its own scales that still suffices.
+                shrink = transform.max_side / max(width, height)
+                image.draft("RGB", (max(1, round(width * shrink)), max(1, round(height * shrink))))
+            image.load()
+            flat = _flatten(_upright(image), transform.background)
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(f"the image is over the limit of {transform.max_pixels} pixels") from None
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise ImageError("the file is no image that can be read") from None
     except MemoryError:
         raise ImageError("the image does not fit into memory") from None
@@ -136,15 +138,22 @@ def _choose_frame(image: Image.Image, frame: str | int) -> None:
     image.seek(max(0, min(wanted, frames - 1)))
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    """EXIF rotation applied; damaged EXIF data is no reason to lose a sound picture."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except MemoryError:
+        raise
+    except Exception:
+        return image
+
+
 def _flatten(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
     """Any mode to RGB; what is transparent shows the background."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return Image.fromarray(_to_eight_bits(np.asarray(image)), "L").convert("RGB")
     if image.has_transparency_data:
-        with warnings.catch_warnings():
-            # Pillow advises RGBA for palettes with transparency given as bytes; that is what happens here.
-            warnings.simplefilter("ignore", UserWarning)
-            front = image.convert("RGBA")
+        front = image.convert("RGBA")
         back = Image.new("RGBA", front.size, (*background, 255))
         back.alpha_composite(front)
         return back.convert("RGB")
@@ -153,9 +162,11 @@ def _flatten(image: Image.Image, background: tuple[int, int, int]) -> Image.Imag
 
 def _to_eight_bits(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Grey values of 16 or 32 bits or floats to 8 bits: integers by type, small floats by range 0..1."""
+    scale = 1.0
     if values.dtype.kind == "f":
-        clean = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=255.0, neginf=0.0)
-        scale = 255.0 if clean.size and clean.max() <= 1.0 else 1.0
-        return np.clip(clean * scale, 0, 255).round().astype(np.uint8)
-    scale = 1 / 257 if values.dtype.itemsize == 2 or (values.size and values.max() > 255) else 1.0
-    return np.clip(values * scale, 0, 255).round().astype(np.uint8)
+        values = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=255.0, neginf=0.0)
+        scale = 255.0 if values.size and values.max() <= 1.0 else 1.0
+    elif values.dtype.itemsize == 2 or (values.size and values.max() > 255):
+        scale = 1 / 257
+    eight_bits: np.ndarray[Any, Any] = np.clip(values * scale, 0, 255).round().astype(np.uint8)
+    return eight_bits

@@ -84,7 +84,8 @@ class PromptPack(BaseModel):
         facts = {"text": sticker.text, "split": sticker.split}
         try:
             return _environment.from_string(self.user).render(sticker=facts, views=views, view=chosen).strip()
-        except jinja2.TemplateError as error:
+        except Exception as error:
+            # Besides TemplateError, a template can raise what any Python expression can (1/0, "a" + 1).
             raise ValueError(f"the prompt pack {self.name} cannot be rendered: {error}") from None
 
     def digest(self) -> str:
@@ -122,6 +123,9 @@ def load_pack(name_or_path: str | Path) -> PromptPack:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise ValueError(f"the prompt pack {path} is malformed at '{where}': {first['msg']}") from None
-    probe = Sticker(id="probe", path="probe", split="train")
-    pack.render(probe, None if pack.mode == "joint" else VIEWS[0])
+    # Both branches of a template that asks for the sticker's text, before a run meets them.
+    for sticker_text in (None, "probe"):
+        probe = Sticker(id="probe", path="probe", split="train", text=sticker_text)
+        for view in (None,) if pack.mode == "joint" else VIEWS:
+            pack.render(probe, view)
     return pack

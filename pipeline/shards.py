@@ -110,7 +110,7 @@ def read_shard(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
             if lacking:
                 raise ValueError(f"the shard {path} lacks the column {', '.join(lacking)}")
             return file.read(columns=None if columns is None else list(columns))
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise ValueError(
             f"the shard {path} cannot be read ({str(error).splitlines()[0]}): move it out of the folder"
         ) from None
@@ -137,7 +137,15 @@ def read_descriptions(folder: str | Path) -> pa.Table:
     tables = [table for _, table in iterate_shards(folder, SCHEMA.names)]
     if not tables:
         raise FileNotFoundError(f"the folder {folder} holds no description shard (descriptions-*.parquet)")
-    table = pa.concat_tables([t.select(SCHEMA.names).replace_schema_metadata(None) for t in tables])
+    try:
+        # The cast lets shards in that another tool has rewritten (large strings, nullable columns).
+        table = pa.concat_tables(
+            [t.select(SCHEMA.names).replace_schema_metadata(None).cast(SCHEMA) for t in tables]
+        )
+    except (pa.ArrowException, ValueError) as error:
+        raise ValueError(
+            f"a shard in {folder} has other column types than a description shard ({error})"
+        ) from None
     ids = table.column("sticker_id")
     if len(ids.unique()) != len(ids):
         raise ValueError(
@@ -146,9 +154,13 @@ def read_descriptions(folder: str | Path) -> pa.Table:
     return table
 
 
-def remove_leftovers(folder: Path) -> int:
-    """Removes temporary files that a killed writer left; returns how many."""
-    leftovers: Iterable[Path] = folder.glob(".*.tmp")
+def remove_leftovers(folder: Path, part: tuple[int, int] | None = None) -> int:
+    """Removes temporary files that a killed writer left; returns how many.
+
+    With `part` = (i, n) only those of that part's shards: other processes may be writing theirs.
+    """
+    pattern = ".*.tmp" if part is None else f".descriptions-{part[0]}of{part[1]}-*.tmp"
+    leftovers: Iterable[Path] = folder.glob(pattern)
     count = 0
     for path in leftovers:
         path.unlink(missing_ok=True)

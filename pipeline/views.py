@@ -50,7 +50,8 @@ def parse_views(answer: str, finish_reason: str, views: tuple[str, ...] = VIEWS)
     try:
         # Small models put raw line breaks inside strings; strict=False reads them, nothing else is relaxed.
         found = json.loads(answer, strict=False)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        # ValueError is also what a number of thousands of digits ends in, RecursionError deep nesting.
         raise ViewError(f"the answer is no valid JSON: {error}") from None
     if not isinstance(found, dict):
         raise ViewError(f"the answer is a JSON {type(found).__name__}, expected an object")

@@ -1,0 +1,161 @@
+"""Checks a corpus on disk against its card: counts, labels, images that cannot be read, duplicates.
+
+Problems are what makes figures wrong or a run fail; notes are what a person should know.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.cards import Card
+from pipeline.corpus import Sticker, load_corpus
+from pipeline.images import ImageError, ImageTransform, decode_bytes, read_image
+
+UNLABELLED = "(none)"
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class CorpusCheck:
+    """What was found.
+
+    Attributes:
+        problems: one sentence each; empty means that the corpus is fit for use.
+        notes: one sentence each; worth knowing, no fault.
+        counts: stickers by split and label name; unlabelled stickers under "(none)".
+    """
+
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+
+
+def check_corpus(
+    card: Card, root: str | Path, *, workers: int = 2, progress: Callable[[int, int], None] | None = None
+) -> CorpusCheck:
+    """Reads the whole corpus, every image included.
+
+    Args:
+        card: the corpus' card.
+        root: folder of the corpus.
+        workers: threads that decode.
+        progress: called with (images done, images in all) after each image.
+
+    Raises:
+        FileNotFoundError: the root or an index file is missing.
+        ValueError: an index file is malformed, so there is nothing to check.
+    """
+    root = Path(root)
+    stickers = load_corpus(card, root).stickers
+    counts = _count(card, stickers)
+    problems, notes = _check_counts(card, counts)
+    problems += _check_labels(card, stickers)
+
+    unreadable: list[tuple[str, str]] = []
+    by_digest: defaultdict[str, list[Sticker]] = defaultdict(list)
+    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
+        for done, (sticker, (digest, reason)) in enumerate(
+            zip(stickers, pool.map(lambda one: _inspect(root, one.path), stickers), strict=True), start=1
+        ):
+            if digest is not None:
+                by_digest[digest].append(sticker)
+            if reason is not None:
+                unreadable.append((sticker.id, reason))
+            if progress is not None:
+                progress(done, len(stickers))
+    if unreadable:
+        named = _first(f"{name} ({reason})" for name, reason in unreadable)
+        problems.append(f"{_many(len(unreadable), 'image')} cannot be read: {named}")
+    across, within = _duplicates(by_digest.values())
+    return CorpusCheck(problems + across, notes + within, counts)
+
+
+def _count(card: Card, stickers: Sequence[Sticker]) -> dict[str, dict[str, int]]:
+    found = Counter((sticker.split, sticker.label_name or UNLABELLED) for sticker in stickers)
+    # The card's splits first, in its order; its labels in index order, those without a sticker as 0.
+    here = dict.fromkeys(sticker.split for sticker in stickers)
+    splits = [name for name in card.counts if name in here]
+    splits += [name for name in here if name not in card.counts]
+    counts = {split: {label: found[split, label] for label in card.labels} for split in splits}
+    for split in splits:
+        if missing := found[split, UNLABELLED]:
+            counts[split][UNLABELLED] = missing
+    return counts
+
+
+def _check_counts(card: Card, counts: dict[str, dict[str, int]]) -> tuple[list[str], list[str]]:
+    problems, notes = [], []
+    for split, expected in card.counts.items():
+        found = sum(counts.get(split, {}).values())
+        if found != expected:
+            problems.append(f"the split {split} has {_many(found, 'sticker')}, the card says {expected}")
+    unknown = [split for split in counts if split not in card.counts]
+    if unknown:
+        notes.append(f"the card gives no count for the split {', '.join(unknown)}")
+    for split, by_label in counts.items():
+        absent = [label for label in card.labels if not by_label[label]]
+        if absent and len(absent) < len(card.labels):
+            notes.append(f"the split {split} has no sticker of {', '.join(absent)}")
+    return problems, notes
+
+
+def _check_labels(card: Card, stickers: Sequence[Sticker]) -> list[str]:
+    bare = [sticker.id for sticker in stickers if sticker.label is None]
+    if bare:
+        return [f"{_many(len(bare), 'sticker')} without a label: {_first(bare)}"]
+    used = {sticker.label for sticker in stickers}
+    unused = [name for index, name in enumerate(card.labels) if index not in used]
+    return [f"no sticker at all has the label {', '.join(unused)}"] if unused else []
+
+
+def _inspect(root: Path, path: str) -> tuple[str | None, str | None]:
+    """SHA-256 of the bytes (None where there are none) and why the image cannot be used (None: it can)."""
+    digest = None
+    try:
+        content = read_image(root, path)
+        digest = hashlib.sha256(content).hexdigest()
+        # A JPEG decoded small is still read to its end, so damage shows, at a fraction of the time.
+        decode_bytes(content, ImageTransform(max_side=64))
+    except ImageError as error:
+        return digest, str(error)
+    return digest, None
+
+
+def _duplicates(groups: Iterable[list[Sticker]]) -> tuple[list[str], list[str]]:
+    """Problems: the same bytes in several splits or under several labels; notes: again in one split."""
+    same = [group for group in groups if len(group) > 1]
+    across = [group for group in same if len({sticker.split for sticker in group}) > 1]
+    within = [group for group in same if len({sticker.split for sticker in group}) == 1]
+    torn = [group for group in same if len({sticker.label for sticker in group}) > 1]
+    problems, notes = [], []
+    if across:
+        named = _first(_group(group) for group in across)
+        problems.append(f"{_many(len(across), 'image')} in more than one split, byte for byte: {named}")
+    if within:
+        named = _first(_group(group) for group in within)
+        notes.append(f"{_many(len(within), 'image')} more than once in one split, byte for byte: {named}")
+    if torn:
+        named = _first(_group(group, labels=True) for group in torn)
+        notes.append(f"{_many(len(torn), 'image')} with more than one label, byte for byte: {named}")
+    return problems, notes
+
+
+def _group(group: Sequence[Sticker], *, labels: bool = False) -> str:
+    return " = ".join(
+        f"{sticker.id} ({(sticker.label_name or UNLABELLED) if labels else sticker.split})"
+        for sticker in group[:_NAMED]
+    )
+
+
+def _first(items: Iterable[str]) -> str:
+    named = list(items)
+    return "; ".join(named[:_NAMED]) + ("; …" if len(named) > _NAMED else "")
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

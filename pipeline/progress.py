@@ -1,0 +1,75 @@
+"""Progress of a describe run: a bar in a terminal, a line now and then in a log, and the counts behind both."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+_LINE_SECONDS = 15.0
+
+
+class Progress:
+    """Counts rows and tokens of this process; a context manager around the work.
+
+    Args:
+        total: stickers of the selection.
+        resumed: how many of them had a row before.
+    """
+
+    def __init__(self, total: int, resumed: int) -> None:
+        self.total, self.resumed = total, resumed
+        self.rows = self.failed = self.prompt_tokens = self.output_tokens = 0
+        self.engine_seconds = self.seconds = 0.0
+        self._bar: Any = None
+
+    def __enter__(self) -> Progress:
+        self._began = self._said = time.monotonic()
+        if sys.stderr.isatty():
+            self._bar = tqdm(total=self.total, initial=self.resumed, unit="sticker", dynamic_ncols=True)
+        else:
+            self._say(
+                f"engine up after {self.engine_seconds:.1f} s; {self.total - self.resumed} stickers to do"
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds = time.monotonic() - self._began
+        if self._bar is not None:
+            self._bar.close()
+
+    def advance(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Counts finished rows and shows them."""
+        self.rows += len(rows)
+        self.failed += sum(row["status"] == "failed" for row in rows)
+        self.prompt_tokens += sum(row["prompt_tokens"] or 0 for row in rows)
+        self.output_tokens += sum(row["output_tokens"] or 0 for row in rows)
+        self.seconds = time.monotonic() - self._began
+        if self._bar is not None:
+            self._bar.update(len(rows))
+            rate = self.output_tokens / max(self.seconds, 1e-9)
+            self._bar.set_postfix_str(f"{rate:.0f} tokens/s, {self.failed} failed, {self.resumed} resumed")
+        elif time.monotonic() - self._said >= _LINE_SECONDS:
+            self._said = time.monotonic()
+            rate = self.rows / max(self.seconds, 1e-9)
+            left = (self.total - self.resumed - self.rows) / max(rate, 1e-9)
+            self._say(
+                f"{self.resumed + self.rows}/{self.total} stickers, {rate:.1f} stickers/s, "
+                f"{self.failed} failed, {left:.0f} s left"
+            )
+
+    def rates(self) -> dict[str, float]:
+        """Stickers and tokens per second of this process, the engine's start left out."""
+        seconds = max(self.seconds, 1e-9)
+        return {
+            "stickers_per_second": round(self.rows / seconds, 2),
+            "output_tokens_per_second": round(self.output_tokens / seconds, 1),
+            "prompt_tokens_per_second": round(self.prompt_tokens / seconds, 1),
+        }
+
+    @staticmethod
+    def _say(line: str) -> None:
+        print(f"describe: {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,186 @@
+"""What stands in a run folder: counts, failed rows, completeness; the run's stats.json and dataset card."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from pipeline.corpus import Corpus
+from pipeline.manifest import read_manifest
+from pipeline.progress import Progress
+from pipeline.shards import FINGERPRINT_KEY, iterate_shards, read_shard, shard_paths, write_atomically
+from pipeline.views import VIEWS
+
+# Above this share of stickers with the same text a view says nothing about any of them.
+_SAME_TEXT_WARNING = 0.5
+_MIN_ROWS_FOR_WARNING = 20
+
+
+def run_status(folder: Path) -> dict[str, Any]:
+    """Counts of a run, read from its shards.
+
+    Returns:
+        rows, ok, failed, shards, failures (reason -> count), distinct_texts (view -> count), warnings, tokens.
+
+    Raises:
+        FileNotFoundError: the folder is no run.
+        ValueError: its manifest or a shard is damaged.
+    """
+    manifest = read_manifest(folder)
+    texts: dict[str, Counter[str]] = {view: Counter() for view in VIEWS}
+    statuses: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    prompt_tokens = output_tokens = 0
+    columns = ["status", "error", "prompt_tokens", "output_tokens", *VIEWS]
+    for _, table in iterate_shards(folder, columns):
+        statuses.update(table.column("status").to_pylist())
+        reasons.update(reason for reason in table.column("error").to_pylist() if reason)
+        prompt_tokens += pc.sum(table.column("prompt_tokens")).as_py() or 0
+        output_tokens += pc.sum(table.column("output_tokens")).as_py() or 0
+        for view in VIEWS:
+            texts[view].update(text for text in table.column(view).to_pylist() if text)
+    warnings = []
+    for view, counts in texts.items():
+        rows = counts.total()
+        text, most = counts.most_common(1)[0] if counts else ("", 0)
+        if rows >= _MIN_ROWS_FOR_WARNING and most / rows > _SAME_TEXT_WARNING:
+            warnings.append(f"{most} of {rows} stickers share one text in the view {view}: {text[:80]!r}")
+    return {
+        "model": manifest["model"]["name"],
+        "prompt": manifest["prompt"]["name"],
+        "corpus": manifest["corpus"]["card"],
+        "rows": statuses.total(),
+        "ok": statuses["ok"],
+        "failed": statuses["failed"],
+        "shards": len(shard_paths(folder)),
+        "prompt_tokens": prompt_tokens,
+        "output_tokens": output_tokens,
+        "distinct_texts": {view: len(counts) for view, counts in texts.items()},
+        "failures": dict(reasons.most_common()),
+        "warnings": warnings,
+    }
+
+
+def failed_rows(folder: Path) -> list[tuple[str, str]]:
+    """(sticker id, reason) of every failed row.
+
+    Raises:
+        FileNotFoundError: the folder is no run.
+    """
+    read_manifest(folder)
+    return [
+        (row["sticker_id"], row["error"] or "")
+        for _, table in iterate_shards(folder, ["sticker_id", "status", "error"])
+        for row in table.to_pylist()
+        if row["status"] == "failed"
+    ]
+
+
+def verify_run(folder: Path, corpus: Corpus | None = None) -> list[str]:
+    """What is wrong with a run folder, one sentence each; an empty list means complete and sound.
+
+    Args:
+        folder: the run.
+        corpus: every sticker of it must have a row, and no other; None checks the folder alone.
+
+    Raises:
+        FileNotFoundError: the folder is no run.
+        ValueError: its manifest is damaged.
+    """
+    manifest = read_manifest(folder)
+    problems: list[str] = []
+    seen: Counter[str] = Counter()
+    for path in shard_paths(folder):
+        try:
+            table = read_shard(path)
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        if (table.schema.metadata or {}).get(FINGERPRINT_KEY) != manifest["fingerprint"].encode():
+            problems.append(f"the shard {path.name} belongs to another run")
+        seen.update(table.column("sticker_id").to_pylist())
+        for row in table.select(["sticker_id", "status", "error", *VIEWS]).to_pylist():
+            whole = all(row[view] for view in VIEWS) and row["error"] is None
+            if (row["status"] == "ok") != whole or (row["status"] != "ok" and not row["error"]):
+                problems.append(f"the row of {row['sticker_id']!r} in {path.name} contradicts its own status")
+    twice = [name for name, count in seen.items() if count > 1]
+    if twice:
+        problems.append(f"{len(twice)} stickers have more than one row, the first is {twice[0]!r}")
+    if corpus is not None:
+        ids = {sticker.id for sticker in corpus.stickers}
+        missing, foreign = sorted(ids - seen.keys()), sorted(seen.keys() - ids)
+        if missing:
+            problems.append(f"{len(missing)} of {len(ids)} stickers have no row, the first is {missing[0]!r}")
+        if foreign:
+            problems.append(
+                f"{len(foreign)} rows are of no sticker of the corpus, the first is {foreign[0]!r}"
+            )
+    return problems
+
+
+def finish_run(
+    folder: Path,
+    manifest: Mapping[str, Any],
+    corpus: Corpus,
+    progress: Progress,
+    part: tuple[int, int] | None,
+    *,
+    write: bool,
+) -> dict[str, Any]:
+    """Statistics of the run and of this process; writes stats.json and the dataset card when there was work."""
+    status = run_status(folder)
+    name = "stats.json" if part is None else f"stats-{part[0]}of{part[1]}.json"
+    stats = {
+        **status,
+        "selected": progress.total,
+        "resumed": progress.resumed,
+        "described_now": progress.rows,
+        "engine_start_seconds": round(progress.engine_seconds, 2),
+        "seconds": round(progress.seconds, 2),
+        **progress.rates(),
+    }
+    if not write and (folder / name).is_file():
+        # Nothing was done: the speeds of the run that did the work are worth more than zeros.
+        old = json.loads((folder / name).read_text(encoding="utf-8"))
+        return {**old, **status, "selected": progress.total, "resumed": progress.resumed, "described_now": 0}
+    text = json.dumps(stats, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(folder / name, lambda file: file.write(text.encode()))
+    if part is None:
+        write_atomically(
+            folder / "README.md", lambda file: file.write(_card(manifest, corpus, stats).encode())
+        )
+    return stats
+
+
+def _card(manifest: Mapping[str, Any], corpus: Corpus, stats: Mapping[str, Any]) -> str:
+    model = manifest["model"]
+    identity = model["revision"] or f"sha256 {model['weights_sha256']}"
+    lines = [
+        "---",
+        f"pretty_name: {json.dumps(f'Multi-view descriptions of {corpus.card.title}')}",
+        f"language: {manifest['prompt']['language']}",
+        "configs:",
+        "- config_name: default",
+        "  data_files: descriptions-*.parquet",
+        "tags: [stickers, emotion, image-description]",
+        "---",
+        "",
+        f"# Descriptions of {corpus.card.title} in four views",
+        "",
+        f"Written by `mghft describe`: model `{model['name']}` ({identity}), prompt pack "
+        f"`{manifest['prompt']['name']}`, engine {manifest['engine']['name']} {manifest['engine']['version']}.",
+        "",
+        f"{stats['rows']} stickers, {stats['ok']} described, {stats['failed']} failed (`status`, `error`).",
+        f"Different texts per view: {', '.join(f'{k} {v}' for k, v in stats['distinct_texts'].items())}.",
+        *(f"Warning: {warning}." for warning in stats["warnings"]),
+        "",
+        "The texts are a model's, not a person's: they can be wrong, and they carry the model's own bias. "
+        f"The images and labels are those of the corpus `{corpus.card.name}` under its own licence.",
+        "",
+    ]
+    return "\n".join(lines)
