@@ -1,0 +1,170 @@
+"""Commands on a run of descriptions: describe, status, failed, verify."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+CardArgument = Annotated[str | None, typer.Argument(help="Data card: a shipped name or a path.")]
+RunArgument = Annotated[Path, typer.Argument(help="Run folder of 'mghft describe'.")]
+DataOption = Annotated[Path | None, typer.Option("--data", help="Root folder of the corpus.")]
+
+
+def describe(
+    card: CardArgument = None,
+    data: DataOption = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder to write, or to go on with.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model id or folder; default: the shipped one.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Revision of the model on the hub.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="Prompt pack: a shipped name or a path.")] = None,
+    split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first stickers.")] = None,
+    sample: Annotated[int | None, typer.Option(help="Only a seeded sample.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of --sample.")] = None,
+    ids: Annotated[Path | None, typer.Option(help="Only the ids in this file, one a line.")] = None,
+    shard: Annotated[str | None, typer.Option(help="Part i of n, as 'i/n', one process per part.")] = None,
+    attempts: Annotated[int | None, typer.Option(help="Times to ask when an answer is unusable.")] = None,
+    retry_failed: Annotated[
+        bool | None, typer.Option("--retry-failed", help="Ask again for stickers that failed before.")
+    ] = None,
+    embed_images: Annotated[
+        bool | None, typer.Option("--embed-images", help="Keep the image bytes in the shards.")
+    ] = None,
+    strict: Annotated[
+        bool | None, typer.Option("--strict", help="End with an error when a sticker failed.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file; options given here win over it.")] = None,
+    background: Annotated[str | None, typer.Option(help="Colour under transparency, R,G,B.")] = None,
+    frame: Annotated[
+        str | None, typer.Option(help="Frame of an animation: first, middle or a number.")
+    ] = None,
+    max_side: Annotated[int | None, typer.Option(help="Shrink larger images to this side.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="Engine: number format.")] = None,
+    max_model_len: Annotated[int | None, typer.Option(help="Engine: longest context.")] = None,
+    gpu_memory_utilization: Annotated[
+        float | None, typer.Option(help="Engine: share of the GPU's memory.")
+    ] = None,
+    tensor_parallel_size: Annotated[int | None, typer.Option(help="Engine: GPUs for one model.")] = None,
+    trust_remote_code: Annotated[
+        bool | None, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
+    ] = None,
+) -> None:
+    """Describe the stickers of a corpus in four views with a multimodal model under vLLM.
+
+    A run that was stopped goes on with the same command; a finished one is left as it is.
+
+    \b
+    Examples:
+      mghft describe emoji --data demo/data --out demo/descriptions
+      mghft describe ser30k --data SER30K --out runs/ser30k --model llava-hf/llava-v1.6-mistral-7b-hf
+    """
+    overrides: dict[str, Any] = {
+        "card": card,
+        "data": data,
+        "out": out,
+        "model": model,
+        "revision": revision,
+        "prompt": prompt,
+        "split": split,
+        "limit": limit,
+        "sample": sample,
+        "seed": seed,
+        "ids": ids,
+        "part": shard,
+        "attempts": attempts,
+        "retry_failed": retry_failed,
+        "embed_images": embed_images,
+        "strict": strict,
+        "trust_remote_code": trust_remote_code,
+        "image.background": None if background is None else parse_colour(background),
+        "image.frame": frame,
+        "image.max_side": max_side,
+        "engine.dtype": dtype,
+        "engine.max_model_len": max_model_len,
+        "engine.gpu_memory_utilization": gpu_memory_utilization,
+        "engine.tensor_parallel_size": tensor_parallel_size,
+    }
+    from pipeline.config import build_describe_config
+
+    resolved = build_describe_config(config, overrides)
+    from pipeline.describe import describe as run
+
+    show(run(resolved))
+    typer.echo(f"descriptions: {resolved.out}")
+
+
+def status(run: RunArgument) -> None:
+    """Say how far a run is, how fast it goes and what failed.
+
+    \b
+    Example:
+      mghft status demo/descriptions
+    """
+    from pipeline.status import run_status
+
+    show(run_status(run))
+
+
+def failed(run: RunArgument) -> None:
+    """List the stickers that have no usable description, with the reason.
+
+    \b
+    Example:
+      mghft failed demo/descriptions
+    """
+    from pipeline.status import failed_rows
+
+    rows = failed_rows(run)
+    for sticker, reason in rows:
+        typer.echo(f"{sticker}\t{reason}")
+    typer.echo(f"{len(rows)} failed", err=True)
+
+
+def verify(run: RunArgument, card: CardArgument = None, data: DataOption = None) -> None:
+    """Check that a run is whole: files, schema, every id once; with a card, every sticker of the corpus.
+
+    \b
+    Examples:
+      mghft verify demo/descriptions
+      mghft verify demo/descriptions emoji --data demo/data
+    """
+    if (card is None) != (data is None):
+        raise ValueError("a data card and --data belong together: give both, or neither")
+    corpus = None
+    if card is not None and data is not None:
+        from pipeline.cards import load_card
+        from pipeline.corpus import load_corpus
+
+        corpus = load_corpus(load_card(card), data)
+    from pipeline.status import verify_run
+
+    problems = verify_run(run, corpus)
+    for problem in problems:
+        typer.echo(f"problem: {problem}")
+    if problems:
+        raise typer.Exit(1)
+    typer.echo(f"{run} is whole")
+
+
+def parse_colour(text: str) -> tuple[int, int, int]:
+    """Three numbers from 0 to 255, as in '255,255,255'.
+
+    Raises:
+        ValueError: the text is something else.
+    """
+    numbers = [int(part) for part in text.split(",") if part.strip().isdecimal()]
+    if len(numbers) != 3 or len(text.split(",")) != 3 or max(numbers) > 255:
+        raise ValueError(f"--background is {text!r}: give three numbers from 0 to 255, as in 255,255,255")
+    red, green, blue = numbers
+    return red, green, blue
+
+
+def show(facts: dict[str, Any], indent: str = "") -> None:
+    """Prints facts, one a line."""
+    for name, value in facts.items():
+        label = f"{indent}{str(name).replace('_', ' ')}"
+        if isinstance(value, dict):
+            typer.echo(f"{label}:")
+            show(value, indent + "  ")
+        else:
+            typer.echo(f"{label}: {f'{value:.4g}' if isinstance(value, float) else value}")

