@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Build, check and list corpora.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 CardArgument = Annotated[str, typer.Argument(help="Data card: a shipped name or a path.")]
 
 

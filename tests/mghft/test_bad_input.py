@@ -1,0 +1,97 @@
+"""Bad input is answered in one sentence, with exit code 2 and no traceback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Call = Callable[..., Any]
+
+
+def refused(answer: Any, *words: str) -> None:
+    """One line on stderr that begins with `error:`, exit code 2, every word in it."""
+    assert answer.code == 2, answer
+    lines = answer.err.strip().splitlines()
+    assert len(lines) == 1, answer.err
+    assert lines[0].startswith("error: ")
+    assert [word for word in words if word not in lines[0]] == []
+
+
+@pytest.mark.parametrize("command", ["describe", "train", "data check"])
+def test_data_folder_that_is_not_there(mghft: Call, command: str) -> None:
+    more = {"describe": ["--out", "run"], "train": ["--out", "run", "--no-text"], "data check": []}[command]
+    refused(
+        mghft(*command.split(), "emoji", "--data", "nowhere", *more), "data folder", "nowhere", "is not there"
+    )
+
+
+@pytest.mark.parametrize("command", ["describe", "train", "data check", "data show"])
+def test_card_that_does_not_exist(mghft: Call, squares: Path, command: str) -> None:
+    out = ["--out", "run", "--no-text"] if command == "train" else ["--out", "run"]
+    data = [] if command == "data show" else ["--data", squares]
+    more = out if command in ("describe", "train") else []
+    refused(mghft(*command.split(), "no-such-card", *data, *more), "no data card 'no-such-card'", "emoji")
+
+
+def test_empty_split(mghft: Call, squares: Path) -> None:
+    answer = mghft("describe", "emoji", "--data", squares, "--out", "run", "--split", "test")
+    refused(answer, "no sticker in the split 'test'", "train, validation")
+
+
+def test_model_folder_without_weights(mghft: Call, squares: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}", encoding="utf-8")
+    answer = mghft("describe", "emoji", "--data", squares, "--out", "run", "--model", model)
+    refused(answer, str(model), "weights")
+    assert not (tmp_path / "run").exists()
+
+
+def test_run_of_another_configuration_refuses_describe(mghft: Call, squares: Path, described: Path) -> None:
+    answer = mghft("describe", "emoji", "--data", squares, "--out", described, "--embed-images")
+    refused(answer, str(described), "embed_images")
+
+
+def test_run_of_another_configuration_refuses_train(mghft: Call, squares: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.json").write_text(json.dumps({"identity": {"epochs": 3}}), encoding="utf-8")
+    options = ["--recipe", "cpu", "--no-text", "--epochs", 5]
+    answer = mghft("train", "emoji", "--data", squares, "--out", run, *options)
+    refused(answer, "another configuration", "epochs")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "emoji", "--data", ".", "--out", "r", "--no-text", "--set", "alpha"], ["KEY=VALUE"]),
+        (["train", "emoji", "--data", ".", "--out", "r", "--no-text", "--set", "colour=3"], ["no field"]),
+        (["train", "emoji", "--data", ".", "--out", "r"], ["descriptions"]),
+        (["train", "emoji", "--recipe", "cake"], ["no recipe 'cake'", "cpu"]),
+        (
+            ["describe", "emoji", "--data", ".", "--out", "r", "--background", "red"],
+            ["--background", "'red'"],
+        ),
+        (["describe", "emoji", "--data", ".", "--out", "r", "--attempts", "0"], ["attempts"]),
+        (["describe", "emoji", "--data", ".", "--out", "r", "--shard", "5/4"], ["part", "5/4"]),
+        (["describe", "--config", "none.yaml"], ["none.yaml", "not there"]),
+        (["status", "nowhere"], ["nowhere", "manifest.json"]),
+        (["failed", "nowhere"], ["nowhere", "manifest.json"]),
+        (["verify", "nowhere"], ["nowhere", "manifest.json"]),
+        (["verify", "nowhere", "emoji"], ["--data", "both"]),
+        (["prompts", "show", "haiku"], ["no prompt pack 'haiku'", "multiview"]),
+        (["data", "build", "ser30k", "--out", "r"], ["'ser30k' cannot be built"]),
+        (["model", "info", "huge"], ["'huge'", "official"]),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else None,
+)
+def test_other_slips(mghft: Call, arguments: list[str], words: list[str]) -> None:
+    refused(mghft(*arguments), *words)
+
+
+def test_eval_of_a_folder_that_is_no_run(mghft: Call, squares: Path) -> None:
+    refused(mghft("eval", squares, "--out", "report"), "no run folder")

@@ -1,0 +1,65 @@
+"""The help: at once there, and with an example everywhere."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from mghft.cli import app
+
+HEAVY = (
+    "torch",
+    "transformers",
+    "vllm",
+    "pyarrow",
+    "numpy",
+    "pydantic",
+    "yaml",
+    "rich",
+    "timm",
+    "accelerate",
+)
+
+
+def _commands(command: object, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found = [path]
+    for name, inner in getattr(command, "commands", {}).items():
+        found += _commands(inner, (*path, name))
+    return found
+
+
+COMMANDS = _commands(typer.main.get_command(app))
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom mghft.cli import app\n"
+        "try:\n    app(['--help'])\nexcept SystemExit as end:\n    assert end.code == 0\n"
+        f"print('heavy:', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "heavy: []"
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_has_an_example_of_itself_in_its_help(path: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, [*path, "--help"])
+    assert result.exit_code == 0
+    example = result.output.partition("Example")[2]
+    assert f"  mghft {' '.join(path)}" in example
+
+
+def test_every_command_of_the_project_is_there() -> None:
+    wanted = "describe status failed verify train eval doctor data,build data,check data,list data,show"
+    wanted += " prompts,list prompts,show model,info"
+    assert {",".join(path) for path in COMMANDS} >= set(wanted.split())
+
+
+def test_version_is_that_of_the_package() -> None:
+    from importlib.metadata import version
+
+    assert CliRunner().invoke(app, ["--version"]).output == f"mghft {version('mghft')}\n"
