@@ -38,6 +38,7 @@ class Card(BaseModel):
     adapter: Literal["table", "ser30k", "folder"]
     labels: tuple[str, ...] = Field(min_length=2)
     counts: dict[str, int] = Field(default_factory=dict)
+    label_counts: dict[str, dict[str, int]] = Field(default_factory=dict)
     file: str | None = None
     columns: Columns | None = None
     source: Path
@@ -48,6 +49,9 @@ class Card(BaseModel):
             raise ValueError("the adapter 'table' needs the fields 'file' and 'columns'")
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("the field 'labels' names a label twice")
+        for split, by_label in self.label_counts.items():
+            if set(by_label) != set(self.labels):
+                raise ValueError(f"the field 'label_counts.{split}' does not count exactly the card's labels")
         return self
 
 

@@ -94,6 +94,20 @@ def _check_counts(card: Card, counts: dict[str, dict[str, int]]) -> tuple[list[s
         found = sum(counts.get(split, {}).values())
         if found != expected:
             problems.append(f"the split {split} has {_many(found, 'sticker')}, the card says {expected}")
+    for split, wanted in card.label_counts.items():
+        here = {label: counts.get(split, {}).get(label, 0) for label in card.labels}
+        differ = [
+            f"{label} {here[label]}, not {wanted[label]}"
+            for label in card.labels
+            if here[label] != wanted[label]
+        ]
+        if differ and sorted(here.values()) == sorted(wanted.values()):
+            problems.append(
+                f"the split {split} has the card's counts under other labels ({'; '.join(differ)}): "
+                "the card's labels are in another order than the corpus' numbers"
+            )
+        elif differ:
+            notes.append(f"the split {split} has other counts than the card says: {'; '.join(differ)}")
     unknown = [split for split in counts if split not in card.counts]
     if unknown:
         notes.append(f"the card gives no count for the split {', '.join(unknown)}")

@@ -53,17 +53,23 @@ def read_image(root: Path, relative: str) -> bytes:
         if not path.is_relative_to(root.resolve()):
             raise ImageError("the path leaves the data folder through a link")
         # O_NONBLOCK: opening a FIFO that nobody writes to would otherwise wait for ever.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-            status = os.fstat(file.fileno())
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode):
                 raise ImageError("the path is no regular file")
             if status.st_size > MAX_FILE_BYTES:
                 raise ImageError(f"the file has {status.st_size} bytes, the limit is {MAX_FILE_BYTES}")
-            content = file.read(MAX_FILE_BYTES + 1)
+            with os.fdopen(handle, "rb", closefd=False) as file:
+                content = file.read(MAX_FILE_BYTES + 1)
+        finally:
+            os.close(handle)
     except FileNotFoundError:
         raise ImageError("the file is missing") from None
     except (OSError, UnicodeError, RuntimeError) as error:
-        raise ImageError(f"the file cannot be read: {error}") from None
+        # The system's words alone: the error's text holds the machine's own path.
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"the file cannot be read: {reason}") from None
     if not content:
         raise ImageError("the file is empty")
     return content

@@ -1,0 +1,268 @@
+"""Corpora read by their cards, and the choice of a part of one."""
+
+import json
+
+import pytest
+
+from pipeline.cards import Card, Columns, load_card
+from pipeline.corpus import Sticker, load_corpus, select
+
+LABELS = ("anger", "joy")
+FULL = Columns(path="path", label="label", split="split", text="text", part="part")
+
+
+def table(columns=FULL, **fields):
+    return Card(
+        name="mine",
+        title="Mine",
+        adapter="table",
+        labels=LABELS,
+        file="a.csv",
+        columns=columns,
+        source="mine.md",
+        **fields,
+    )
+
+
+def write(root, *rows, header="path,label,split,text,part", encoding="utf-8"):
+    (root / "a.csv").write_bytes("\n".join([header, *rows, ""]).encode(encoding))
+    return root
+
+
+def ser30k(root, rows, nested=True):
+    folder = root / "Annotations" / "image-level" if nested else root / "Annotations"
+    folder.mkdir(parents=True, exist_ok=True)
+    for split in ("train", "val", "test"):
+        (folder / f"{split}.json").write_text(json.dumps({"annotations": rows(split)}), encoding="utf-8")
+    return root
+
+
+def row(split, **fields):
+    return {"topic": "09-panda", "file_name": f"{split}_1.jpg", "text": "", "anno": 4, "anno1": 4, **fields}
+
+
+def stickers(count):
+    return [Sticker(id=f"s{i}", path=f"s{i}.png", split="train") for i in range(count)]
+
+
+def test_table_row_is_a_sticker(tmp_path):
+    corpus = load_corpus(table(), write(tmp_path, 'x/a b.png,joy,val,"hi, you\nthere",seen'))
+    assert corpus.stickers == [
+        Sticker("x/a b.png", "x/a b.png", "validation", 1, "joy", "hi, you\nthere", "seen")
+    ]
+
+
+def test_empty_cells_are_absent(tmp_path):
+    (sticker,) = load_corpus(table(), write(tmp_path, "a.png,,,,")).stickers
+    assert (sticker.label, sticker.label_name, sticker.text, sticker.part) == (None, None, None, None)
+    assert sticker.split == "all"
+
+
+def test_table_without_optional_columns(tmp_path):
+    corpus = load_corpus(table(Columns(path="path")), write(tmp_path, "a.png", header="path"))
+    assert corpus.stickers == [Sticker("a.png", "a.png", "all")]
+
+
+def test_byte_order_mark_is_no_part_of_the_header(tmp_path):
+    write(tmp_path, "a.png,joy,train,,", encoding="utf-8-sig")
+    assert len(load_corpus(table(), tmp_path).stickers) == 1
+
+
+def test_sticker_listed_twice(tmp_path):
+    with pytest.raises(ValueError, match=r"lists the sticker 'a\.png' twice"):
+        load_corpus(table(), write(tmp_path, "a.png,joy,train,,", "a.png,joy,test,,"))
+
+
+def test_unknown_label_names_the_line(tmp_path):
+    with pytest.raises(ValueError, match=r"a\.csv, line 3: the label 'rage' is not one of .*anger, joy"):
+        load_corpus(table(), write(tmp_path, "a.png,joy,train,,", "b.png,rage,train,,"))
+
+
+def test_empty_path_names_the_line(tmp_path):
+    with pytest.raises(ValueError, match=r"line 2: the column 'path' is empty"):
+        load_corpus(table(), write(tmp_path, ",joy,train,,"))
+
+
+def test_missing_column_is_named(tmp_path):
+    with pytest.raises(ValueError, match="lacks the column text, part"):
+        load_corpus(table(), write(tmp_path, "a.png,joy,train", header="path,label,split"))
+
+
+def test_short_row_is_no_crash(tmp_path):
+    (sticker,) = load_corpus(table(), write(tmp_path, "a.png,joy")).stickers
+    assert (sticker.split, sticker.text) == ("all", None)
+
+
+def test_table_in_another_encoding(tmp_path):
+    with pytest.raises(ValueError, match="no CSV in UTF-8"):
+        load_corpus(table(), write(tmp_path, "a.png,joy,train,你好,", encoding="gb18030"))
+
+
+def test_table_with_a_monstrous_cell_is_a_sentence(tmp_path):
+    write(tmp_path, "a.png,joy,train," + "x" * 200_000 + ",")
+    with pytest.raises(ValueError, match="no CSV in UTF-8"):
+        load_corpus(table(), tmp_path)
+
+
+def test_table_without_rows(tmp_path):
+    with pytest.raises(ValueError, match="has no stickers"):
+        load_corpus(table(), write(tmp_path))
+
+
+def test_missing_table(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"needs the file a\.csv"):
+        load_corpus(table(), tmp_path)
+
+
+def test_missing_root(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"the data folder .* is not there"):
+        load_corpus(table(), tmp_path / "gone")
+
+
+def test_split_by_its_other_name(tmp_path):
+    corpus = load_corpus(table(), write(tmp_path, "a.png,joy,dev,,", "b.png,joy,train,,"))
+    assert [sticker.id for sticker in corpus.split("val")] == ["a.png"]
+
+
+def test_empty_split_names_those_that_are_there(tmp_path):
+    corpus = load_corpus(table(), write(tmp_path, "a.png,joy,val,,", "b.png,joy,train,,"))
+    with pytest.raises(ValueError, match=r"no sticker in the split 'test' \(it has: train, validation\)"):
+        corpus.split("test")
+
+
+def test_new_stickers_do_not_change_the_fingerprint(tmp_path):
+    before = load_corpus(table(), write(tmp_path, "a.png,joy,val,,")).fingerprint()
+    assert load_corpus(table(), write(tmp_path, "b.png,joy,val,,")).fingerprint() == before
+
+
+def test_other_labels_change_the_fingerprint(tmp_path):
+    write(tmp_path, "a.png,joy,val,,")
+    other = table().model_copy(update={"labels": ("joy", "anger")})
+    assert load_corpus(table(), tmp_path).fingerprint() != load_corpus(other, tmp_path).fingerprint()
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_ser30k_in_both_layouts(tmp_path, nested):
+    corpus = load_corpus(load_card("ser30k"), ser30k(tmp_path, lambda split: [row(split, text="hi")], nested))
+    assert [sticker.split for sticker in corpus.stickers] == ["train", "validation", "test"]
+    assert corpus.stickers[0] == Sticker(
+        "09-panda/train_1.jpg", "Images/09-panda/train_1.jpg", "train", 3, "happiness", "hi"
+    )
+
+
+def test_ser30k_same_file_name_in_two_topics(tmp_path):
+    ser30k(tmp_path, lambda split: [row(split), row(split, topic="pepe-7")])
+    assert len(load_corpus(load_card("ser30k"), tmp_path).stickers) == 6
+
+
+def test_ser30k_empty_text_is_none(tmp_path):
+    assert load_corpus(load_card("ser30k"), ser30k(tmp_path, lambda s: [row(s)])).stickers[0].text is None
+
+
+def test_ser30k_lone_surrogate_in_a_text_can_be_written(tmp_path):
+    ser30k(tmp_path, lambda split: [row(split, text="a\ud800")])
+    assert load_corpus(load_card("ser30k"), tmp_path).stickers[0].text == "a?"
+
+
+def test_ser30k_lone_surrogate_in_a_name_is_refused(tmp_path):
+    ser30k(tmp_path, lambda split: [row(split, topic="a\ud800")])
+    with pytest.raises(ValueError, match="not UTF-8 text"):
+        load_corpus(load_card("ser30k"), tmp_path)
+
+
+@pytest.mark.parametrize("anno", [0, 8, -1])
+def test_ser30k_number_out_of_range(tmp_path, anno):
+    ser30k(tmp_path, lambda split: [row(split), row(split, file_name="2.jpg", anno=anno)])
+    with pytest.raises(ValueError, match=rf"train\.json, row 1: anno is {anno}, expected 1 to 7"):
+        load_corpus(load_card("ser30k"), tmp_path)
+
+
+@pytest.mark.parametrize("anno", [None, "joy", float("inf"), []])
+def test_ser30k_number_that_is_none(tmp_path, anno):
+    ser30k(tmp_path, lambda split: [row(split, anno=anno)])
+    with pytest.raises(ValueError, match=r"train\.json, row 0: malformed field"):
+        load_corpus(load_card("ser30k"), tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"annotations": {"a": 1}}', '{"annotations": null}'])
+def test_ser30k_json_of_another_shape(tmp_path, text):
+    ser30k(tmp_path, lambda split: [row(split)])
+    (tmp_path / "Annotations" / "image-level" / "val.json").write_text(text)
+    with pytest.raises(ValueError, match=r"val\.json is no JSON object with a list 'annotations'"):
+        load_corpus(load_card("ser30k"), tmp_path)
+
+
+def test_ser30k_missing_split_file(tmp_path):
+    ser30k(tmp_path, lambda split: [row(split)])
+    (tmp_path / "Annotations" / "image-level" / "test.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"test\.json, and neither is there"):
+        load_corpus(load_card("ser30k"), tmp_path)
+
+
+def test_folder_per_class(tmp_path):
+    for name in ("train/joy/b.PNG", "train/anger/a.jpg", "val/joy/c.webp", "val/joy/notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    card = Card(name="f", title="F", adapter="folder", labels=LABELS, source="f.md")
+    found = [(s.id, s.split, s.label_name) for s in load_corpus(card, tmp_path).stickers]
+    assert found == [
+        ("train/anger/a.jpg", "train", "anger"),
+        ("train/joy/b.PNG", "train", "joy"),
+        ("val/joy/c.webp", "validation", "joy"),
+    ]
+
+
+def test_limit_takes_the_first():
+    assert [sticker.id for sticker in select(stickers(5), limit=2)] == ["s0", "s1"]
+
+
+def test_same_seed_same_sample():
+    assert select(stickers(50), sample=10, seed=1) == select(stickers(50), sample=10, seed=1)
+
+
+def test_other_seed_other_sample():
+    assert select(stickers(50), sample=10, seed=1) != select(stickers(50), sample=10, seed=2)
+
+
+def test_sample_does_not_depend_on_the_order_of_the_corpus():
+    forward, backward = (select(some, sample=10) for some in (stickers(50), stickers(50)[::-1]))
+    assert {sticker.id for sticker in forward} == {sticker.id for sticker in backward}
+
+
+def test_sample_keeps_the_order_of_the_corpus():
+    drawn = [int(sticker.id[1:]) for sticker in select(stickers(50), sample=10)]
+    assert drawn == sorted(drawn)
+
+
+def test_sample_larger_than_the_corpus_is_all():
+    assert len(select(stickers(5), sample=10)) == 5
+
+
+@pytest.mark.parametrize("option", ["limit", "sample"])
+@pytest.mark.parametrize("count", [0, -1])
+def test_count_that_is_not_positive(option, count):
+    with pytest.raises(ValueError, match=f"--{option} must be at least 1, not {count}"):
+        select(stickers(5), **{option: count})
+
+
+@pytest.mark.parametrize("text", ["s3\ns1\n", "s3\r\ns1\r\n", "\ufeffs3\n\ns1"])
+def test_ids_from_a_file(tmp_path, text):
+    (tmp_path / "ids.txt").write_bytes(text.encode())
+    assert [sticker.id for sticker in select(stickers(5), ids=tmp_path / "ids.txt")] == ["s1", "s3"]
+
+
+def test_unknown_id_is_named(tmp_path):
+    (tmp_path / "ids.txt").write_text("s1\nnope\n")
+    with pytest.raises(ValueError, match=r"1 ids of .* not in the corpus, the first is 'nope'"):
+        select(stickers(5), ids=tmp_path / "ids.txt")
+
+
+def test_missing_file_of_ids(tmp_path):
+    with pytest.raises(FileNotFoundError, match="the file of ids"):
+        select(stickers(5), ids=tmp_path / "ids.txt")
+
+
+def test_file_of_ids_that_is_no_text(tmp_path):
+    (tmp_path / "ids.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match="not UTF-8"):
+        select(stickers(5), ids=tmp_path / "ids.txt")
