@@ -40,6 +40,8 @@ def build(
         )
     from pipeline.emoji.build import build_emoji_corpus
 
+    # npm runs in a folder of its own, where a relative path would mean another place.
+    cache = None if cache is None else cache.resolve()
     folder = build_emoji_corpus(out, cache=cache, progress=typer.echo)
     typer.echo(f"corpus: {folder}")
 

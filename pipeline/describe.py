@@ -1,7 +1,7 @@
 """The describe run: every sticker of a selection gets exactly one row, whatever happens on the way.
 
-Decoding runs ahead of the engine in threads, shards are written behind it by another; at most three windows of
-stickers are in memory. Rows are joined to stickers by id.
+Decoding runs ahead of the engine in threads, shards are written behind it by another thread; two windows of
+images are in memory. Rows are joined to stickers by id.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def describe(
     *,
     start_engine: Callable[[ModelSource, DescribeConfig], Engine] | None = None,
 ) -> dict[str, Any]:
-    """Describes the chosen stickers of a corpus into the run folder `config.out`; goes on where a run stopped.
+    """Describes the chosen stickers of a corpus into the folder `config.out`; goes on where a run stopped.
 
     Args:
         config: the run; the same folder takes only the same content-deciding choices (see `manifest`).

@@ -147,8 +147,8 @@ def vllm_version() -> str:
 class VllmEngine:
     """vLLM in this process (its offline `LLM`), with JSON forced by the schema.
 
-    The schema's white space is switched off by the engine's own setting: the setting of the request is ignored by
-    vLLM 0.32, and small models then write white space until the token limit.
+    White space between the tokens of the JSON is switched off by the engine's own setting: the setting of the
+    request is ignored by vLLM 0.32, and small models then write white space until the token limit.
     """
 
     def __init__(

@@ -29,7 +29,7 @@ class RunLocked(ValueError):  # noqa: N818 - it is a state of the folder that en
 def build_manifest(
     config: DescribeConfig, corpus: Corpus, pack: PromptPack, source: ModelSource, engine_version: str
 ) -> dict[str, Any]:
-    """What decides the content of a run; which stickers are chosen does not, more of them is just more work."""
+    """What decides the content of a run; which stickers are chosen does not: more of them is more work."""
     manifest = {
         "format": 1,
         "corpus": {"card": corpus.card.name, "sha256": corpus.fingerprint()},

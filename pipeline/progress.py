@@ -1,4 +1,4 @@
-"""Progress of a describe run: a bar in a terminal, a line now and then in a log, and the counts behind both."""
+"""Progress of a describe run: a bar in a terminal, a line now and then in a log, and the counts."""
 
 from __future__ import annotations
 

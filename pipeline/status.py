@@ -25,7 +25,7 @@ def run_status(folder: Path) -> dict[str, Any]:
     """Counts of a run, read from its shards.
 
     Returns:
-        rows, ok, failed, shards, failures (reason -> count), distinct_texts (view -> count), warnings, tokens.
+        rows, ok, failed, shards, tokens, failures (reason: count), distinct_texts (view: count), warnings.
 
     Raises:
         FileNotFoundError: the folder is no run.
@@ -132,7 +132,7 @@ def finish_run(
     *,
     write: bool,
 ) -> dict[str, Any]:
-    """Statistics of the run and of this process; writes stats.json and the dataset card when there was work."""
+    """Statistics of the run and of this process; writes stats.json and the dataset card after work."""
     status = run_status(folder)
     name = "stats.json" if part is None else f"stats-{part[0]}of{part[1]}.json"
     stats = {
@@ -158,7 +158,7 @@ def finish_run(
 
 
 def _card(manifest: Mapping[str, Any], corpus: Corpus, stats: Mapping[str, Any]) -> str:
-    model = manifest["model"]
+    model, engine = manifest["model"], manifest["engine"]
     identity = model["revision"] or f"sha256 {model['weights_sha256']}"
     lines = [
         "---",
@@ -172,8 +172,8 @@ def _card(manifest: Mapping[str, Any], corpus: Corpus, stats: Mapping[str, Any])
         "",
         f"# Descriptions of {corpus.card.title} in four views",
         "",
-        f"Written by `mghft describe`: model `{model['name']}` ({identity}), prompt pack "
-        f"`{manifest['prompt']['name']}`, engine {manifest['engine']['name']} {manifest['engine']['version']}.",
+        f"Written by `mghft describe`: model `{model['name']}` ({identity}), "
+        f"prompt pack `{manifest['prompt']['name']}`, engine {engine['name']} {engine['version']}.",
         "",
         f"{stats['rows']} stickers, {stats['ok']} described, {stats['failed']} failed (`status`, `error`).",
         f"Different texts per view: {', '.join(f'{k} {v}' for k, v in stats['distinct_texts'].items())}.",
