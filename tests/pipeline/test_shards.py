@@ -45,7 +45,6 @@ def test_fingerprint_is_in_the_file(tmp_path):
 def test_row_without_an_id_is_not_written(tmp_path):
     with pytest.raises((pa.ArrowException, ValueError)):
         write_shard(tmp_path / FIRST, [row(None)], "f")
-        pq.ParquetFile(tmp_path / FIRST).read().validate(full=True)
     assert list(tmp_path.iterdir()) == []
 
 
