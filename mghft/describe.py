@@ -160,11 +160,12 @@ def parse_colour(text: str) -> tuple[int, int, int]:
 
 
 def show(facts: dict[str, Any], indent: str = "") -> None:
-    """Prints facts, one a line; an empty list of warnings is no line."""
+    """Prints facts, one a line; what is empty has no line."""
     for name, value in facts.items():
         label = f"{indent}{str(name).replace('_', ' ')}"
         if isinstance(value, dict):
-            typer.echo(f"{label}:")
+            if value:
+                typer.echo(f"{label}:")
             show(value, indent + "  ")
         elif isinstance(value, list):
             for entry in value:
