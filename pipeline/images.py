@@ -138,7 +138,8 @@ def decode_image(
 
 def _choose_frame(image: Image.Image, frame: str | int) -> None:
     frames: int = getattr(image, "n_frames", 1)
-    if frames < 2 or frame == "first":
+    # The further pictures of an MPO (a camera's JPEG) are previews or the other eye, no animation.
+    if frames < 2 or frame == "first" or image.format == "MPO":
         return
     wanted = frames // 2 if frame == "middle" else int(frame)
     image.seek(max(0, min(wanted, frames - 1)))

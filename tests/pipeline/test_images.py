@@ -111,6 +111,12 @@ def test_still_image_has_any_frame():
     assert decode_bytes(encode(Image.new("RGB", (1, 1), RED), "PNG"), ImageTransform(frame=7))
 
 
+def test_preview_inside_a_camera_picture_is_no_frame():
+    first, second = (Image.new("RGB", (16, 16), one) for one in (RED, BLUE))
+    content = encode(first, "MPO", save_all=True, append_images=[second])
+    assert near(decode_bytes(content, ImageTransform(frame="middle")).getpixel((8, 8)), RED)
+
+
 def test_exif_rotation_is_applied():
     exif = Image.Exif()
     exif[0x0112] = 6
