@@ -1,0 +1,84 @@
+"""What the describe tests share: a small corpus on disk, an engine whose answers are known, a child to be killed."""
+
+import csv
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from pipeline.describe import DescribeConfig, describe
+from pipeline.engines import Answer, Request
+from pipeline.views import VIEWS
+
+CARD = """---
+pretty_name: Squares
+mghft:
+  adapter: table
+  file: stickers.csv
+  columns: {path: path, label: label, split: split}
+  labels: [dark, bright]
+---
+"""
+
+
+def make_corpus(root: Path, count: int) -> Path:
+    """`count` one-coloured stickers, every colour another; returns the card."""
+    (root / "images").mkdir(parents=True, exist_ok=True)
+    with (root / "stickers.csv").open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["path", "label", "split"])
+        for number in range(count):
+            path = f"images/{number:04d}.png"
+            if not (root / path).exists():
+                colour = (number % 256, number // 256 * 16, 128)
+                Image.new("RGB", (24, 24), colour).save(root / path)
+            rows.writerow([path, "dark" if number % 2 else "bright", "test" if number % 5 == 0 else "train"])
+    card = root / "squares.md"
+    card.write_text(CARD, encoding="utf-8")
+    return card
+
+
+def config(card: Path, out: Path, **fields: Any) -> DescribeConfig:
+    """A describe configuration for the corpus beside the card, with small shards and windows."""
+    return DescribeConfig(
+        **{"card": str(card), "data": card.parent, "out": out, "shard_rows": 8, "window": 4, **fields}
+    )
+
+
+class KnownEngine:
+    """Answers with the image's colour, so that a row that got another sticker's text shows."""
+
+    def __init__(self, change: Callable[[Request, str], Answer | str] | None = None, delay: float = 0.0) -> None:
+        self.change, self.delay, self.requests = change, delay, 0
+
+    def answer(self, requests: Sequence[Request]) -> list[Answer]:
+        answers = []
+        for request in requests:
+            self.requests += 1
+            time.sleep(self.delay)
+            colour = "-".join(map(str, request.image.getpixel((0, 0))))
+            keys = [view for view in VIEWS if view in request.schema["properties"]]
+            text = json.dumps({key: f"{key} of {colour}" for key in keys})
+            changed = self.change(request, text) if self.change else text
+            if isinstance(changed, str):
+                changed = Answer(request.key, changed, "stop", prompt_tokens=7, output_tokens=9)
+            answers.append(changed)
+        # Backwards: whoever joins by position instead of by key gets it wrong.
+        return answers[::-1]
+
+
+def run(settings: DescribeConfig, engine: KnownEngine | None = None) -> dict[str, Any]:
+    """A describe run with the known engine."""
+    engine = engine or KnownEngine()
+    return describe(settings, start_engine=lambda _source, _config: engine)
+
+
+if __name__ == "__main__":
+    card_path, out_folder = Path(sys.argv[1]), Path(sys.argv[2])
+    print("ready", flush=True)
+    run(config(card_path, out_folder), KnownEngine(delay=0.004))
+    print("finished", flush=True)
