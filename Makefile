@@ -16,6 +16,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 # Built anew only when the content of the lock changes: the stamp, written last, holds its hash.
 venv:
 	@if ! sha256sum --check --status $(STAMP) 2>/dev/null || ! grep -q ' $(LOCK)$$' $(STAMP); then \
+		test -f $(LOCK) || { echo "error: there is no lock $(LOCK)"; exit 1; }; \
 		$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed")'; \
 		echo "setting up $(VENV) from $(LOCK), some minutes"; \
 		rm -rf $(VENV); \

@@ -1,9 +1,15 @@
 """Commands on the model: model info."""
 
+from __future__ import annotations
+
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from model.config import MGHFTConfig
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -38,12 +44,24 @@ def info(
         raise ValueError(
             f"'{name}' is no preset and no folder with a config.json: the presets are {', '.join(PRESETS)}"
         )
-    if name in PRESETS:
-        config = MGHFTConfig.preset(name)
-    else:
-        config = MGHFTConfig.model_validate_json((folder / "config.json").read_text(encoding="utf-8"))
+    config = MGHFTConfig.preset(name) if name in PRESETS else _read_config(folder / "config.json")
     from model.mghft import count_parameters
 
     for part, count in count_parameters(config).items():
         typer.echo(f"{part:24} {count:>13,}")
     typer.echo(f"image {config.image_size} px, {config.num_visual_tokens} visual tokens enter the fusion")
+
+
+def _read_config(path: Path) -> MGHFTConfig:
+    from pydantic import ValidationError
+
+    from model.config import MGHFTConfig
+
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields.pop("model_type", None)
+        return MGHFTConfig(**fields)
+    except (ValidationError, ValueError, TypeError, AttributeError):
+        raise ValueError(
+            f"{path} is not the configuration of an MGHFT model: give a folder 'best' of 'mghft train'"
+        ) from None

@@ -93,5 +93,10 @@ def test_other_slips(mghft: Call, arguments: list[str], words: list[str]) -> Non
     refused(mghft(*arguments), *words)
 
 
+def test_model_info_of_a_foreign_configuration(mghft: Call, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"hidden_size": 3}', encoding="utf-8")
+    refused(mghft("model", "info", tmp_path), "not the configuration of an MGHFT model")
+
+
 def test_eval_of_a_folder_that_is_no_run(mghft: Call, squares: Path) -> None:
     refused(mghft("eval", squares, "--out", "report"), "no run folder")

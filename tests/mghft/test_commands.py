@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from mghft import cli, doctor
 from mghft.describe import parse_colour
 from mghft.train import parse_settings
+from model import MGHFTConfig, count_parameters
 
 Call = Callable[..., Any]
 
@@ -100,6 +102,15 @@ def test_prompt_is_shown_as_a_model_gets_it(mghft: Call) -> None:
 
 def test_every_field_of_training_can_be_listed(mghft: Call) -> None:
     assert "batch_size: per process (default 16)" in mghft("train", "--fields").out
+
+
+def test_model_info_counts_a_preset_and_a_saved_configuration(mghft: Call, tmp_path: Path) -> None:
+    config = {"model_type": "mghft", **MGHFTConfig.preset("tiny").model_dump(mode="json")}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    saved = mghft("model", "info", tmp_path)
+    assert saved.code == 0, saved.err
+    assert saved.out == mghft("model", "info", "tiny").out
+    assert f"{count_parameters(MGHFTConfig.preset('tiny'))['total']:,}" in saved.out
 
 
 def test_settings_are_read_as_yaml() -> None:
