@@ -78,8 +78,7 @@ def describe(
     manifest = build_manifest(config, corpus, pack, source, vllm_version())
     config.out.mkdir(parents=True, exist_ok=True)
     with lock_run(config.out, config.part_numbers):
-        if config.part_numbers is None:
-            remove_leftovers(config.out)
+        remove_leftovers(config.out, config.part_numbers)
         open_run(config.out, manifest)
         done = _rows_there(config.out, manifest["fingerprint"])
         retries = _failed_rows(config.out, stickers, done) if config.retry_failed else []

@@ -1,4 +1,4 @@
-"""What the describe tests share: a small corpus on disk, an engine whose answers are known, a child to be killed."""
+"""What the describe tests share: a small corpus, an engine whose answers are known, a child to be killed."""
 
 import csv
 import json
@@ -52,7 +52,9 @@ def config(card: Path, out: Path, **fields: Any) -> DescribeConfig:
 class KnownEngine:
     """Answers with the image's colour, so that a row that got another sticker's text shows."""
 
-    def __init__(self, change: Callable[[Request, str], Answer | str] | None = None, delay: float = 0.0) -> None:
+    def __init__(
+        self, change: Callable[[Request, str], Answer | str] | None = None, delay: float = 0.0
+    ) -> None:
         self.change, self.delay, self.requests = change, delay, 0
 
     def answer(self, requests: Sequence[Request]) -> list[Answer]:

@@ -18,7 +18,9 @@ engine = VllmEngine(find_model("interpreter"), EngineOptions(max_model_len=128, 
 
 
 def request(number: int, keys: tuple[str, ...] = VIEWS, **sampling: float) -> Request:
-    return Request(str(number), images[number], None, "?", views_schema(keys), Sampling(max_tokens=70, **sampling))
+    return Request(
+        str(number), images[number], None, "?", views_schema(keys), Sampling(max_tokens=70, **sampling)
+    )
 
 
 together = {a.key: a.text for a in engine.answer([request(n) for n in range(12)])}
