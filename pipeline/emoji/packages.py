@@ -57,7 +57,8 @@ def fetch_package(package: Package, cache: Path | None = None) -> Path:
         FileNotFoundError: there is no npm on this machine.
         ValueError: npm could not fetch the package, or its bytes are not the pinned ones.
     """
-    folder = cache or default_cache()
+    # Resolved, since npm runs with another working directory.
+    folder = (cache or default_cache()).resolve()
     tarball = folder / package.tarball
     if not tarball.exists():
         folder.mkdir(parents=True, exist_ok=True)
