@@ -71,6 +71,10 @@ def load_encoder(config: TrainConfig) -> TextEncoder | None:
     """The frozen text encoder, None for a run without text."""
     if not config.use_text:
         return None
+    # Loading takes a second; its bar would stand among the epochs.
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     return TextEncoder.from_pretrained(config.text_encoder, pooling=config.text_pooling)
 
 
