@@ -19,6 +19,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from model.mghft import MGHFT
 
+NOT_RELEASED = frozenset({"missing_view", "text_mean", "text_scale"})
 TEXT_PREFIX = "text_model."
 VISION_PREFIX = "vision_model."
 # The released code creates these and never reads them.
@@ -129,11 +130,11 @@ def convert_official(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], di
 def load_official_checkpoint(model: MGHFT, path: str | Path) -> dict[str, Tensor]:
     """Loads a released checkpoint into a model of its dimensions; returns its text encoder's parameters.
 
-    The stand-ins for missing views, which the released code does not have, keep their values.
+    What the released code does not have (stand-ins for missing views, statistics of text) keeps its values.
     """
     ours, encoder = convert_official(read_weights(path))
     wanted = model.state_dict()
-    missing = [name for name in wanted if name not in ours and name != "missing_view"]
+    missing = [name for name in wanted if name not in ours and name not in NOT_RELEASED]
     wrong = [
         name for name, tensor in ours.items() if name not in wanted or wanted[name].shape != tensor.shape
     ]

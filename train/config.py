@@ -65,6 +65,9 @@ class TrainConfig(BaseModel):
     view_texts: Literal["own", "whole"] = Field(
         default="own", description="'whole' gives every view the whole description, as the released code does"
     )
+    standardize_text: bool = Field(
+        default=False, description="centre and scale the text features by the training split's statistics"
+    )
     view_dropout: float = Field(default=0.0, ge=0, lt=1, description="chance that training hides a view")
     pvt_weights: Path | None = Field(default=None, description="ImageNet weights of PVT, a file")
 

@@ -31,6 +31,7 @@ from train.run_folder import RunFolder, epoch_line
 from train.sampler import AugmentedStickers, EpochBatches, eval_transform, mixed_seed, train_transform
 from train.schedule import build_optimizer, learning_rate, update_average
 from train.stopping import StopRequest, leave_signals_to_the_loop
+from train.text_features import text_statistics
 
 LOSSES = ("loss", "classification_loss", "alignment_loss")
 
@@ -86,6 +87,8 @@ class Trainer:
             )
         torch.manual_seed(config.seed)
         plain = MGHFT(self.model_config)
+        if config.standardize_text and self.train_split.features is not None:
+            plain.set_text_statistics(*text_statistics(self.train_split.features, self.train_split.mask))
         if config.pvt_weights is not None:
             load_pvt_weights(plain, config.pvt_weights)
         self.peak = config.learning_rate(accelerator.num_processes)

@@ -60,6 +60,23 @@ def text_features(
     return features, path
 
 
+def text_statistics(features: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Mean of every view and one standard deviation over all, missing views left out.
+
+    Args:
+        features: [n, V, width].
+        mask: [n, V] bool, False where a view is missing; None: all there.
+
+    Returns:
+        [V, width] and []; a view that is missing everywhere has the mean 0.
+    """
+    there = torch.ones(features.shape[:2]) if mask is None else mask.to(features.dtype)
+    weight = there.unsqueeze(-1)
+    mean = (features * weight).sum(0) / weight.sum(0).clamp(min=1)
+    square = ((features - mean) * weight).square().sum() / (weight.sum() * features.shape[-1]).clamp(min=1)
+    return mean, square.sqrt().clamp(min=1e-6)
+
+
 def _key(encoder: Encoder, texts: Sequence[Sequence[str]], pooling: str) -> str:
     facts = [encoder.fingerprint(), pooling, [list(row) for row in texts]]
     return hashlib.sha256(json.dumps(facts, ensure_ascii=False).encode()).hexdigest()

@@ -244,3 +244,18 @@ def test_features_of_another_encoder_are_refused(tiny: Build, batch: Batch) -> N
 def test_image_of_an_odd_size_is_refused(tiny: Build) -> None:
     with pytest.raises(ValueError, match="image side 70 does not fit"):
         tiny()(torch.randn(1, 3, 70, 70))
+
+
+def test_text_statistics_are_taken_away_inside_and_saved(tmp_path):
+    torch.manual_seed(0)
+    model = MGHFT(MGHFTConfig.preset("tiny")).eval()
+    config = model.config
+    image = torch.randn(2, 3, config.image_size, config.image_size)
+    centred = torch.randn(2, len(config.views), config.text_dim)
+    expected = model(image, centred).logits
+    mean = torch.randn(len(config.views), config.text_dim)
+    assert not torch.allclose(model(image, centred * 3 + mean).logits, expected, atol=1e-4)
+    model.set_text_statistics(mean, torch.tensor(3.0))
+    model.save_pretrained(tmp_path)
+    loaded = MGHFT.from_pretrained(tmp_path)
+    torch.testing.assert_close(loaded(image, centred * 3 + mean).logits, expected, atol=1e-5, rtol=1e-5)

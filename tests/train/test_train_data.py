@@ -15,7 +15,7 @@ from pipeline.shards import write_shard
 from pipeline.views import VIEWS
 from train.data import join_descriptions, whole_texts
 from train.loop import train
-from train.text_features import text_features
+from train.text_features import text_features, text_statistics
 
 TEXTS = [("a", "b"), ("b", ""), ("c", "a")]
 
@@ -130,3 +130,15 @@ def test_broken_image_is_named(world: World) -> None:
     (world.data / "train" / "07.png").write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"image train/07.png below .* cannot be decoded"):
         train(world.config("run"))
+
+
+def test_text_statistics_leave_missing_views_out():
+    features = torch.randn(50, 4, 6, generator=torch.Generator().manual_seed(0)) * 3 + 7
+    mask = torch.ones(50, 4, dtype=torch.bool)
+    mask[::2, 1] = False
+    features[::2, 1] = 1e6
+    mean, scale = text_statistics(features, mask)
+    torch.testing.assert_close(mean[1], features[1::2, 1].mean(0))
+    torch.testing.assert_close(mean[0], features[:, 0].mean(0))
+    centred = (features - mean)[mask]
+    assert abs(float(centred.square().mean().sqrt() / scale) - 1) < 1e-5
