@@ -20,15 +20,9 @@ from pipeline.emoji.render import load_icons, render_png
 from pipeline.emoji.table import STYLES, Emoji, load_table
 from pipeline.interpreter import checkpoint_path
 from pipeline.interpreter.texts import describe, load_entries
-from pipeline.views import VIEWS
+from pipeline.views import VIEWS, views_schema
 
 MAX_TOKENS = 160
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {view: {"type": "string", "minLength": 1} for view in VIEWS},
-    "required": list(VIEWS),
-    "additionalProperties": False,
-}
 
 
 @dataclass(frozen=True)
@@ -109,7 +103,7 @@ def ask_vllm(checkpoint: Path, pictures: Sequence[Picture]) -> tuple[list[str], 
         structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
     )
     sampling = SamplingParams(
-        temperature=0, max_tokens=MAX_TOKENS, structured_outputs=StructuredOutputsParams(json=SCHEMA)
+        temperature=0, max_tokens=MAX_TOKENS, structured_outputs=StructuredOutputsParams(json=views_schema())
     )
     chats = [
         [{"role": "user", "content": [{"type": "image_pil", "image_pil": picture.image}]}]
