@@ -79,10 +79,10 @@ def describe(
         "image.background": None if background is None else parse_colour(background),
         "image.frame": frame,
         "image.max_side": max_side,
-        "engine.dtype": dtype,
-        "engine.max_model_len": max_model_len,
-        "engine.gpu_memory_utilization": gpu_memory_utilization,
-        "engine.tensor_parallel_size": tensor_parallel_size,
+        "vllm.dtype": dtype,
+        "vllm.max_model_len": max_model_len,
+        "vllm.gpu_memory_utilization": gpu_memory_utilization,
+        "vllm.tensor_parallel_size": tensor_parallel_size,
     }
     from pipeline.config import build_describe_config
 

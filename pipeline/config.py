@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pipeline.images import ImageTransform
 
 
-class EngineOptions(BaseModel):
+class VllmOptions(BaseModel):
     """What vLLM is started with; None leaves vLLM's own default.
 
     Attributes:
@@ -20,6 +20,7 @@ class EngineOptions(BaseModel):
         max_model_len: longest prompt plus answer in tokens.
         max_num_seqs: requests decoded together.
         kv_cache_gib: memory of the key-value cache on a CPU, in GiB.
+        enable_prefix_caching: read what prompts begin with alike only once.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,6 +31,34 @@ class EngineOptions(BaseModel):
     gpu_memory_utilization: float | None = Field(default=None, gt=0.0, le=1.0)
     tensor_parallel_size: int = Field(default=1, ge=1)
     kv_cache_gib: int = Field(default=1, ge=1)
+    enable_prefix_caching: bool | None = None
+
+
+class ServerOptions(BaseModel):
+    """An OpenAI-compatible server and how it is asked.
+
+    Attributes:
+        base_url: address up to and with the version, as in http://localhost:8000/v1; there is no default, so
+            that no picture leaves the machine unasked.
+        key_env: environment variable that holds the key; the key itself is written nowhere.
+        concurrency: requests in flight at once.
+        timeout: seconds for one request.
+        max_retries: further tries after 408, 409, 429, 5xx or a broken connection.
+        structured: what forces JSON: "schema" (a JSON schema), "object" (any JSON), "none" (the prompt);
+            "auto" begins with the schema and steps down when the server refuses it.
+        price_input, price_output: money for a million tokens, for estimates and statistics.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base_url: str | None = None
+    key_env: str = "OPENAI_API_KEY"
+    concurrency: int = Field(default=16, ge=1, le=1024)
+    timeout: float = Field(default=300.0, gt=0.0)
+    max_retries: int = Field(default=8, ge=0, le=100)
+    structured: Literal["auto", "schema", "object", "none"] = "auto"
+    price_input: float | None = Field(default=None, ge=0.0)
+    price_output: float | None = Field(default=None, ge=0.0)
 
 
 class DescribeConfig(BaseModel):
@@ -39,11 +68,12 @@ class DescribeConfig(BaseModel):
         card: name or path of the data card.
         data: root of the corpus.
         out: run folder.
-        model: "interpreter" (the shipped stand-in), a folder, or a hub id.
+        engine: "vllm" in this process, or "openai", any server that speaks its protocol (`server`).
+        model: "interpreter" (the shipped stand-in), a folder, or a hub id; with a server, its name there.
         part: "i/n", this process' share of the stickers (i from 1 to n), for several processes on one folder.
         attempts: how often a sticker is asked at most before its row says failed.
-        shard_rows: rows of a shard; a killed run loses at most the work since its last shard.
-        window: stickers given to the engine at once; bounds memory.
+        shard_rows: rows of a shard.
+        window: stickers in memory at once: being decoded, asked about, or waiting for either.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,6 +81,7 @@ class DescribeConfig(BaseModel):
     card: str
     data: Path
     out: Path
+    engine: Literal["vllm", "openai"] = "vllm"
     model: str = "interpreter"
     revision: str | None = None
     prompt: str = "multiview"
@@ -62,14 +93,27 @@ class DescribeConfig(BaseModel):
     part: str | None = None
     attempts: int = Field(default=1, ge=1, le=20)
     shard_rows: int = Field(default=512, ge=1)
-    window: int = Field(default=256, ge=1)
+    window: int = Field(default=512, ge=1)
     decode_workers: int = Field(default=2, ge=1)
     retry_failed: bool = False
     embed_images: bool = False
     strict: bool = False
     trust_remote_code: bool = False
     image: ImageTransform = ImageTransform()
-    engine: EngineOptions = EngineOptions()
+    vllm: VllmOptions = VllmOptions()
+    server: ServerOptions = ServerOptions()
+
+    @model_validator(mode="after")
+    def _engine_fits(self) -> DescribeConfig:
+        if self.engine == "openai":
+            if self.server.base_url is None:
+                raise ValueError(
+                    "the engine openai needs the address of its server: give --base-url, "
+                    "for example http://localhost:8000/v1"
+                )
+            if self.model == "interpreter":
+                raise ValueError("the engine openai needs the model's name on the server: give --model")
+        return self
 
     @field_validator("part")
     @classmethod

@@ -24,9 +24,10 @@ from PIL import Image
 from pipeline.cards import load_card
 from pipeline.config import DescribeConfig, build_describe_config
 from pipeline.corpus import Sticker, load_corpus, select
-from pipeline.engines import Answer, Engine, ModelSource, Request, VllmEngine, find_model, vllm_version
+from pipeline.engines import Answer, Engine, Request
 from pipeline.images import ImageError, ImageTransform, decode_bytes, read_image
 from pipeline.manifest import RunLocked, build_manifest, lock_run, open_run
+from pipeline.models import ModelSource, find_model
 from pipeline.progress import Progress
 from pipeline.prompts import PromptPack, load_pack
 from pipeline.shards import (
@@ -39,6 +40,7 @@ from pipeline.shards import (
 )
 from pipeline.status import finish_run
 from pipeline.views import VIEWS, ViewError, parse_view, parse_views, views_schema
+from pipeline.vllm_engine import VllmEngine, vllm_version
 
 __all__ = ["DescribeConfig", "RunLocked", "build_describe_config", "describe"]
 
@@ -75,7 +77,13 @@ def describe(
         stickers = [sticker for sticker in stickers if _belongs(sticker.id, config.part_numbers)]
     pack = load_pack(config.prompt)
     source = find_model(config.model, config.revision)
-    manifest = build_manifest(config, corpus, pack, source, vllm_version())
+    engine_facts = {
+        "name": "vllm",
+        "version": vllm_version(),
+        "dtype": config.vllm.dtype,
+        "max_model_len": config.vllm.max_model_len,
+    }
+    manifest = build_manifest(config, corpus, pack, source, engine_facts)
     config.out.mkdir(parents=True, exist_ok=True)
     with lock_run(config.out, config.part_numbers):
         remove_leftovers(config.out, config.part_numbers)
@@ -181,7 +189,11 @@ class _Run:
                 for sticker in open_stickers
                 for request in self._requests(sticker, images[sticker.id], attempt)
             ]
-            answers = {answer.key: answer for answer in engine.answer(requests)}
+            answers: dict[str, Answer] = {}
+            for request in requests:
+                engine.submit(request)
+            while len(answers) < len(requests):
+                answers.update((answer.key, answer) for answer in engine.collect())
             for sticker in open_stickers:
                 self._fill(rows[sticker.id], sticker, answers)
             open_stickers = [sticker for sticker in open_stickers if rows[sticker.id]["status"] == "failed"]
@@ -205,6 +217,7 @@ class _Run:
             Request(
                 key=f"{view or ''}\n{sticker.id}",
                 image=image,
+                image_id=sticker.id,
                 system=self.pack.system,
                 user=self.pack.render(sticker, view),
                 schema=views_schema(keys),
@@ -329,7 +342,7 @@ def _replace_rows(path: Path, rows: Sequence[Row], fingerprint: str, images: boo
 
 
 def _start_vllm(source: ModelSource, config: DescribeConfig) -> Engine:
-    return VllmEngine(source, config.engine, trust_remote_code=config.trust_remote_code)
+    return VllmEngine(source, config.vllm, trust_remote_code=config.trust_remote_code)
 
 
 class _stop_on_sigterm:  # noqa: N801 - a context manager reads like a function

@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline.config import DescribeConfig
 from pipeline.corpus import Corpus
-from pipeline.engines import ModelSource
+from pipeline.models import ModelSource
 from pipeline.prompts import PromptPack
 from pipeline.shards import shard_paths, write_atomically
 from pipeline.views import VIEWS, views_schema
@@ -27,7 +27,7 @@ class RunLocked(ValueError):  # noqa: N818 - it is a state of the folder that en
 
 
 def build_manifest(
-    config: DescribeConfig, corpus: Corpus, pack: PromptPack, source: ModelSource, engine_version: str
+    config: DescribeConfig, corpus: Corpus, pack: PromptPack, source: ModelSource, engine: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What decides the content of a run; which stickers are chosen does not: more of them is more work."""
     manifest = {
@@ -43,12 +43,7 @@ def build_manifest(
         "views": list(VIEWS),
         "schema": views_schema(),
         "image": config.image.model_dump(mode="json"),
-        "engine": {
-            "name": "vllm",
-            "version": engine_version,
-            "dtype": config.engine.dtype,
-            "max_model_len": config.engine.max_model_len,
-        },
+        "engine": dict(engine),
         "attempts": config.attempts,
         "embed_images": config.embed_images,
     }

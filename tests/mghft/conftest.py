@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,8 +66,20 @@ def squares(tmp_path: Path) -> Path:
 class FewWords:
     """An engine that answers at once; its answer to the first sticker is no JSON."""
 
-    def answer(self, requests: Sequence[Request]) -> list[Reply]:
-        return [self._reply(request) for request in requests]
+    capacity = 4
+
+    def __init__(self) -> None:
+        self.waiting: list[Request] = []
+
+    def submit(self, request: Request) -> None:
+        self.waiting.append(request)
+
+    def collect(self) -> list[Reply]:
+        taken, self.waiting = self.waiting, []
+        return [self._reply(request) for request in taken]
+
+    def close(self) -> None:
+        self.waiting = []
 
     @staticmethod
     def _reply(request: Request) -> Reply:

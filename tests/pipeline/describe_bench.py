@@ -4,7 +4,7 @@ import csv
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,21 +56,33 @@ class KnownEngine:
         self, change: Callable[[Request, str], Answer | str] | None = None, delay: float = 0.0
     ) -> None:
         self.change, self.delay, self.requests = change, delay, 0
+        self.waiting: list[Request] = []
 
-    def answer(self, requests: Sequence[Request]) -> list[Answer]:
-        answers = []
-        for request in requests:
-            self.requests += 1
-            time.sleep(self.delay)
-            colour = "-".join(map(str, request.image.getpixel((0, 0))))
-            keys = [view for view in VIEWS if view in request.schema["properties"]]
-            text = json.dumps({key: f"{key} of {colour}" for key in keys})
-            changed = self.change(request, text) if self.change else text
-            if isinstance(changed, str):
-                changed = Answer(request.key, changed, "stop", prompt_tokens=7, output_tokens=9)
-            answers.append(changed)
+    @property
+    def capacity(self) -> int:
+        return 4
+
+    def submit(self, request: Request) -> None:
+        self.waiting.append(request)
+
+    def collect(self) -> list[Answer]:
+        taken, self.waiting = self.waiting, []
         # Backwards: whoever joins by position instead of by key gets it wrong.
-        return answers[::-1]
+        return [self._answer(request) for request in reversed(taken)]
+
+    def close(self) -> None:
+        self.waiting = []
+
+    def _answer(self, request: Request) -> Answer:
+        self.requests += 1
+        time.sleep(self.delay)
+        colour = "-".join(map(str, request.image.getpixel((0, 0))))
+        keys = [view for view in VIEWS if view in request.schema["properties"]]
+        text = json.dumps({key: f"{key} of {colour}" for key in keys})
+        changed = self.change(request, text) if self.change else text
+        if isinstance(changed, str):
+            return Answer(request.key, changed, "stop", prompt_tokens=7, output_tokens=9)
+        return changed
 
 
 def run(settings: DescribeConfig, engine: KnownEngine | None = None) -> dict[str, Any]:

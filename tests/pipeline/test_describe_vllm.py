@@ -30,7 +30,7 @@ def card(tmp_path_factory):
 def command(card, out):
     options = tuple(f"--{name}" for name in ("data", "out", "config"))
     settings = card.parent / "describe.yaml"
-    settings.write_text("{shard_rows: 8, window: 8, engine: {max_num_seqs: 16}}", encoding="utf-8")
+    settings.write_text("{shard_rows: 8, window: 8, vllm: {max_num_seqs: 16}}", encoding="utf-8")
     values = (card.parent, out, settings)
     return [MGHFT, "describe", card, *(part for pair in zip(options, values, strict=True) for part in pair)]
 

@@ -4,30 +4,47 @@ import json
 import sys
 from pathlib import Path
 
-from pipeline.config import EngineOptions
-from pipeline.engines import Request, VllmEngine, find_model
+from pipeline.config import VllmOptions
+from pipeline.engines import Answer, Request
 from pipeline.images import decode_image
+from pipeline.models import find_model
 from pipeline.prompts import Sampling
 from pipeline.views import VIEWS, views_schema
+from pipeline.vllm_engine import VllmEngine
 
 root = Path(sys.argv[1])
 images = [decode_image(root, f"images/{number:04d}.png") for number in range(12)]
 # The interpreter's chat template drops the words, so a system message long enough to overflow is no use here:
 # the limit of tokens is what a request can break.
-engine = VllmEngine(find_model("interpreter"), EngineOptions(max_model_len=128, max_num_seqs=16))
+engine = VllmEngine(find_model("interpreter"), VllmOptions(max_model_len=128, max_num_seqs=16))
 
 
 def request(number: int, keys: tuple[str, ...] = VIEWS, **sampling: float) -> Request:
     return Request(
-        str(number), images[number], None, "?", views_schema(keys), Sampling(max_tokens=70, **sampling)
+        str(number),
+        images[number],
+        str(number),
+        None,
+        "?",
+        views_schema(keys),
+        Sampling(max_tokens=70, **sampling),
     )
 
 
-together = {a.key: a.text for a in engine.answer([request(n) for n in range(12)])}
-alone = {a.key: a.text for n in range(12) for a in engine.answer([request(n)])}
-bad = Request("bad", images[0], None, "?", {"type": "no such type"}, Sampling(max_tokens=70))
-mixed = {a.key: a for a in engine.answer([request(1), bad, request(2)])}
-one_view = engine.answer([request(3, ("style",))])[0]
+def ask(*requests: Request) -> list[Answer]:
+    for one in requests:
+        engine.submit(one)
+    answers: list[Answer] = []
+    while len(answers) < len(requests):
+        answers += engine.collect()
+    return answers
+
+
+together = {a.key: a.text for a in ask(*(request(n) for n in range(12)))}
+alone = {a.key: a.text for n in range(12) for a in ask(request(n))}
+bad = Request("bad", images[0], "0", None, "?", {"type": "no such type"}, Sampling(max_tokens=70))
+mixed = {a.key: a for a in ask(request(1), bad, request(2))}
+one_view = ask(request(3, ("style",)))[0]
 print(
     json.dumps(
         {

