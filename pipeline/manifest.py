@@ -83,13 +83,23 @@ def open_run(folder: Path, manifest: Mapping[str, Any]) -> None:
     Raises:
         ValueError: the folder holds another run (every differing key is named), or shards of an unknown one.
     """
+    check_run(folder, manifest)
+    if not (folder / FILE).exists():
+        text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+        write_atomically(folder / FILE, lambda file: file.write(text.encode()))
+
+
+def check_run(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Checks that a folder holds no run or this very one; writes nothing.
+
+    Raises:
+        ValueError: as in `open_run`.
+    """
     if not (folder / FILE).exists():
         if shard_paths(folder):
             raise ValueError(
                 f"the folder {folder} holds description shards but no {FILE}: give another with --out"
             )
-        text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-        write_atomically(folder / FILE, lambda file: file.write(text.encode()))
         return
     existing = read_manifest(folder)
     if existing["fingerprint"] == manifest["fingerprint"]:
