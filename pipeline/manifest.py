@@ -140,12 +140,17 @@ def lock_run(folder: Path, part: tuple[int, int] | None) -> Iterator[None]:
     written into the file for the message alone.
 
     Raises:
-        RunLocked: a live process holds it.
+        RunLocked: a live process holds it, or live processes share the work in another number of parts.
     """
     with contextlib.ExitStack() as stack:
         _hold(stack, folder / ".lock", shared=part is not None)
         if part is not None:
             _hold(stack, folder / f".lock-{part[0]}of{part[1]}", shared=False)
+            for other in folder.glob(".lock-*of*"):
+                # Shares of a third and of a quarter overlap: both would describe the same stickers.
+                if not other.name.endswith(f"of{part[1]}"):
+                    with contextlib.ExitStack() as probe:
+                        _hold(probe, other, shared=False)
         yield
 
 

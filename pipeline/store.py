@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -98,14 +99,16 @@ class RunStore:
         if path is None:
             if self._journal is None:
                 self._journal = self._new_journal()
-            self._journal.append(row)
+            with _plain_words(self._journal.path):
+                self._journal.append(row)
             self._pending.append(row)
             if len(self._pending) >= self._shard_rows:
                 self._submit()
             return
         if self._retry_journal is None:
             self._retry_journal = self._new_journal("retry-")
-        self._retry_journal.append(row)
+        with _plain_words(self._retry_journal.path):
+            self._retry_journal.append(row)
         self._retried.setdefault(path, []).append(row)
         self._open_retries[path] -= 1
         if not self._open_retries[path]:
@@ -139,7 +142,8 @@ class RunStore:
         # Journals of shards still being written are there beside the new one.
         while (path := self._folder / f".descriptions-{middle}{kind}{number:05d}{SUFFIX}").exists():
             number += 1
-        return Journal(path, self._fingerprint)
+        with _plain_words(path):
+            return Journal(path, self._fingerprint)
 
     def _submit(self) -> None:
         """Hands the pending rows to the writer; one shard at a time is being written."""
@@ -164,21 +168,27 @@ class RunStore:
             journal.remove()
 
     def _write(self, path: Path, rows: Sequence[Row]) -> None:
-        try:
+        with _plain_words(path):
             write_shard(path, rows, self._fingerprint, images=self._images)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            hint = "free some space and " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-            raise OSError(
-                f"the shard {path} cannot be written ({reason}): finished rows are kept; {hint}"
-                "start the same command again"
-            ) from error
 
     def _replace(self, path: Path, rows: Sequence[Row]) -> None:
         """Writes a shard anew with some of its rows replaced: at every instant each sticker has one row."""
         fresh = {row["sticker_id"]: row for row in rows}
         merged = [fresh.get(row["sticker_id"], row) for row in read_shard(path).to_pylist()]
         self._write(path, merged)
+
+
+@contextmanager
+def _plain_words(path: Path) -> Iterator[None]:
+    """What the system says about a failed write, as a sentence that tells what to do."""
+    try:
+        yield
+    except OSError as error:
+        hint = "free some space and " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        raise OSError(
+            f"{path} cannot be written ({error.strerror or error}): the rows finished before are kept; "
+            f"{hint}start the same command again"
+        ) from error
 
 
 def rows_there(folder: Path, fingerprint: str) -> dict[str, str]:
