@@ -164,6 +164,10 @@ def _find_source(config: DescribeConfig) -> ModelSource:
 
 def _engine_facts(config: DescribeConfig) -> dict[str, Any]:
     """What decides the texts besides model and prompt."""
+    if config.engine == "openai":
+        from pipeline.openai_engine import server_facts
+
+        return server_facts(config.model, config.server)
     from pipeline.vllm_engine import vllm_version
 
     return {
@@ -175,6 +179,10 @@ def _engine_facts(config: DescribeConfig) -> dict[str, Any]:
 
 
 def _start_engine(source: ModelSource, config: DescribeConfig) -> Engine:
+    if config.engine == "openai":
+        from pipeline.openai_engine import OpenAiEngine
+
+        return OpenAiEngine(source.location, config.server)
     from pipeline.vllm_engine import VllmEngine
 
     return VllmEngine(source, config.vllm, trust_remote_code=config.trust_remote_code)
