@@ -81,7 +81,8 @@ def describe(
     Examples:
       mghft describe emoji --data demo/data --out demo/descriptions
       mghft describe ser30k --data SER30K --out runs/ser30k --model llava-hf/llava-v1.6-mistral-7b-hf
-      mghft describe ser30k --data SER30K --out runs/ser30k --engine openai --base-url http://localhost:8000/v1 --model NAME
+      mghft describe emoji --data demo/data --out runs/server --model NAME \\
+        --engine openai --base-url http://localhost:8000/v1
       mghft describe emoji --data demo/data --out demo/descriptions --dry-run
     """
     overrides: dict[str, Any] = {

@@ -179,4 +179,7 @@ def build_describe_config(file: Path | None, overrides: Mapping[str, Any]) -> De
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"])
-        raise ValueError(f"the field '{where}' of the describe configuration: {first['msg']}") from None
+        reason = first["msg"].removeprefix("Value error, ")
+        raise ValueError(
+            f"the field '{where}' of the describe configuration: {reason}" if where else reason
+        ) from None
