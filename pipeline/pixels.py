@@ -216,6 +216,6 @@ def _grey_scale(image: Image.Image) -> float:
 
 
 def _to_eight_bits(values: np.ndarray[Any, Any], scale: float) -> np.ndarray[Any, Any]:
-    whole = np.nan_to_num(values.astype(np.float64), nan=0.0)
+    whole = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=np.inf, neginf=-np.inf)
     eight_bits: np.ndarray[Any, Any] = np.clip(whole * scale, 0, 255).round().astype(np.uint8)
     return eight_bits
