@@ -17,7 +17,7 @@ from typing import Literal
 
 from PIL import Image
 
-from pipeline.pixels import ImageError, check_size, to_rgba, true_colour_key
+from pipeline.pixels import ImageError, check_size, strips, to_rgba, true_colour_key
 
 MAX_FRAMES = 100_000
 # Frames are drawn one on the other: this many pictures of the largest allowed size are drawn at most, and a
@@ -73,14 +73,12 @@ class Animation:
             canvas.info = {key: picture.info[key] for key in ("icc_profile", "exif") if key in picture.info}
             seen = box[0] < box[2] and box[1] < box[3]
             below = canvas.crop(box) if seen and frame.after == "restore" else None
-            if seen:
-                drawn = to_rgba(picture)
-                if box != frame.box:
-                    drawn = drawn.crop((0, 0, box[2] - left, box[3] - top))
+            # In strips: compositing whole pictures would take four copies of them.
+            for down, strip in strips(picture) if seen else ():
                 if frame.replaces:
-                    canvas.paste(drawn, box)
-                else:
-                    canvas.alpha_composite(drawn, (left, top))
+                    canvas.paste(to_rgba(strip), (left, top + down))
+                elif top + down < self.size[1]:
+                    canvas.alpha_composite(to_rgba(strip), (left, top + down))
             if number in wanted:
                 yield canvas
             if below is not None:

@@ -60,7 +60,7 @@ def to_rgb(image: Image.Image, background: tuple[int, int, int], size: tuple[int
     # As `Image.resize` does with a reducing_gap of 2: whole blocks first, down to twice the size.
     across, down = max(1, int(width / size[0] / 2)), max(1, int(height / size[1] / 2))
     flat = Image.new("RGB", (-(-width // across), -(-height // down)))
-    for top, strip in _strips(image, down):
+    for top, strip in strips(image, down):
         colour, alpha = _colour_and_alpha(strip, scale)
         if to_srgb is not None:
             colour = to_srgb.apply(colour)
@@ -80,6 +80,8 @@ def to_rgb(image: Image.Image, background: tuple[int, int, int], size: tuple[int
 
 def to_rgba(image: Image.Image) -> Image.Image:
     """A loaded picture as RGBA, full size, its colours as they are."""
+    if not _is_deep(image):
+        return image.convert("RGBA")
     colour, alpha = _colour_and_alpha(image, _grey_scale(image))
     colour = colour.convert("RGB")
     colour.putalpha(255 if alpha is None else alpha)
@@ -164,7 +166,7 @@ def _is_deep(image: Image.Image) -> bool:
     return image.mode in ("I", "F") or image.mode.startswith("I;16")
 
 
-def _strips(image: Image.Image, multiple: int) -> Iterator[tuple[int, Image.Image]]:
+def strips(image: Image.Image, multiple: int = 1) -> Iterator[tuple[int, Image.Image]]:
     """Top and picture of every strip; their heights are multiples of `multiple`, the last one's excepted."""
     width, height = image.size
     rows = max(multiple, _STRIP_PIXELS // width // multiple * multiple)
@@ -207,7 +209,7 @@ def _grey_scale(image: Image.Image) -> float:
     if image.mode not in ("I", "F"):
         return 1 / 257
     peak = 0.0
-    for _, strip in _strips(image, 1):
+    for _, strip in strips(image):
         values = np.asarray(strip)
         peak = max(peak, float(np.max(values, where=np.isfinite(values), initial=0)))
     if image.mode == "F" and peak <= 1:

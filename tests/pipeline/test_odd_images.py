@@ -170,4 +170,4 @@ def test_mutated_files_end_in_an_image_or_an_image_error(format_):
                 mutant[place:place] = draw.randbytes(draw.randrange(1, 9))
         frame = draw.choice(["first", "middle", 1, "sheet:3"])
         outcomes.add(outcome(bytes(mutant), ImageTransform(frame=frame, max_pixels=1_000_000)))
-    assert "refused" in outcomes
+    assert "refused" in outcomes <= {"refused", "decoded"}
