@@ -16,7 +16,14 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import (
+    AvifImagePlugin,
+    IcoImagePlugin,
+    Image,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pipeline.animation import Animation, check_length, read_apng, read_gif
@@ -28,6 +35,8 @@ MAX_FILE_BYTES = 256 * 1024 * 1024
 # Raster formats that say what they are in their first bytes. None that runs a program (EPS starts
 # Ghostscript), reads other files, or takes any bytes for a picture (TGA, raw DIB).
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "ICO", "PPM", "AVIF")
+# Loaded here: for a format that is not, Pillow loads all it has.
+_LOADED = (AvifImagePlugin, IcoImagePlugin, TiffImagePlugin, WebPImagePlugin)
 # Above this Pillow itself refuses, whatever `max_pixels` says.
 _PILLOW_PIXELS = 2 * 89_478_485
 _MAX_PAGES = 10_000
@@ -242,7 +251,7 @@ def _count(image: Image.Image) -> int:
 
 def _loaded(image: Image.Image, numbers: list[int], transform: ImageTransform) -> Iterator[Image.Image]:
     for number in numbers:
-        if number or len(numbers) > 1:
+        if image.tell() != number:
             image.seek(number)
             check_size(*image.size, transform.max_pixels)
         if image.format == "TIFF":
