@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from pipeline.corpus import Sticker
+from pipeline.corpus import Sticker, printable
 from pipeline.engines import Answer, Request
 from pipeline.images import ImageError, ImageTransform, decode_bytes, read_image
 from pipeline.prompts import PromptPack
@@ -56,7 +56,7 @@ def start_row(sticker: Sticker, loaded: Loaded, embed: bool) -> Row:
     row: Row = {
         "sticker_id": sticker.id,
         "image_sha256": loaded.sha256,
-        "path": _utf8(sticker.path),
+        "path": printable(sticker.path),
         "split": sticker.split,
         "label": sticker.label,
         "label_name": sticker.label_name,

@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.corpus import Sticker
+from pipeline.corpus import Sticker, printable
 from pipeline.images import ImageError, decode_image
 
 _CHUNK = 128
+# Raised when the same file decodes to other pixels than before, so that no old cache is taken for a new one.
+_DECODER = 2
 
 
 class StickerImages:
@@ -99,11 +101,11 @@ class StickerImages:
                 stat = (self._root / path).stat()
             except OSError:
                 raise FileNotFoundError(
-                    f"the image {path} is not below {self._root}, though the corpus lists it: "
+                    f"the image {printable(path)} is not below {self._root}, though the corpus lists it: "
                     "check the folder with 'mghft data check'"
                 ) from None
             stats.append((path, stat.st_size, stat.st_mtime_ns))
-        facts = json.dumps([self._short_side, str(self._root.resolve()), stats])
+        facts = json.dumps([_DECODER, self._short_side, str(self._root.resolve()), stats])
         return hashlib.sha256(facts.encode()).hexdigest()
 
     def _estimated_bytes(self) -> float:

@@ -47,7 +47,7 @@ def test_model_folder_without_weights(mghft: Call, squares: Path, tmp_path: Path
     model.mkdir()
     (model / "config.json").write_text("{}", encoding="utf-8")
     answer = mghft("describe", "emoji", "--data", squares, "--out", "run", "--model", model)
-    refused(answer, str(model), "weights")
+    refused(answer, str(model), "model.safetensors")
     assert not (tmp_path / "run").exists()
 
 
