@@ -108,6 +108,7 @@ def write_preview(
         "notes": notes,
         "pictures": embedded or data is not None,
         "views": VIEWS,
+        "box": max(48, round(0.7 * view_size)),
         "cards": _cards(chosen, data, transform),
         "mark": MARK.decode(),
     }
@@ -195,10 +196,10 @@ def _cards(chosen: _Chosen, data: Path | None, transform: ImageTransform) -> Ite
         if IMAGE_FIELD.name in pq.read_schema(path).names:
             columns.append(IMAGE_FIELD.name)
         table = read_shard(path, columns)
-        # A run that goes on while we read may have replaced the shard by a shorter one.
-        for number in numbers[: table.num_rows]:
-            for row in table.slice(number, 1).to_pylist():
-                yield _card(row, data, transform)
+        for number in numbers:
+            # A run that goes on while we read may have replaced the shard by a shorter one.
+            if number < table.num_rows:
+                yield _card(table.slice(number, 1).to_pylist()[0], data, transform)
 
 
 def _card(row: dict[str, Any], data: Path | None, transform: ImageTransform) -> dict[str, Any]:
