@@ -97,8 +97,8 @@ def preview(
 ) -> None:
     """Write one web page to look a run over: pictures, four views, what failed; with filters and search.
 
-    The page is one file that asks no network for anything, so it can be sent to others. Pictures come from the
-    shards (describe --embed-images) or from the corpus (--data).
+    The page is one file that asks no network for anything, so it can be sent to others. Pictures come from
+    the shards (describe --embed-images) or from the corpus (--data).
 
     \b
     Examples:

@@ -28,7 +28,9 @@ MARKERS = {
 }
 _FILES = {"train": "train.json", "validation": "val.json", "test": "test.json"}
 # Chinese and Japanese write no spaces; BERT takes every such character for a word of its own, and so do we.
-_WORD = re.compile(r"\s*(?:[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\s\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+)")
+_WORD = re.compile(
+    r"\s*(?:[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\s\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+)"
+)
 _CLASSES_OF_RELEASED_CODE = 7
 
 Count = Callable[[Sequence[str]], list[int]]
@@ -63,18 +65,18 @@ class Exported:
         found = [f"{count} rows: {path}" for path, count in self.files.items()]
         if self.shortened:
             found.append(
-                f"{self.shortened} texts were over {MAX_PIECES} word pieces and lost {self.words} words in all"
+                f"{self.shortened} texts were over {MAX_PIECES} word pieces and lost {self.words} words"
             )
         for reason, count in self.skipped.most_common():
             found.append(f"left out, {reason}: {count}, the first is {self.first[reason]!r}")
         if self.renamed:
             found.append(
-                f"{self.renamed} stickers do not lie in Images/<topic>/: their topic is the name of their folder, "
+                f"{self.renamed} stickers do not lie in Images/<topic>/: their topic is their folder's name, "
                 "and the released code looks for them in Images/<topic>/<file_name>"
             )
         if self.classes > _CLASSES_OF_RELEASED_CODE:
             found.append(
-                f"there are {self.classes} labels, and the released code is fixed at {_CLASSES_OF_RELEASED_CODE}"
+                f"anno goes up to {self.classes}, and the released code has {_CLASSES_OF_RELEASED_CODE} classes"
             )
         return found
 
@@ -169,7 +171,9 @@ def marked_text(views: dict[str, Any], count: Count, limit: int = MAX_PIECES) ->
         # Word by word the sum is exact for BERT; for other tokenizers the true count below has the last word.
         excess = total - limit
         while excess > 0:
-            choice = [i for i in range(len(words)) if len(words[i]) > 1] or [i for i, w in enumerate(words) if w]
+            choice = [i for i in range(len(words)) if len(words[i]) > 1] or [
+                i for i, w in enumerate(words) if w
+            ]
             if not choice:
                 raise ValueError(f"the tokenizer makes more than {limit} pieces of the markers alone")
             longest = max(choice, key=lambda i: sum(costs[i]))

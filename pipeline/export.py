@@ -1,4 +1,4 @@
-"""A run in other formats, row by row and shard by shard: JSON lines and CSV (annotations_mg.py: MGHFT's own)."""
+"""A run as JSON lines or CSV, shard by shard (MGHFT's own annotation files: annotations_mg.py)."""
 
 from __future__ import annotations
 
@@ -70,17 +70,20 @@ def check_target(path: Path, force: bool) -> None:
     if path.is_dir():
         raise ValueError(f"{path} is a folder: give a file with --out")
     if path.exists() and not force:
-        raise ValueError(f"the file {path} is there already: give another with --out, or replace it with --force")
+        raise ValueError(
+            f"the file {path} is there already: give another with --out, or replace it with --force"
+        )
 
 
 def _write_jsonl(file: IO[bytes], rows: Iterator[Row]) -> int:
     count = 0
-    for count, row in enumerate(rows, 1):
+    for row in rows:
         line = json.dumps(row, ensure_ascii=False)
         # Some readers end a line at these too; JSON may hold them escaped.
         for character in "\u0085\u2028\u2029":
             line = line.replace(character, f"\\u{ord(character):04x}")
         file.write(line.encode() + b"\n")
+        count += 1
     return count
 
 
@@ -90,8 +93,9 @@ def _write_csv(file: IO[bytes], rows: Iterator[Row]) -> int:
         table = csv.DictWriter(text, SCHEMA.names)
         table.writeheader()
         count = 0
-        for count, row in enumerate(rows, 1):
+        for row in rows:
             table.writerow(row)
+            count += 1
         text.flush()
     finally:
         text.detach()

@@ -1,6 +1,6 @@
 """A run as one web page to look at: pictures, views, reasons of failure, filters; the page loads nothing.
 
-Whatever comes from the corpus or the model is escaped, and the page's own policy allows no script but its own.
+Whatever comes from the corpus or the model is escaped, and the page's policy allows no script but its own.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def write_preview(
     Args:
         folder: the run.
         data: root of the corpus, for pictures that are not in the shards.
-        out: the page, default preview.html in the run folder; an older preview is replaced, another file never.
+        out: the page, default preview.html in the run folder; an older page is replaced, another file never.
         limit: at most so many stickers; None means 500, or all of a sample.
         sample: a seeded sample of so many; it depends on ids and seed alone.
         only: "failed" or "ok", None for both.
@@ -88,7 +88,9 @@ def write_preview(
     if not _SIZES[0] <= view_size <= _SIZES[1]:
         raise ValueError(f"--view-size is {view_size}: give {_SIZES[0]} to {_SIZES[1]} pixels")
     if data is not None and not data.is_dir():
-        raise FileNotFoundError(f"the data folder {data} is not there: give the corpus of the run with --data")
+        raise FileNotFoundError(
+            f"the data folder {data} is not there: give the corpus of the run with --data"
+        )
     manifest, status = read_manifest(folder), run_status(folder)
     path = folder / "preview.html" if out is None else out
     _check_page(path)
@@ -144,9 +146,7 @@ def _check_page(path: Path) -> None:
                 raise ValueError(f"the file {path} is there and is no preview: give another with --out")
 
 
-def _choose(
-    folder: Path, *, limit: int | None, sample: int | None, seed: int, only: str | None
-) -> _Chosen:
+def _choose(folder: Path, *, limit: int | None, sample: int | None, seed: int, only: str | None) -> _Chosen:
     """Reads ids and classes of all rows and picks; the order stays that of the shards."""
     found: list[tuple[str, Path, int, str, str, str | None]] = []
     for path in shard_paths(folder):
@@ -184,9 +184,7 @@ def _notes(chosen: _Chosen, only: str | None, sample: int | None, *, pictures: b
     if not chosen.count:
         notes.append("no sticker of the run was chosen")
     elif not pictures:
-        notes.append(
-            "the page has no pictures: the run's shards hold none, so give the folder of the corpus with --data"
-        )
+        notes.append("the page has no pictures: the run's shards hold none, so give the corpus with --data")
     return notes
 
 
