@@ -156,6 +156,8 @@ def export(
         if status == "all":
             raise ValueError("--status all does not go with annotations-mg: a failed sticker has no text")
         _check_status(status)
+        if str(out) == "-":
+            raise ValueError("annotations-mg writes three files: give a folder with --out, not '-'")
         for line in export_annotations(run, out, tokenizer=tokenizer, force=force).lines():
             typer.echo(line, err=True)
         return

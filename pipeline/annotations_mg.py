@@ -76,7 +76,7 @@ class Exported:
             )
         if self.classes > _CLASSES_OF_RELEASED_CODE:
             found.append(
-                f"anno goes up to {self.classes}, and the released code has {_CLASSES_OF_RELEASED_CODE} classes"
+                f"anno goes up to {self.classes}, the released code knows {_CLASSES_OF_RELEASED_CODE} classes"
             )
         return found
 
@@ -90,7 +90,7 @@ def export_annotations(
 
     Raises:
         FileNotFoundError: the folder is no run.
-        ValueError: a file is there already (and not `force`), a shard damaged, or there is no such tokenizer.
+        ValueError: a file is there already (and no `force`), a shard damaged, or there is no such tokenizer.
     """
     read_manifest(folder)
     target = (out or folder) / "Annotations_mg" / "image-level"
@@ -166,10 +166,12 @@ def marked_text(views: dict[str, Any], count: Count, limit: int = MAX_PIECES) ->
     total = count([_join(words)])[0]
     if total <= limit:
         return _join(words), 0
-    costs = [count(part) if part else [] for part in words]
+    costs = [[max(1, pieces) for pieces in count(part)] if part else [] for part in words]
+    markers = count([_join([[]] * len(words))])[0]
     while total > limit:
-        # Word by word the sum is exact for BERT; for other tokenizers the true count below has the last word.
-        excess = total - limit
+        # BERT's pieces of words add up to those of the text; other tokenizers' are scaled, and counted anew.
+        scale = max(total - markers, 1) / max(sum(map(sum, costs)), 1)
+        excess = float(total - limit)
         while excess > 0:
             choice = [i for i in range(len(words)) if len(words[i]) > 1] or [
                 i for i, w in enumerate(words) if w
@@ -178,7 +180,7 @@ def marked_text(views: dict[str, Any], count: Count, limit: int = MAX_PIECES) ->
                 raise ValueError(f"the tokenizer makes more than {limit} pieces of the markers alone")
             longest = max(choice, key=lambda i: sum(costs[i]))
             words[longest].pop()
-            excess -= max(1, costs[longest].pop())
+            excess -= scale * costs[longest].pop()
         total = count([_join(words)])[0]
     return _join(words), before - sum(map(len, words))
 

@@ -98,7 +98,14 @@ def test_shards_are_read_one_by_one(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(export, "iterate_shards", watched)
     monkeypatch.setattr(export.json, "dumps", lambda *a, **k: (steps.append("row"), real_dumps(*a, **k))[1])
     export_rows(folder, "jsonl", tmp_path / "rows.jsonl")
-    assert steps == ["read 0", *["row"] * 8, "read 1", *["row"] * 8, "read 2", *["row"] * 4]
+    assert steps[steps.index("read 0") :] == [
+        "read 0",
+        *["row"] * 8,
+        "read 1",
+        *["row"] * 8,
+        "read 2",
+        *["row"] * 4,
+    ]
 
 
 def test_unknown_format_is_refused(folder):
@@ -160,7 +167,7 @@ def test_ser30k_paths_become_topic_and_file_name_and_others_are_said(folder, tmp
     change(folder, "images/0011.png", label=8)
     done = export_annotations(folder, tmp_path / "mg")
     rows = [row for rows in read(tmp_path / "mg").values() for row in rows]
-    assert ("01-panda", "sticker_1.jpg", 2) in {(r["topic"], r["file_name"], r["anno"]) for r in rows}
+    assert ("01-panda", "sticker_1.jpg", 1) in {(r["topic"], r["file_name"], r["anno"]) for r in rows}
     assert dict(done.first) == {
         "the split 'all' has no file": "images/0009.png",
         "no folder that could be the topic": "images/0002.png",
@@ -173,7 +180,7 @@ def test_ser30k_paths_become_topic_and_file_name_and_others_are_said(folder, tmp
     assert "13 stickers do not lie in Images/<topic>/: their topic is their folder's name" in str(
         done.lines()
     )
-    assert "anno goes up to 9, and the released code has 7 classes" in done.lines()
+    assert "anno goes up to 9, the released code knows 7 classes" in done.lines()
 
 
 @pytest.mark.parametrize(
@@ -226,7 +233,7 @@ def test_long_text_loses_the_end_of_its_longest_view(count):
 
 
 def test_equally_long_views_share_the_loss(count):
-    text, _ = marked_text({view: "cat " * 400 for view in VIEWS}, count)
+    text, _ = marked_text(dict.fromkeys(VIEWS, "cat " * 400), count)
     lengths = [len(piece.split()) - 1 for _, piece in pieces(text)]
     assert max(lengths) - min(lengths) <= 1
     assert sum(lengths) > 450
@@ -254,7 +261,7 @@ def test_a_tokenizer_whose_counts_do_not_add_up_is_obeyed():
         return [1 if " " not in text.strip() else 3 * len(text.split()) for text in texts]
 
     text, lost = marked_text(views(style="word " * 300), odd)
-    assert lost > 0 and odd([text])[0] <= MAX_PIECES
+    assert lost > 0 and MAX_PIECES - 6 < odd([text])[0] <= MAX_PIECES
     assert len(pieces(text)) == 4
 
 
@@ -277,7 +284,7 @@ def test_tokenizer_of_a_folder_counts_as_the_default(count):
 
 def test_unusable_tokenizer_is_said_before_anything_is_written(folder, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="no usable tokenizer at .*empty: give --tokenizer a folder"):
+    with pytest.raises(ValueError, match=r"no usable tokenizer at .*empty: give --tokenizer a folder"):
         export_annotations(folder, tmp_path / "mg", tokenizer=str(tmp_path / "empty"))
     assert not (tmp_path / "mg").exists()
 
