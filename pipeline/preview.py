@@ -176,10 +176,13 @@ def _notes(chosen: _Chosen, only: str | None, sample: int | None, *, pictures: b
     left = chosen.candidates - chosen.count
     if left:
         kind = "stickers" if only is None else f"{only} stickers"
-        how = "a sample" if sample is not None else "the first"
+        if sample is None:
+            how, advice = "the first", "raise --limit, or draw some with --sample"
+        else:
+            how, advice = "a sample", "raise --sample (and --limit), or draw others with --seed"
         notes.append(
-            f"{chosen.count} of {chosen.candidates} {kind} are on the page ({how}), {left} are left out: "
-            "raise --limit, or draw others with --sample"
+            f"{chosen.count} of {chosen.candidates} {kind} are on the page ({how}), "
+            f"{left} are left out: {advice}"
         )
     if not chosen.count:
         notes.append("no sticker of the run was chosen")

@@ -144,7 +144,7 @@ def test_limit_is_said_and_only_its_pictures_are_read(folder, card, monkeypatch)
     assert page.shown == len(read) == 5
     assert page.notes == [
         "5 of 20 stickers are on the page (the first), 15 are left out: "
-        "raise --limit, or draw others with --sample"
+        "raise --limit, or draw some with --sample"
     ]
     assert page.notes[0] in page.path.read_text(encoding="utf-8")
 
