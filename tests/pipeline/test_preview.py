@@ -16,6 +16,8 @@ from describe_bench import KnownEngine, config, make_corpus, run
 from PIL import Image
 
 from pipeline import preview
+from pipeline.cards import load_card
+from pipeline.corpus import load_corpus, select
 from pipeline.preview import write_preview
 from pipeline.shards import SCHEMA, read_shard, shard_paths, write_shard
 
@@ -162,6 +164,13 @@ def test_sample_depends_on_the_seed_alone_and_keeps_the_order(folder):
     assert first == again == sorted(first)
     assert len(set(first)) == 6
     assert first != other
+
+
+def test_sample_is_that_of_describe_whatever_the_order_of_the_rows(folder, card):
+    path = shard_paths(folder)[0]
+    write_shard(path, read_shard(path, SCHEMA.names).to_pylist()[::-1], "fingerprint")
+    wanted = select(load_corpus(load_card(card), card.parent).stickers, sample=6, seed=3)
+    assert sorted(page_of(folder, sample=6, seed=3).ids()) == sorted(sticker.id for sticker in wanted)
 
 
 def test_only_failed(folder):
