@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from mghft import data, describe, doctor, eval, model, prompts, train
+from mghft import data, describe, doctor, eval, model, prompts, runs, train
 
 
 class Commands(TyperGroup):
@@ -63,9 +63,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.command("describe")(describe.describe)
-app.command("status")(describe.status)
-app.command("failed")(describe.failed)
-app.command("verify")(describe.verify)
+app.command("status")(runs.status)
+app.command("failed")(runs.failed)
+app.command("verify")(runs.verify)
+app.command("preview")(runs.preview)
+app.command("export")(runs.export)
 app.command("train")(train.train)
 app.command("eval")(eval.evaluate)
 app.command("doctor")(doctor.doctor)

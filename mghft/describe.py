@@ -1,4 +1,4 @@
-"""Commands on a run of descriptions: describe, status, failed, verify."""
+"""The command describe; what looks at its run lies in runs.py."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import typer
 
 CardArgument = Annotated[str | None, typer.Argument(help="Data card: a shipped name or a path.")]
-RunArgument = Annotated[Path, typer.Argument(help="Run folder of 'mghft describe'.")]
 DataOption = Annotated[Path | None, typer.Option("--data", help="Root folder of the corpus.")]
 
 
@@ -126,59 +125,6 @@ def describe(
     show(run(resolved))
     if not resolved.dry_run:
         typer.echo(f"descriptions: {resolved.out}")
-
-
-def status(run: RunArgument) -> None:
-    """Say how far a run is, how fast it goes and what failed.
-
-    \b
-    Example:
-      mghft status demo/descriptions
-    """
-    from pipeline.status import run_status
-
-    show(run_status(run))
-
-
-def failed(run: RunArgument) -> None:
-    """List the stickers that have no usable description, with the reason.
-
-    \b
-    Example:
-      mghft failed demo/descriptions
-    """
-    from pipeline.status import failed_rows
-
-    rows = failed_rows(run)
-    for sticker, reason in rows:
-        typer.echo(f"{sticker}\t{reason}")
-    typer.echo(f"{len(rows)} failed", err=True)
-
-
-def verify(run: RunArgument, card: CardArgument = None, data: DataOption = None) -> None:
-    """Check that a run is whole: files, schema, every id once; with a card, every sticker of the corpus.
-
-    \b
-    Examples:
-      mghft verify demo/descriptions
-      mghft verify demo/descriptions emoji --data demo/data
-    """
-    if (card is None) != (data is None):
-        raise ValueError("a data card and --data belong together: give both, or neither")
-    corpus = None
-    if card is not None and data is not None:
-        from pipeline.cards import load_card
-        from pipeline.corpus import load_corpus
-
-        corpus = load_corpus(load_card(card), data)
-    from pipeline.status import verify_run
-
-    problems = verify_run(run, corpus)
-    for problem in problems:
-        typer.echo(f"problem: {problem}")
-    if problems:
-        raise typer.Exit(1)
-    typer.echo(f"{run} is whole")
 
 
 def parse_colour(text: str) -> tuple[int, int, int]:

@@ -70,7 +70,7 @@ def test_finished_run_is_left_as_it_is_without_an_engine(mghft: Call, squares: P
 
 def test_status_failed_and_verify_of_a_run(mghft: Call, squares: Path, described: Path) -> None:
     assert "ok: 3\nfailed: 1\n" in mghft("status", described).out
-    assert mghft("failed", described).out.startswith("0.png\t")
+    assert mghft("failed", described).out.startswith("0.png  the answer is no valid JSON")
     assert mghft("verify", described, "emoji", "--data", squares).out == f"{described} is whole\n"
 
 

@@ -54,8 +54,8 @@ def test_every_command_has_an_example_of_itself_in_its_help(path: tuple[str, ...
 
 
 def test_every_command_of_the_project_is_there() -> None:
-    wanted = "describe status failed verify train eval doctor data,build data,check data,list data,show"
-    wanted += " prompts,list prompts,show model,info"
+    wanted = "describe status failed verify preview export train eval doctor"
+    wanted += " data,build data,check data,list data,show prompts,list prompts,show model,info"
     assert {",".join(path) for path in COMMANDS} >= set(wanted.split())
 
 

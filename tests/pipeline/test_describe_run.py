@@ -18,7 +18,7 @@ from pipeline.corpus import load_corpus
 from pipeline.describe import RunLocked
 from pipeline.engines import Answer
 from pipeline.manifest import lock_run
-from pipeline.shards import read_descriptions, shard_paths
+from pipeline.shards import SCHEMA, read_descriptions, shard_paths
 from pipeline.status import failed_rows, run_status, verify_run
 
 BENCH = Path(__file__).with_name("describe_bench.py")
@@ -251,6 +251,15 @@ def test_datasets_reads_the_folder_with_its_images(card, tmp_path):
     number = int(data[3]["sticker_id"][-8:-4])
     assert data[3]["style"] == f"style of {number}-0-128"
     assert data[3]["image"].getpixel((0, 0)) == (number, 0, 128)
+
+
+def test_datasets_reads_the_shards_by_name_without_help(card, tmp_path):
+    (card.parent / "images" / "0003.png").unlink()
+    run(config(card, tmp_path / "out"))
+    files = str(tmp_path / "out" / "descriptions-*.parquet")
+    data = load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path / "cache"))
+    assert data.column_names == SCHEMA.names
+    assert data[:] == read_descriptions(tmp_path / "out").to_pydict()
 
 
 def test_verify_finds_what_is_missing(card, tmp_path):
