@@ -203,7 +203,7 @@ class OpenAiEngine:
         """Asks until there is an answer, a refusal, or no patience left."""
         image = await asyncio.to_thread(data_url, request.image)
         async with self._places:
-            failures = waits = 0
+            failures = 0
             seen = now = self._answered
             while True:
                 await self._held()
@@ -241,8 +241,7 @@ class OpenAiEngine:
                 if failures > self._options.max_retries:
                     return await self._give_up(request, failures, reason, others=others)
                 self.retries += 1
-                waits += 1
-                await self._wait(wait, status, waits)
+                await self._wait(wait, status, max(1, failures))
 
     async def _post(self, body: dict[str, Any]) -> object:
         # The timeout of the client starts anew with every byte; this one does not.
@@ -325,8 +324,8 @@ class OpenAiEngine:
         while (wait := self._not_before - time.monotonic()) > 0:
             await asyncio.sleep(wait + random.uniform(0.0, min(1.0, 0.1 * wait)))
 
-    async def _wait(self, asked: float | None, status: int, waits: int) -> None:
-        own = min(_LONGEST_BACKOFF, self._backoff * 2.0 ** min(waits - 1, 30)) * random.uniform(0.5, 1.0)
+    async def _wait(self, asked: float | None, status: int, failures: int) -> None:
+        own = min(_LONGEST_BACKOFF, self._backoff * 2.0 ** min(failures - 1, 30)) * random.uniform(0.5, 1.0)
         if asked is not None and asked > _LONGEST_WAIT:
             raise EngineLost(
                 f"the server {self._address} wants to be left alone for {asked:.0f} s: start the command "
