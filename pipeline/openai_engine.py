@@ -53,8 +53,8 @@ _WRONG_SETTINGS = {401, 402, 403, 404, 405}
 class OpenAiEngine:
     """An OpenAI-compatible server, asked over one background thread with an event loop.
 
-    A failure is the request's own when the server answers others (then it costs one `Answer`), and the
-    server's when it answers nobody (then `EngineLost`).
+    A failure that lasts is the request's own when the server answers a simple question (then it costs one
+    `Answer`), else the server's (then `EngineLost`).
 
     Args:
         model: its name on the server.
@@ -235,11 +235,10 @@ class OpenAiEngine:
                     self._answered += 1
                     self._refusals = 0
                     return answer
-                others = self._answered > seen
                 # A server that limits the rate and answers others is well: patience, not a failure.
-                failures += not (status == 429 and others)
+                failures += not (status == 429 and self._answered > seen)
                 if failures > self._options.max_retries:
-                    return await self._give_up(request, failures, reason, others=others)
+                    return await self._give_up(request, failures, reason)
                 self.retries += 1
                 await self._wait(wait, status, max(1, failures))
 
@@ -297,9 +296,9 @@ class OpenAiEngine:
             f"check --model {self._model} and --base-url, which mostly ends in /v1"
         )
 
-    async def _give_up(self, request: Request, tries: int, reason: str, *, others: bool) -> Answer:
-        """One failed request when the server answers others or a simple question; else the end."""
-        if others or await self._answers_at_all(request):
+    async def _give_up(self, request: Request, tries: int, reason: str) -> Answer:
+        """One failed request when the server answers a simple question; else the end."""
+        if await self._answers_at_all(request):
             return self._count_refusal(
                 Answer(request.key, error=f"the server failed {tries} times on this request: {reason}")
             )
@@ -309,15 +308,21 @@ class OpenAiEngine:
         )
 
     async def _answers_at_all(self, request: Request) -> bool:
-        """Asks about a white square: tells a server that is down from a sticker that it stumbles over."""
+        """Asks about a white square: tells a server that is down from a sticker that it stumbles over.
+
+        That others were answered a moment ago says nothing: the server may have gone since.
+        """
         white = await asyncio.to_thread(data_url, Image.new("RGB", (64, 64), "white"))
         body = self._form.body(self._model, request, white)
         body[self._form.limit] = 16
-        try:
-            read_reply("", await self._post(body))
-        except (openai.APIError, TimeoutError, Broken, TooLong):
-            return False
-        return True
+        for pause in (self._backoff, 0.0):
+            try:
+                read_reply("", await self._post(body))
+            except (openai.APIError, TimeoutError, Broken, TooLong):
+                await asyncio.sleep(pause)
+            else:
+                return True
+        return False
 
     async def _held(self) -> None:
         """Waits while the server wants no requests, from anybody; then not all start in the same instant."""
