@@ -236,7 +236,7 @@ class OpenAiEngine:
                     self._refusals = 0
                     return answer
                 # A server that limits the rate and answers others is well: patience, not a failure.
-                failures += not (status == 429 and self._answered > seen)
+                failures = 0 if status == 429 and self._answered > seen else failures + 1
                 if failures > self._options.max_retries:
                     return await self._give_up(request, failures, reason)
                 self.retries += 1

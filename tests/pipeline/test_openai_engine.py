@@ -9,7 +9,6 @@ import random
 import signal
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -136,13 +135,21 @@ def test_requests_run_side_by_side_up_to_the_limit():
 
 
 def test_answers_come_back_in_any_order_under_their_keys():
-    with BadServer(lambda number, seen: Step(delay=0.3 if number == 0 else 0.0)) as server:
-        engine = start(server)
+    collected = threading.Event()
+
+    def script(number, seen):
+        if number == 0:
+            collected.wait()
+        return GOOD
+
+    with BadServer(script) as server:
+        engine = start(server, timeout=60.0)
         engine.submit(request(1))
         while not server.seen:
             time.sleep(0.01)
         engine.submit(request(2))
         assert [answer.key for answer in engine.collect()] == ["key 2"]
+        collected.set()
         assert [answer.key for answer in engine.collect()] == ["key 1"]
         assert engine.collect() == []
         engine.close()
@@ -248,7 +255,7 @@ def test_a_limit_holds_back_all_requests():
     """Not only those in flight: without it the other three places would go on."""
 
     def script(number, seen):
-        return refusal(429, retry_after="1") if number == 0 else Step(delay=0.1)
+        return refusal(429, retry_after="1") if number == 0 else Step(delay=0.3)
 
     with BadServer(script) as server:
         answers, _ = ask(server, *(request(n) for n in range(12)), concurrency=4)
@@ -294,7 +301,7 @@ def test_a_rate_limit_is_no_failure_while_others_get_through():
 )
 def test_a_server_that_answers_nobody_ends_the_run(step, words):
     with BadServer(lambda number, seen: step) as server:
-        assert words in lost(server, max_retries=2, timeout=0.3)
+        assert words in lost(server, max_retries=2, timeout=0.3 if step.delay else 5.0)
 
 
 def test_a_server_that_went_away_ends_the_run():
@@ -454,13 +461,15 @@ def test_requests_in_flight_step_down_together():
     with BadServer(script) as server:
         answers, _ = ask(server, *(request(n) for n in range(8)), concurrency=8)
     assert all(is_good(answers[f"key {n}"], n) for n in range(8))
-    assert formats(server) == ["json_schema"] * 8 + ["json_object"] * 8
+    assert formats(server).count("json_object") == 8
+    assert "none" not in formats(server)
 
 
 def test_a_late_refusal_does_not_bring_a_refused_format_back():
     def script(number, seen):
-        refused = refusal(400, FORMAT_REFUSED)
-        return replace(refused, delay=0.5 * (number == 0)) if "response_format" in seen.body else GOOD
+        while number == 0 and "none" not in formats(server):
+            time.sleep(0.01)
+        return refusal(400, FORMAT_REFUSED) if "response_format" in seen.body else GOOD
 
     with BadServer(script) as server:
         answers, _ = ask(server, *(request(n) for n in range(2)), concurrency=2)
