@@ -1,31 +1,37 @@
-"""Run by test_architectures in a process of its own: describes one corpus with several models, prints JSON."""
+"""Run by test_architectures in a process of its own: describes one corpus with one model after the other.
+
+Prints one line of JSON: [model, rows] for every run, in the order asked for.
+"""
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import build_describe_config
+from pipeline.config import DescribeConfig, build_describe_config
 from pipeline.describe import describe
+from pipeline.models import ModelSource
 from pipeline.shards import read_descriptions
 from pipeline.vllm_engine import VllmEngine
 
-card, settings, out = (Path(argument) for argument in sys.argv[1:4])
-rows: dict[str, Any] = {}
-for number, name in enumerate(sys.argv[4:]):
-    model = out.parent / name
-    fields = {"card": str(card), "data": card.parent, "model": str(model), "out": out / f"{number}-{name}"}
-    engines: list[VllmEngine] = []
+card, settings, out, *models = sys.argv[1:]
+engine: VllmEngine | None = None
 
-    def start(source: Any, config: Any, engines: list[VllmEngine] = engines) -> VllmEngine:
-        engines.append(VllmEngine(source, config.vllm))
-        return engines[0]
 
-    began = time.monotonic()
-    describe(build_describe_config(settings, fields), start_engine=start)
-    for engine in engines:
+def start(source: ModelSource, config: DescribeConfig) -> VllmEngine:
+    global engine
+    engine = VllmEngine(source, config.vllm)
+    return engine
+
+
+runs: list[tuple[str, Any]] = []
+for number, model in enumerate(models):
+    run = Path(out) / f"{number}-{model}"
+    fields = {"card": card, "data": Path(card).parent, "model": model, "out": run}
+    describe(build_describe_config(Path(settings), fields), start_engine=start)
+    if engine is not None:
+        # Two engines at once would need the memory twice.
         engine.close()
-    print(f"{name}: {time.monotonic() - began:.1f} s", file=sys.stderr)
-    rows[fields["out"].name] = read_descriptions(fields["out"]).to_pylist()
-print(json.dumps(rows))
+        engine = None
+    runs.append((model, read_descriptions(run).to_pylist()))
+print(json.dumps(runs))
