@@ -87,7 +87,7 @@ def describe(
     config.out.mkdir(parents=True, exist_ok=True)
     with lock_run(config.out, config.part_numbers):
         remove_leftovers(config.out, config.part_numbers)
-        open_run(config.out, manifest)
+        open_run(config.out, manifest, alone=config.part_numbers is None)
         done = _rows_there(config.out, manifest["fingerprint"])
         retries = _failed_rows(config.out, stickers, done) if config.retry_failed else []
         new = [sticker for sticker in stickers if sticker.id not in done]

@@ -77,14 +77,23 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return result
 
 
-def open_run(folder: Path, manifest: Mapping[str, Any]) -> None:
+def open_run(folder: Path, manifest: Mapping[str, Any], *, alone: bool = False) -> None:
     """Writes the manifest of a new run, or checks that the run in the folder is this very one.
+
+    A manifest without a single row (the engine did not start) holds nobody up: it is replaced, provided that
+    no other process can be about to write rows under it.
+
+    Args:
+        folder: the run folder, locked.
+        manifest: of the run that is about to begin.
+        alone: the lock keeps every other writer out.
 
     Raises:
         ValueError: the folder holds another run (every differing key is named), or shards of an unknown one.
     """
-    if not (folder / FILE).exists():
-        if shard_paths(folder):
+    started = bool(shard_paths(folder))
+    if not (folder / FILE).exists() or (alone and not started):
+        if started:
             raise ValueError(
                 f"the folder {folder} holds description shards but no {FILE}: give another with --out"
             )
