@@ -1,5 +1,7 @@
-"""Not one architecture: four kinds of checkpoints, each with its own template, image token and processor, under
-the real vLLM, through the one command and the one code."""
+"""Not one architecture: four kinds of checkpoints, each with its own template, image token and processor.
+
+All go through the real vLLM, by the one command and the one code; models that cannot be used end in one sentence.
+"""
 
 import ast
 import json

@@ -1,9 +1,9 @@
 """Checkpoints of real architectures, made on the spot: random weights, a few hundred kilobytes, no download.
 
 Each has its own chat template, its own image token and its own rule for the number of image tokens, as the
-published models have. The weights are random but for one habit: after a letter comes mostly the next one of the
-alphabet, and after z the quote. So strings end, and rows with four views come out; where a string begins is left
-to the image.
+published models have. The weights are random but for one habit: after a letter comes mostly the next one of
+the alphabet, and after z the quote. So strings end, and rows with four views come out; where a string begins is
+left to the image.
 """
 
 from __future__ import annotations
@@ -204,7 +204,9 @@ def _template(image: str, begin: str, user: str, end: str, assistant: str) -> st
     """A chat template; a system message stands before the user's turn as it is."""
     return (
         "{{ " + repr(begin) + " }}{% for message in messages %}"
-        "{% if message['role'] == 'user' %}{{ " + repr(user) + " }}{% endif %}"
+        "{% if message['role'] == 'user' %}{{ "
+        + repr(user)
+        + " }}{% endif %}"
         + _BODY.replace("IMAGE", "{{ " + repr(image) + " }}")
         + "{{ "
         + repr(end)
