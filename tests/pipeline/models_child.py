@@ -1,6 +1,7 @@
 """Run by test_architectures in a process of its own: describes one corpus with one model after the other.
 
-Prints one line of JSON: [model, rows] for every run, in the order asked for.
+Prints one line of JSON: for every run in the order asked for [model, rows, error]; a model in `unusable/` is
+expected to fail, and all of these share one run folder.
 """
 
 import json
@@ -24,14 +25,18 @@ def start(source: ModelSource, config: DescribeConfig) -> VllmEngine:
     return engine
 
 
-runs: list[tuple[str, Any]] = []
+runs: list[tuple[str, Any, str | None]] = []
 for number, model in enumerate(models):
-    run = Path(out) / f"{number}-{model}"
+    run = Path(out) / (Path(model).parent.name or f"{number}-{model}")
     fields = {"card": card, "data": Path(card).parent, "model": model, "out": run}
-    describe(build_describe_config(Path(settings), fields), start_engine=start)
+    try:
+        describe(build_describe_config(Path(settings), fields), start_engine=start)
+    except ValueError as error:
+        runs.append((model, [], str(error)))
+    else:
+        runs.append((model, read_descriptions(run).to_pylist(), None))
     if engine is not None:
         # Two engines at once would need the memory twice.
         engine.close()
         engine = None
-    runs.append((model, read_descriptions(run).to_pylist()))
 print(json.dumps(runs))

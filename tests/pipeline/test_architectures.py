@@ -1,11 +1,12 @@
 """Not one architecture: four kinds of checkpoints, each with its own template, image token and processor.
 
-All go through the real vLLM, by the one command and the one code; models that cannot be used end in one sentence.
+All go through the real vLLM, by the one command and the one code. A model of no use ends in one sentence.
 """
 
 import ast
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from describe_bench import make_corpus
 from PIL import Image
-from tiny_models import ARCHITECTURES
+from tiny_models import ARCHITECTURES, text_only
 
 from pipeline.shards import read_descriptions
 from pipeline.views import VIEWS
@@ -32,6 +33,8 @@ sampling: {max_tokens: 200}
 """
 SETTINGS = "{prompt: %s, vllm: {max_num_seqs: 16, max_model_len: 512, dtype: float32}}"
 BY_COMMAND = "llava_onevision"
+# The damaged one last: a start that fails half-way is not expected to leave the process fit for another.
+UNUSABLE = ("unusable/text_only", "unusable/without_template", "unusable/damaged")
 
 
 @pytest.fixture(scope="module")
@@ -49,15 +52,23 @@ def bench(tmp_path_factory):
     (folder / "settings.yaml").write_text(SETTINGS % (folder / "pack.yaml"), encoding="utf-8")
     for name, build in ARCHITECTURES.items():
         build(folder / name)
+    text_only(folder / "unusable" / "text_only")
+    for name in ("without_template", "damaged", "pickled"):
+        shutil.copytree(folder / "llava", folder / "unusable" / name)
+    (folder / "unusable" / "without_template" / "chat_template.jinja").unlink()
+    weights = folder / "unusable" / "damaged" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    weights = folder / "unusable" / "pickled" / "model.safetensors"
+    weights.rename(weights.with_name("pytorch_model.bin"))
     return folder
 
 
 @pytest.fixture(scope="module")
-def rows(bench):
-    """Rows of every model by name: [first run, second run], both in one process of their own."""
+def runs(bench):
+    """[model, rows, error] of every run, all in one process of their own."""
     child = Path(__file__).with_name("models_child.py")
     again = [name for name in ARCHITECTURES if name != BY_COMMAND]
-    arguments = ["corpus/squares.md", "settings.yaml", "runs", *ARCHITECTURES, *again]
+    arguments = ["corpus/squares.md", "settings.yaml", "runs", *ARCHITECTURES, *again, *UNUSABLE]
     done = subprocess.run(
         [sys.executable, child, *arguments],
         cwd=bench,
@@ -67,8 +78,14 @@ def rows(bench):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    runs = json.loads(done.stdout.splitlines()[-1])
-    return {name: [run for model, run in runs if model == name] for name in ARCHITECTURES}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def rows(runs):
+    """Rows of every usable model by name: of its first run and, where there is one, of its second."""
+    assert [error for model, _, error in runs if model in ARCHITECTURES and error] == []
+    return {name: [found for model, found, _ in runs if model == name] for name in ARCHITECTURES}
 
 
 each_model = pytest.mark.parametrize("name", ARCHITECTURES)
@@ -127,6 +144,33 @@ def test_the_command_in_a_new_process_writes_the_same_texts(bench, rows):
     assert done.returncode == 0, done.stderr
     texts = [row["raw"] for row in read_descriptions(bench / "by-command").to_pylist()]
     assert texts == [row["raw"] for row in rows[BY_COMMAND][0]]
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("unusable/text_only", "the model text_only cannot be asked about images: "),
+        ("unusable/without_template", "the model without_template cannot be asked about images: "),
+        ("unusable/damaged", "vLLM cannot start the model damaged: "),
+    ],
+)
+def test_a_model_of_no_use_ends_the_run_in_one_sentence_and_leaves_its_folder_free(runs, bench, model, words):
+    (error,) = [error for name, _, error in runs if name == model]
+    # All three had the same run folder: a half-started run would have refused the next.
+    assert error.startswith(words)
+    assert "\n" not in error and len(error) > len(words)
+    assert list((bench / "runs" / "unusable").glob("*.parquet")) == []
+
+
+def test_weights_in_a_pickle_are_refused_before_the_engine_starts(bench):
+    done = mghft("describe", "corpus/squares.md", "--data", "corpus", "--out", "pickled",
+                 "--model", "unusable/pickled", cwd=bench)  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: the model folder unusable/pickled has no weights (*.safetensors): "
+        "give a complete checkpoint in safetensors\n"
+    )
+    assert not (bench / "pickled").exists()
 
 
 def mghft(*arguments, cwd):

@@ -2,8 +2,8 @@
 
 Each has its own chat template, its own image token and its own rule for the number of image tokens, as the
 published models have. The weights are random but for one habit: after a letter comes mostly the next one of
-the alphabet, and after z the quote. So strings end, and rows with four views come out; where a string begins is
-left to the image.
+the alphabet, and after z the quote. So strings end, and rows with four views come out; where a string begins
+is left to the image.
 """
 
 from __future__ import annotations
