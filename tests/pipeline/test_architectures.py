@@ -20,6 +20,7 @@ from tiny_models import ARCHITECTURES, text_only
 from pipeline.shards import read_descriptions
 from pipeline.views import VIEWS
 
+pytestmark = pytest.mark.timeout(600)
 ROOT = Path(__file__).parents[2]
 STICKERS = 12
 # Width and height; a colour of its own and a pattern for every sticker.
@@ -91,7 +92,6 @@ def rows(runs):
 each_model = pytest.mark.parametrize("name", ARCHITECTURES)
 
 
-@pytest.mark.timeout(600)
 @each_model
 def test_every_sticker_gets_an_answer_in_the_form_of_the_views(rows, name):
     run = rows[name][0]
@@ -137,7 +137,6 @@ def test_a_second_run_writes_the_same_texts(rows):
     assert compared == STICKERS * (len(ARCHITECTURES) - 1)
 
 
-@pytest.mark.timeout(600)
 def test_the_command_in_a_new_process_writes_the_same_texts(bench, rows):
     done = mghft("describe", "corpus/squares.md", "--data", "corpus", "--out", "by-command",
                  "--model", BY_COMMAND, "--config", "settings.yaml", cwd=bench)  # fmt: skip
