@@ -100,7 +100,7 @@ def test_every_sticker_gets_an_answer_in_the_form_of_the_views(rows, name):
         # A random model may write until the limit of tokens: that is its failure, and the only one allowed.
         assert row["raw"].startswith('{"content":"')
         assert row["status"] == "ok" or row["error"].startswith("the answer was cut at the token limit")
-    # How many finish depends on the last digits of the machine: five to twelve of twelve where this was written.
+    # How many finish hangs on the last digits of the machine: five to twelve where this was written.
     good = [row for row in run if row["status"] == "ok"]
     assert good
     assert all(list(json.loads(row["raw"])) == list(VIEWS) for row in good)
