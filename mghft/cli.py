@@ -30,6 +30,12 @@ class Commands(TyperGroup):
             raise typer.Exit(130) from None
         except FloatingPointError as error:
             shown, code = error, 1
+        except RuntimeError as error:
+            from pipeline.engines import EngineLost
+
+            if not isinstance(error, EngineLost):
+                raise
+            shown, code = error, 1
         except (ValueError, OSError) as error:
             # A closed pipe (mghft … | head) is nobody's mistake; Typer ends quietly on it.
             if getattr(error, "errno", None) == errno.EPIPE:

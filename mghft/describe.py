@@ -14,7 +14,10 @@ def describe(
     card: CardArgument = None,
     data: DataOption = None,
     out: Annotated[Path | None, typer.Option(help="Run folder to write, or to go on with.")] = None,
-    model: Annotated[str | None, typer.Option(help="Model id or folder; default: the shipped one.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Model id or folder, or its name on a server; default: the shipped one."),
+    ] = None,
     revision: Annotated[str | None, typer.Option(help="Revision of the model on the hub.")] = None,
     prompt: Annotated[str | None, typer.Option(help="Prompt pack: a shipped name or a path.")] = None,
     split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
@@ -33,23 +36,44 @@ def describe(
     strict: Annotated[
         bool | None, typer.Option("--strict", help="End with an error when a sticker failed.")
     ] = None,
+    dry_run: Annotated[
+        bool | None,
+        typer.Option("--dry-run", help="Describe a handful, keep nothing, say what the rest will take."),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file; options given here win over it.")] = None,
     background: Annotated[str | None, typer.Option(help="Colour under transparency, R,G,B.")] = None,
     frame: Annotated[
-        str | None, typer.Option(help="Frame of an animation: first, middle or a number.")
+        str | None,
+        typer.Option(help="Frame of an animation: first, middle, a number, or sheet:K for K of them."),
     ] = None,
     max_side: Annotated[int | None, typer.Option(help="Shrink larger images to this side.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="Engine: number format.")] = None,
-    max_model_len: Annotated[int | None, typer.Option(help="Engine: longest context.")] = None,
-    gpu_memory_utilization: Annotated[
-        float | None, typer.Option(help="Engine: share of the GPU's memory.")
+    engine: Annotated[
+        str | None, typer.Option(help="vllm (in this process) or openai (a server that speaks its protocol).")
     ] = None,
-    tensor_parallel_size: Annotated[int | None, typer.Option(help="Engine: GPUs for one model.")] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="openai: address, as in http://localhost:8000/v1.")
+    ] = None,
+    key_env: Annotated[
+        str | None, typer.Option(help="openai: environment variable with the key; default OPENAI_API_KEY.")
+    ] = None,
+    concurrency: Annotated[int | None, typer.Option(help="openai: requests in flight at once.")] = None,
+    price_input: Annotated[
+        float | None, typer.Option(help="openai: money for a million prompt tokens, for the estimate.")
+    ] = None,
+    price_output: Annotated[
+        float | None, typer.Option(help="openai: money for a million written tokens.")
+    ] = None,
+    dtype: Annotated[str | None, typer.Option(help="vllm: number format.")] = None,
+    max_model_len: Annotated[int | None, typer.Option(help="vllm: longest context.")] = None,
+    gpu_memory_utilization: Annotated[
+        float | None, typer.Option(help="vllm: share of the GPU's memory.")
+    ] = None,
+    tensor_parallel_size: Annotated[int | None, typer.Option(help="vllm: GPUs for one model.")] = None,
     trust_remote_code: Annotated[
         bool | None, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
     ] = None,
 ) -> None:
-    """Describe the stickers of a corpus in four views with a multimodal model under vLLM.
+    """Describe the stickers of a corpus in four views with a multimodal model, under vLLM or on a server.
 
     A run that was stopped goes on with the same command; a finished one is left as it is.
 
@@ -57,6 +81,9 @@ def describe(
     Examples:
       mghft describe emoji --data demo/data --out demo/descriptions
       mghft describe ser30k --data SER30K --out runs/ser30k --model llava-hf/llava-v1.6-mistral-7b-hf
+      mghft describe emoji --data demo/data --out runs/server --model NAME \\
+        --engine openai --base-url http://localhost:8000/v1
+      mghft describe emoji --data demo/data --out demo/descriptions --dry-run
     """
     overrides: dict[str, Any] = {
         "card": card,
@@ -75,10 +102,17 @@ def describe(
         "retry_failed": retry_failed,
         "embed_images": embed_images,
         "strict": strict,
+        "dry_run": dry_run,
         "trust_remote_code": trust_remote_code,
         "image.background": None if background is None else parse_colour(background),
         "image.frame": frame,
         "image.max_side": max_side,
+        "engine": engine,
+        "server.base_url": base_url,
+        "server.key_env": key_env,
+        "server.concurrency": concurrency,
+        "server.price_input": price_input,
+        "server.price_output": price_output,
         "vllm.dtype": dtype,
         "vllm.max_model_len": max_model_len,
         "vllm.gpu_memory_utilization": gpu_memory_utilization,
@@ -90,7 +124,8 @@ def describe(
     from pipeline.describe import describe as run
 
     show(run(resolved))
-    typer.echo(f"descriptions: {resolved.out}")
+    if not resolved.dry_run:
+        typer.echo(f"descriptions: {resolved.out}")
 
 
 def status(run: RunArgument) -> None:

@@ -60,6 +60,12 @@ class ServerOptions(BaseModel):
     price_input: float | None = Field(default=None, ge=0.0)
     price_output: float | None = Field(default=None, ge=0.0)
 
+    def cost(self, prompt_tokens: float, output_tokens: float) -> float | None:
+        """Money for so many tokens; None when no price is given."""
+        if self.price_input is None and self.price_output is None:
+            return None
+        return ((self.price_input or 0.0) * prompt_tokens + (self.price_output or 0.0) * output_tokens) / 1e6
+
 
 class DescribeConfig(BaseModel):
     """One describe run.
@@ -73,6 +79,7 @@ class DescribeConfig(BaseModel):
         part: "i/n", this process' share of the stickers (i from 1 to n), for several processes on one folder.
         attempts: how often a sticker is asked at most before its row says failed.
         shard_rows: rows of a shard.
+        dry_run: describe a handful, keep nothing, and estimate the rest.
         window: stickers in memory at once: being decoded, asked about, or waiting for either.
     """
 
@@ -98,6 +105,7 @@ class DescribeConfig(BaseModel):
     retry_failed: bool = False
     embed_images: bool = False
     strict: bool = False
+    dry_run: bool = False
     trust_remote_code: bool = False
     image: ImageTransform = ImageTransform()
     vllm: VllmOptions = VllmOptions()
@@ -171,4 +179,7 @@ def build_describe_config(file: Path | None, overrides: Mapping[str, Any]) -> De
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"])
-        raise ValueError(f"the field '{where}' of the describe configuration: {first['msg']}") from None
+        reason = first["msg"].removeprefix("Value error, ")
+        raise ValueError(
+            f"the field '{where}' of the describe configuration: {reason}" if where else reason
+        ) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from pipeline.cards import Card, Columns
 
 SPLIT_NAMES = {"val": "validation", "valid": "validation", "dev": "validation"}
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".apng"})
+_ESCAPE = re.compile(r"\\(?:x5c|x[89a-f][0-9a-f]|ud[89a-f][0-9a-f]{2})")
+_NOT_PRINTABLE = re.compile(r"[\ud800-\udfff]|\\(?=x5c|x[89a-f][0-9a-f]|ud[89a-f][0-9a-f]{2})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +26,9 @@ class Sticker:
     """One image of a corpus.
 
     Attributes:
-        id: stable name inside the corpus; joins every file that speaks of this sticker.
-        path: POSIX path of the image below the corpus root.
+        id: stable name inside the corpus, UTF-8 text; joins every file that speaks of this sticker.
+        path: POSIX path of the image below the corpus root, as the file system needs it: for a table or a
+            report take `printable(path)`.
         split: train, validation, test, or "all" where the corpus has no splits.
         label: index into the card's labels, None where unlabelled.
         label_name: that label's name.
@@ -90,12 +94,23 @@ def load_corpus(card: Card, root: str | Path) -> Corpus:
     for sticker in stickers:
         if sticker.id in seen:
             raise ValueError(f"the corpus {card.name} lists the sticker {sticker.id!r} twice")
-        if not (_is_text(sticker.id) and _is_text(sticker.path) and _is_text(sticker.split)):
-            raise ValueError(
-                f"the corpus {card.name} has a name that is not UTF-8 text: {sticker.id!r}; rename the file"
-            )
         seen.add(sticker.id)
     return Corpus(card, root, stickers)
+
+
+def printable(name: str) -> str:
+    r"""A name from the disk as UTF-8 text, other names as other texts.
+
+    A byte that is no UTF-8 (a surrogate from U+DC80 in Python's own spelling) becomes `\xNN`. To be told
+    from it, a backslash that begins such a sequence in the name itself becomes `\x5c`; every other name stays
+    as it is. `unprintable` is the way back.
+    """
+    return _NOT_PRINTABLE.sub(lambda found: _escape(found[0]), name)
+
+
+def unprintable(text: str) -> str:
+    """The name on the disk that `printable` made `text` of."""
+    return _ESCAPE.sub(lambda found: _unescape(found[0]), text)
 
 
 def select(
@@ -141,13 +156,17 @@ def select(
     return chosen[:limit]
 
 
-def _is_text(name: str) -> bool:
-    """False for names with lone surrogates (file names that are no UTF-8), which no shard could hold."""
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+def _escape(character: str) -> str:
+    code = ord(character)
+    if code == 0x5C:
+        return r"\x5c"
+    # Names from an index file may hold surrogates that no byte of a file name became.
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+
+def _unescape(escape: str) -> str:
+    code = int(escape[2:], 16)
+    return chr(code + 0xDC00 if escape[1] == "x" and code > 0x7F else code)
 
 
 def _clean(text: object) -> str | None:
@@ -218,10 +237,10 @@ def _read_folder(card: Card, root: Path) -> list[Sticker]:
         split = relative.parts[0] if len(relative.parts) > 2 else "all"
         stickers.append(
             Sticker(
-                id=relative.as_posix(),
+                id=printable(relative.as_posix()),
                 path=relative.as_posix(),
-                split=SPLIT_NAMES.get(split, split),
-                label=_label(card, name, str(path)),
+                split=SPLIT_NAMES.get(split, printable(split)),
+                label=_label(card, name, printable(str(path))),
                 label_name=name,
             )
         )
@@ -260,7 +279,7 @@ def _read_ser30k(card: Card, root: Path) -> list[Sticker]:
                 )
             stickers.append(
                 Sticker(
-                    id=f"{topic}/{name}",
+                    id=printable(f"{topic}/{name}"),
                     path=f"Images/{topic}/{name}",
                     split=SPLIT_NAMES.get(split, split),
                     label=label,

@@ -68,7 +68,9 @@ class Engine(Protocol):
         ...
 
     def collect(self) -> list[Answer]:
-        """Waits until at least one submitted request is finished; empty only when nothing is in work.
+        """Lets the engine work for a moment and gives back what is finished, which may be nothing yet.
+
+        It does not wait for long: what became ready meanwhile is submitted between two calls.
 
         Raises:
             EngineLost: it will finish nothing any more.

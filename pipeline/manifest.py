@@ -14,6 +14,7 @@ from typing import Any
 
 from pipeline.config import DescribeConfig
 from pipeline.corpus import Corpus
+from pipeline.journal import journal_paths
 from pipeline.models import ModelSource
 from pipeline.prompts import PromptPack
 from pipeline.shards import shard_paths, write_atomically
@@ -81,24 +82,30 @@ def open_run(folder: Path, manifest: Mapping[str, Any], *, alone: bool = False) 
     """Writes the manifest of a new run, or checks that the run in the folder is this very one.
 
     A manifest without a single row (the engine did not start) holds nobody up: it is replaced, provided that
-    no other process can be about to write rows under it.
-
-    Args:
-        folder: the run folder, locked.
-        manifest: of the run that is about to begin.
-        alone: the lock keeps every other writer out.
+    the lock keeps every other writer out (`alone`), who could be about to write rows under it.
 
     Raises:
         ValueError: the folder holds another run (every differing key is named), or shards of an unknown one.
     """
-    started = bool(shard_paths(folder))
-    if not (folder / FILE).exists() or (alone and not started):
-        if started:
+    if alone and not shard_paths(folder) and not journal_paths(folder):
+        (folder / FILE).unlink(missing_ok=True)
+    check_run(folder, manifest)
+    if not (folder / FILE).exists():
+        text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+        write_atomically(folder / FILE, lambda file: file.write(text.encode()))
+
+
+def check_run(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Checks that a folder holds no run or this very one; writes nothing.
+
+    Raises:
+        ValueError: as in `open_run`.
+    """
+    if not (folder / FILE).exists():
+        if shard_paths(folder):
             raise ValueError(
                 f"the folder {folder} holds description shards but no {FILE}: give another with --out"
             )
-        text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-        write_atomically(folder / FILE, lambda file: file.write(text.encode()))
         return
     existing = read_manifest(folder)
     if existing["fingerprint"] == manifest["fingerprint"]:
@@ -139,12 +146,17 @@ def lock_run(folder: Path, part: tuple[int, int] | None) -> Iterator[None]:
     written into the file for the message alone.
 
     Raises:
-        RunLocked: a live process holds it.
+        RunLocked: a live process holds it, or live processes share the work in another number of parts.
     """
     with contextlib.ExitStack() as stack:
         _hold(stack, folder / ".lock", shared=part is not None)
         if part is not None:
             _hold(stack, folder / f".lock-{part[0]}of{part[1]}", shared=False)
+            for other in folder.glob(".lock-*of*"):
+                # Shares of a third and of a quarter overlap: both would describe the same stickers.
+                if not other.name.endswith(f"of{part[1]}"):
+                    with contextlib.ExitStack() as probe:
+                        _hold(probe, other, shared=False)
         yield
 
 

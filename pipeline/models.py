@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,10 +41,9 @@ def find_model(model: str, revision: str | None = None) -> ModelSource:
         return ModelSource("interpreter", str(folder), None, hash_folder(folder))
     folder = Path(model)
     if folder.is_dir():
-        if not any(folder.glob(WEIGHTS)):
+        if (missing := missing_file(folder)) is not None:
             raise FileNotFoundError(
-                f"the model folder {folder} has no weights ({WEIGHTS}): "
-                "give a complete checkpoint in safetensors"
+                f"the model folder {folder} has no {missing}: give a complete checkpoint in safetensors"
             )
         return ModelSource(folder.resolve().name, str(folder), None, hash_folder(folder))
     if model.count("/") != 1 or model.startswith((".", "/", "~")):
@@ -67,20 +67,45 @@ def _hub_commit(model: str, revision: str | None) -> str:
     """The commit of a hub model: from the local cache when it is complete there, else from the hub."""
     import huggingface_hub
 
+    lacking = ""
     try:
-        cached = huggingface_hub.snapshot_download(
-            model, revision=revision, local_files_only=True, allow_patterns=["config.json"]
+        cached = Path(
+            huggingface_hub.snapshot_download(
+                model, revision=revision, local_files_only=True, allow_patterns=["config.json"]
+            )
         )
-        return Path(cached).name
     except Exception:
-        # Not cached: the hub is asked. Any failure there has one meaning for the user, said below.
+        # Not cached at all: the hub is asked. Any failure there has one meaning for the user, said below.
+        pass
+    else:
+        missing = missing_file(cached)
+        if missing is None:
+            return cached.name
+        lacking = f" without {missing}"
+    try:
+        commit = huggingface_hub.HfApi().model_info(model, revision=revision).sha
+    except Exception as error:
+        state = f"cached here{lacking}, and the hub is not" if lacking else "neither cached here nor"
+        raise FileNotFoundError(
+            f"the model {model} is {state} reachable ({type(error).__name__}): "
+            f"on a machine with network run `hf download {model}`, or give a local folder"
+        ) from None
+    if commit is None:
+        raise FileNotFoundError(f"the hub names no commit for the model {model}") from None
+    return commit
+
+
+def missing_file(folder: Path) -> str | None:
+    """The first file that a checkpoint in safetensors lacks, None when it is complete."""
+    if not (folder / "config.json").is_file():
+        return "config.json"
+    index = folder / "model.safetensors.index.json"
+    names = {"model.safetensors"}
+    if index.is_file():
         try:
-            commit = huggingface_hub.HfApi().model_info(model, revision=revision).sha
-        except Exception as error:
-            raise FileNotFoundError(
-                f"the model {model} is neither cached here nor reachable ({type(error).__name__}): "
-                f"on a machine with network run `hf download {model}`, or give a local folder"
-            ) from None
-        if commit is None:
-            raise FileNotFoundError(f"the hub names no commit for the model {model}") from None
-        return commit
+            names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return "a readable model.safetensors.index.json"
+    elif any(folder.glob(WEIGHTS)):
+        return None
+    return next((name for name in sorted(names) if not (folder / name).is_file()), None)

@@ -18,10 +18,11 @@ class Progress:
     Args:
         total: stickers of the selection.
         resumed: how many of them had a row before.
+        recovered: rows that came back from the journal of a killed process.
     """
 
-    def __init__(self, total: int, resumed: int) -> None:
-        self.total, self.resumed = total, resumed
+    def __init__(self, total: int, resumed: int, recovered: int = 0) -> None:
+        self.total, self.resumed, self.recovered = total, resumed, recovered
         self.rows = self.failed = self.prompt_tokens = self.output_tokens = 0
         self.engine_seconds = self.seconds = 0.0
         self._bar: Any = None
@@ -30,11 +31,17 @@ class Progress:
         self._began = self._said = time.monotonic()
         if sys.stderr.isatty():
             self._bar = tqdm(total=self.total, initial=self.resumed, unit="sticker", dynamic_ncols=True)
-        else:
-            self._say(
-                f"engine up after {self.engine_seconds:.1f} s; {self.total - self.resumed} stickers to do"
-            )
         return self
+
+    def engine_is_up(self, seconds: float) -> None:
+        """Notes and says how long the engine took to start; the clock of the work begins here."""
+        self.engine_seconds = seconds
+        self._began = self._said = time.monotonic()
+        if self._bar is None:
+            recovered = f", {self.recovered} rows recovered from a killed run" if self.recovered else ""
+            self._say(
+                f"engine up after {seconds:.1f} s; {self.total - self.resumed} stickers to do{recovered}"
+            )
 
     def __exit__(self, *_: object) -> None:
         self.seconds = time.monotonic() - self._began

@@ -7,6 +7,7 @@ goes in as a value and is never read as a template.
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,7 +84,7 @@ class PromptPack(BaseModel):
         chosen = next((item for item in views if item["name"] == view), None)
         facts = {"text": sticker.text, "split": sticker.split}
         try:
-            return _environment.from_string(self.user).render(sticker=facts, views=views, view=chosen).strip()
+            return _compiled(self.user).render(sticker=facts, views=views, view=chosen).strip()
         except Exception as error:
             # Besides TemplateError, a template can raise what any Python expression can (1/0, "a" + 1).
             raise ValueError(f"the prompt pack {self.name} cannot be rendered: {error}") from None
@@ -91,6 +92,12 @@ class PromptPack(BaseModel):
     def digest(self) -> str:
         """SHA-256 of everything in the pack."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _compiled(template: str) -> jinja2.Template:
+    """Compiling takes longer than a small model takes to answer."""
+    return _environment.from_string(template)
 
 
 def pack_names() -> list[str]:

@@ -66,13 +66,20 @@ def write_shard(
         fingerprint: of the run's manifest, kept in the file's metadata.
         images: whether the rows carry the column `image` (struct of bytes and path).
     """
+    write_atomically(path, lambda file: write_rows(file, rows, fingerprint, images=images))
+
+
+def write_rows(
+    file: Any, rows: Sequence[Mapping[str, Any]], fingerprint: str, *, images: bool = False
+) -> None:
+    """Writes rows as Parquet into an open binary file; arguments as in `write_shard`."""
     schema = SCHEMA.append(IMAGE_FIELD) if images else SCHEMA
     metadata = {FINGERPRINT_KEY: fingerprint.encode()}
     if images:
         # Read by `datasets`, which then shows the column as pictures.
         metadata[b"huggingface"] = _HF_FEATURES
     table = pa.Table.from_pylist(list(rows), schema=schema.with_metadata(metadata))
-    write_atomically(path, lambda file: pq.write_table(table, file, compression="zstd"))
+    pq.write_table(table, file, compression="zstd")
 
 
 def write_atomically(path: Path, write: Any) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from pipeline.config import DescribeConfig
 from pipeline.corpus import Corpus
+from pipeline.journal import journal_paths, read_journal
 from pipeline.manifest import read_manifest
 from pipeline.progress import Progress
 from pipeline.shards import FINGERPRINT_KEY, iterate_shards, read_shard, shard_paths, write_atomically
@@ -25,7 +27,8 @@ def run_status(folder: Path) -> dict[str, Any]:
     """Counts of a run, read from its shards.
 
     Returns:
-        rows, ok, failed, shards, tokens, failures (reason: count), distinct_texts (view: count), warnings.
+        rows, ok, failed, in_journal (finished, in no shard yet), shards, tokens, failures (reason: count),
+        distinct_texts (view: count), warnings.
 
     Raises:
         FileNotFoundError: the folder is no run.
@@ -57,6 +60,7 @@ def run_status(folder: Path) -> dict[str, Any]:
         "rows": statuses.total(),
         "ok": statuses["ok"],
         "failed": statuses["failed"],
+        "in_journal": sum(len(read_journal(path, manifest["fingerprint"])) for path in journal_paths(folder)),
         "shards": len(shard_paths(folder)),
         "prompt_tokens": prompt_tokens,
         "output_tokens": output_tokens,
@@ -124,21 +128,24 @@ def verify_run(folder: Path, corpus: Corpus | None = None) -> list[str]:
 
 
 def finish_run(
-    folder: Path,
+    config: DescribeConfig,
     manifest: Mapping[str, Any],
     corpus: Corpus,
     progress: Progress,
-    part: tuple[int, int] | None,
     *,
     write: bool,
 ) -> dict[str, Any]:
     """Statistics of the run and of this process; writes stats.json and the dataset card after work."""
+    folder, part = config.out, config.part_numbers
     status = run_status(folder)
+    if (money := config.server.cost(status["prompt_tokens"], status["output_tokens"])) is not None:
+        status["cost"] = money
     name = "stats.json" if part is None else f"stats-{part[0]}of{part[1]}.json"
     stats = {
         **status,
         "selected": progress.total,
         "resumed": progress.resumed,
+        "recovered": progress.recovered,
         "described_now": progress.rows,
         "engine_start_seconds": round(progress.engine_seconds, 2),
         "seconds": round(progress.seconds, 2),

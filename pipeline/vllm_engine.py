@@ -105,10 +105,12 @@ class VllmEngine:
 
         image = Image.new("RGB", (224, 224), "grey")
         self.submit(Request("probe", image, "probe", None, "?", views_schema(), Sampling(max_tokens=1)))
-        (answer,) = self.collect()
-        if answer.error is not None:
+        answers: list[Answer] = []
+        while not answers:
+            answers = self.collect()
+        if answers[0].error is not None:
             self.close()
-            raise ValueError(f"the model {name} cannot be asked about images: {answer.error}")
+            raise ValueError(f"the model {name} cannot be asked about images: {answers[0].error}")
 
     def submit(self, request: Request) -> None:
         """Puts a request into vLLM's queue; a refusal becomes the next answer of `collect`."""
@@ -144,24 +146,25 @@ class VllmEngine:
             self._keys[number.partition("-")[0]] = request.key
 
     def collect(self) -> list[Answer]:
-        """Steps the engine until something is finished."""
+        """Takes one step of the engine, which writes one token for each request in work."""
         answers, self._refused = self._refused, []
-        while not answers and self._keys:
-            try:
-                outputs = self._llm.llm_engine.step()
-            except Exception as error:
-                raise EngineLost(f"the engine died: {_words(error)}") from error
-            answers = [
-                Answer(
-                    self._keys.pop(output.request_id),
-                    text=output.outputs[0].text,
-                    finish_reason=output.outputs[0].finish_reason or "unknown",
-                    prompt_tokens=len(output.prompt_token_ids or ()),
-                    output_tokens=len(output.outputs[0].token_ids),
-                )
-                for output in outputs
-                if output.finished
-            ]
+        if not self._keys:
+            return answers
+        try:
+            outputs = self._llm.llm_engine.step()
+        except Exception as error:
+            raise EngineLost(f"the engine died: {_words(error)}") from error
+        answers += [
+            Answer(
+                self._keys.pop(output.request_id),
+                text=output.outputs[0].text,
+                finish_reason=output.outputs[0].finish_reason or "unknown",
+                prompt_tokens=len(output.prompt_token_ids or ()),
+                output_tokens=len(output.outputs[0].token_ids),
+            )
+            for output in outputs
+            if output.finished
+        ]
         return answers
 
     def close(self) -> None:

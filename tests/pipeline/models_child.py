@@ -9,34 +9,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import DescribeConfig, build_describe_config
+from pipeline.config import build_describe_config
 from pipeline.describe import describe
-from pipeline.models import ModelSource
 from pipeline.shards import read_descriptions
-from pipeline.vllm_engine import VllmEngine
 
 card, settings, out, *models = sys.argv[1:]
-engine: VllmEngine | None = None
-
-
-def start(source: ModelSource, config: DescribeConfig) -> VllmEngine:
-    global engine
-    engine = VllmEngine(source, config.vllm)
-    return engine
-
-
 runs: list[tuple[str, Any, str | None]] = []
 for number, model in enumerate(models):
     run = Path(out) / (Path(model).parent.name or f"{number}-{model}")
     fields = {"card": card, "data": Path(card).parent, "model": model, "out": run}
     try:
-        describe(build_describe_config(Path(settings), fields), start_engine=start)
+        describe(build_describe_config(Path(settings), fields))
     except ValueError as error:
         runs.append((model, [], str(error)))
     else:
         runs.append((model, read_descriptions(run).to_pylist(), None))
-    if engine is not None:
-        # Two engines at once would need the memory twice.
-        engine.close()
-        engine = None
 print(json.dumps(runs))

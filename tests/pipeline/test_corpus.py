@@ -1,11 +1,15 @@
 """Corpora read by their cards, and the choice of a part of one."""
 
 import json
+import os
+import random
 
 import pytest
+from PIL import Image
 
 from pipeline.cards import Card, Columns, load_card
-from pipeline.corpus import Sticker, load_corpus, select
+from pipeline.corpus import Sticker, load_corpus, printable, select, unprintable
+from pipeline.images import ImageError, decode_image, read_image
 
 LABELS = ("anger", "joy")
 FULL = Columns(path="path", label="label", split="split", text="text", part="part")
@@ -164,10 +168,69 @@ def test_ser30k_lone_surrogate_in_a_text_can_be_written(tmp_path):
     assert load_corpus(load_card("ser30k"), tmp_path).stickers[0].text == "a?"
 
 
-def test_ser30k_lone_surrogate_in_a_name_is_refused(tmp_path):
-    ser30k(tmp_path, lambda split: [row(split, topic="a\ud800")])
-    with pytest.raises(ValueError, match="not UTF-8 text"):
-        load_corpus(load_card("ser30k"), tmp_path)
+def test_ser30k_lone_surrogate_in_a_name_costs_no_other_sticker(tmp_path):
+    ser30k(tmp_path, lambda split: [row(split, topic="a\ud800"), row(split)])
+    (tmp_path / "Images").mkdir()
+    first, second, *_ = load_corpus(load_card("ser30k"), tmp_path).stickers
+    assert (first.id, second.id) == (r"a\ud800/train_1.jpg", "09-panda/train_1.jpg")
+    with pytest.raises(ImageError, match="its name is no text"):
+        read_image(tmp_path, first.path)
+
+
+def folder_of(root, *names):
+    """A folder corpus of pictures, one class, named by bytes."""
+    folder = root / "joy"
+    folder.mkdir()
+    for number, name in enumerate(names):
+        Image.new("RGB", (1, 1), (number, 0, 0)).save(folder / os.fsdecode(name), "PNG")
+    return load_corpus(Card(name="f", title="F", adapter="folder", labels=LABELS, source="f.md"), root)
+
+
+def test_undecodable_name_is_an_ordinary_sticker(tmp_path):
+    (sticker,) = folder_of(tmp_path, b"a\xff\xe4.png").stickers
+    assert sticker.id == r"joy/a\xff\xe4.png"
+    assert decode_image(tmp_path, sticker.path).size == (1, 1)
+
+
+def test_undecodable_name_and_its_spelled_out_twin_stay_two(tmp_path):
+    names = [
+        b"a\xff.png",
+        rb"a\xff.png",
+        rb"a\x5cxff.png",
+        b"a\\\xff.png",
+        rb"a\xFF.png",
+        "\xff.png".encode(),
+    ]
+    corpus = folder_of(tmp_path, *names)
+    assert len({sticker.id for sticker in corpus.stickers}) == len(names)
+    for sticker in corpus.stickers:
+        assert (sticker.id.encode().decode(), unprintable(sticker.id)) == (sticker.id, sticker.path)
+        assert decode_image(tmp_path, sticker.path).getpixel((0, 0))[0] == names.index(
+            os.fsencode(sticker.path).removeprefix(b"joy/")
+        )
+
+
+@pytest.mark.parametrize("name", ["a b.png", "😀.png", "a\nb.png", "ü\\n.png", r"a\x41.png", "%ff.png"])
+def test_id_of_an_ordinary_name_is_the_name(tmp_path, name):
+    (sticker,) = folder_of(tmp_path, name.encode()).stickers
+    assert sticker.id == sticker.path == f"joy/{name}"
+
+
+def test_undecodable_split_can_be_written(tmp_path):
+    folder = tmp_path / os.fsdecode(b"\xff") / "joy"
+    folder.mkdir(parents=True)
+    (folder / "a.png").touch()
+    card = Card(name="f", title="F", adapter="folder", labels=LABELS, source="f.md")
+    assert load_corpus(card, tmp_path).stickers[0].split == r"\xff"
+
+
+def test_every_name_has_a_text_of_its_own():
+    draw = random.Random(0)
+    for _ in range(2000):
+        name = b"".join(draw.choices([b"\\", b"x", b"5c", b"ff", b"u", b"dcff", b"\xff", "ü".encode()], k=8))
+        text = printable(os.fsdecode(name))
+        text.encode("utf-8")
+        assert os.fsencode(unprintable(text)) == name
 
 
 @pytest.mark.parametrize("anno", [0, 8, -1])
