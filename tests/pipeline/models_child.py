@@ -23,5 +23,6 @@ for number, model in enumerate(models):
     except ValueError as error:
         runs.append((model, [], str(error)))
     else:
-        runs.append((model, read_descriptions(run).to_pylist(), None))
+        rows = read_descriptions(run).sort_by("sticker_id").to_pylist()
+        runs.append((model, rows, None))
 print(json.dumps(runs))

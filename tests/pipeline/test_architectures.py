@@ -142,8 +142,8 @@ def test_the_command_in_a_new_process_writes_the_same_texts(bench, rows):
     done = mghft("describe", "corpus/squares.md", "--data", "corpus", "--out", "by-command",
                  "--model", BY_COMMAND, "--config", "settings.yaml", cwd=bench)  # fmt: skip
     assert done.returncode == 0, done.stderr
-    texts = [row["raw"] for row in read_descriptions(bench / "by-command").to_pylist()]
-    assert texts == [row["raw"] for row in rows[BY_COMMAND][0]]
+    found = read_descriptions(bench / "by-command").sort_by("sticker_id").to_pylist()
+    assert [row["raw"] for row in found] == [row["raw"] for row in rows[BY_COMMAND][0]]
 
 
 @pytest.mark.parametrize(
@@ -166,10 +166,9 @@ def test_weights_in_a_pickle_are_refused_before_the_engine_starts(bench):
     done = mghft("describe", "corpus/squares.md", "--data", "corpus", "--out", "pickled",
                  "--model", "unusable/pickled", cwd=bench)  # fmt: skip
     assert done.returncode == 2
-    assert done.stderr == (
-        "error: the model folder unusable/pickled has no weights (*.safetensors): "
-        "give a complete checkpoint in safetensors\n"
-    )
+    assert done.stderr.startswith("error: the model folder unusable/pickled has no ")
+    assert done.stderr.endswith("safetensors: give a complete checkpoint in safetensors\n")
+    assert done.stderr.count("\n") == 1
     assert not (bench / "pickled").exists()
 
 
