@@ -70,7 +70,7 @@ def describe(config: DescribeConfig, *, start_engine: StartEngine | None = None)
     config.out.mkdir(parents=True, exist_ok=True)
     with lock_run(config.out, config.part_numbers):
         remove_leftovers(config.out, config.part_numbers)
-        open_run(config.out, manifest)
+        open_run(config.out, manifest, alone=config.part_numbers is None)
         store = RunStore(
             config.out,
             manifest["fingerprint"],
