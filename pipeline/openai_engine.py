@@ -44,7 +44,7 @@ _LONGEST_WAIT = 600.0
 # Refusals one after the other, no answer between, that say the fault is not the stickers'.
 _REFUSALS_IN_A_ROW = 20
 _SAY_EVERY = 60.0
-_SLICE = 0.2
+_SLICE = 0.05
 _CHECK_SECONDS = 30.0
 # Trying again does not help these, whatever the sticker: no key, no money, no such model or address.
 _WRONG_SETTINGS = {401, 402, 403, 404, 405}
@@ -103,9 +103,9 @@ class OpenAiEngine:
         self._loop.call_soon_threadsafe(self._start, request)
 
     def collect(self) -> list[Answer]:
-        """Waits in slices, so that Ctrl-C comes through."""
+        """Waits for a moment only: Ctrl-C comes through, and free places are filled meanwhile."""
         answers: list[Answer] = []
-        while self._in_work and not answers:
+        if self._in_work:
             # Read before the queue: what was answered before the end is handed out first.
             lost = self._lost
             try:

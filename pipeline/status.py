@@ -166,6 +166,8 @@ def finish_run(
 
 def _card(manifest: Mapping[str, Any], corpus: Corpus, stats: Mapping[str, Any]) -> str:
     model, engine = manifest["model"], manifest["engine"]
+    # Of a server nobody knows the version.
+    version = f" {engine['version']}" if engine["version"] else ""
     identity = model["revision"] or f"sha256 {model['weights_sha256']}"
     lines = [
         "---",
@@ -180,7 +182,7 @@ def _card(manifest: Mapping[str, Any], corpus: Corpus, stats: Mapping[str, Any])
         f"# Descriptions of {corpus.card.title} in four views",
         "",
         f"Written by `mghft describe`: model `{model['name']}` ({identity}), "
-        f"prompt pack `{manifest['prompt']['name']}`, engine {engine['name']} {engine['version']}.",
+        f"prompt pack `{manifest['prompt']['name']}`, engine {engine['name']}{version}.",
         "",
         f"{stats['rows']} stickers, {stats['ok']} described, {stats['failed']} failed (`status`, `error`).",
         f"Different texts per view: {', '.join(f'{k} {v}' for k, v in stats['distinct_texts'].items())}.",
