@@ -110,7 +110,7 @@ class MGHFT(nn.Module):
     def stage_view_embeddings(
         self, text_features: Tensor | None, text_mask: Tensor | None, batch: int
     ) -> tuple[Tensor, Tensor | None]:
-        """Projected view of every stage that a view feeds [B, 4, D], and which are real [B, 4] (None: all)."""
+        """Projected view of every stage that one feeds [B, 4, D], and which are real [B, 4] (None: all)."""
         views = [
             self.config.views.index(view)
             for view, feeds in zip(self.config.stage_views, self.config.text_stages, strict=True)
@@ -204,7 +204,7 @@ class MGHFT(nn.Module):
                 visual = global_soft_fusion(visual, reversed_views)
             if config.text_guided_attention:
                 text_tokens = torch.cat(
-                    [reversed_views, *(part.unsqueeze(1) for part in text_parts[::-1])], 1
+                    [reversed_views, *(part.unsqueeze(1) for part in text_parts[::-1])], dim=1
                 )
                 projected_text = self.text_projection(text_tokens)
         if local_tokens:
