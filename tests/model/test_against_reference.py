@@ -37,6 +37,7 @@ CASES = [
         Case(f"size {height}x{width}", (height, width))
         for height, width in [(32, 32), (96, 96), (128, 128), (160, 160), (224, 224), (64, 160), (96, 32)]
     ),
+    Case("as many patches as are chosen, oblong", (32, 64), fields={"alpha": 2}),
     Case("small at 224 with alpha 8", (224, 224), fields={"depths": SMALL, "alpha": 8}),
     *(
         Case(
