@@ -21,6 +21,8 @@ class Reference(NamedTuple):
     logits: Tensor
     loss: Tensor | None
     alignment_loss: Tensor | None
+    visual_tokens: Tensor
+    text_tokens: Tensor | None
     indices: list[Tensor]
     scores: list[Tensor]
 
@@ -261,25 +263,22 @@ def reference(
             aligned = term if aligned is None else aligned + term
 
     g = torch.stack(global_tokens[::-1], dim=1)
-    guide = None
+    guide = projected = None
     if views:
         t = torch.stack([views[stage] for stage in sorted(views, reverse=True)], dim=1)
         if config.global_fusion:
             g = soft_fusion(g, t)
         if config.text_guided_attention:
-            guide = layers.linear(
-                "text_projection", torch.cat([t, *(x[:, None] for x in text_tokens[::-1])], 1)
-            )
+            guide = torch.cat([t, *(token[:, None] for token in text_tokens[::-1])], dim=1)
+            projected = layers.linear("text_projection", guide)
     if local_tokens:
         g = torch.cat([g, torch.cat(local_tokens, dim=1).flip(1)], dim=1)
-    visual = layers.linear("visual_projection", layers.norm("token_norm", g, 1e-6))
-    fused_tokens = fusion_block(
-        layers, visual + layers.weights["token_positions"], guide, config.fusion_heads
-    )
-    logits = layers.linear("head", fused_tokens[:, 0])
+    visual = layers.norm("token_norm", g, 1e-6)
+    asking = layers.linear("visual_projection", visual) + layers.weights["token_positions"]
+    logits = layers.linear("head", fusion_block(layers, asking, projected, config.fusion_heads)[:, 0])
     loss = None
     if labels is not None:
         loss = classification_loss(logits, labels, config.label_smoothing)
         if aligned is not None:
             loss = loss + config.alignment_weight * aligned
-    return Reference(logits, loss, aligned, chosen, all_scores)
+    return Reference(logits, loss, aligned, visual, guide, chosen, all_scores)

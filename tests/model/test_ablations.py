@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -126,6 +128,23 @@ def test_stage_switched_off_is_a_bare_stage_of_pvt(stage: int) -> None:
 def test_default_configuration_has_every_ingredient() -> None:
     assert MGHFTConfig().local_text_stages == MGHFTConfig().alignment_stages == (True,) * 4
     assert MGHFTConfig().view_dropout == 0.0
+
+
+def test_checkpoint_from_before_the_switches_loads(tiny: Build, batch: Batch, tmp_path: Path) -> None:
+    model = tiny()
+    model.save_pretrained(tmp_path)
+    fields = json.loads((tmp_path / "config.json").read_text())
+    newer = ("alignment", "local_fusion", "global_fusion", "text_guided_attention", "local_reattention")
+    for name in (*newer, "fusion_stages", "view_dropout"):
+        del fields[name]
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    assert torch.equal(MGHFT.from_pretrained(tmp_path)(**batch).logits, model(**batch).logits)
+
+
+def test_switches_are_saved_with_the_model(tiny: Build, tmp_path: Path) -> None:
+    model = tiny(stage_views=("style", None, "style", None), local_fusion=False, view_dropout=0.25)
+    model.save_pretrained(tmp_path)
+    assert MGHFT.from_pretrained(tmp_path).config == model.config
 
 
 def test_without_alignment_the_loss_is_classification_alone(tiny: Build, batch: Batch) -> None:

@@ -145,6 +145,14 @@ def test_logits_are_those_of_the_formulas(compared: Compared) -> None:
     _agree(compared.ours.logits, compared.theirs.logits)
 
 
+def test_fused_tokens_are_those_of_the_formulas(compared: Compared) -> None:
+    _agree(compared.ours.visual_tokens, compared.theirs.visual_tokens)
+    ours, theirs = compared.ours.text_tokens, compared.theirs.text_tokens
+    assert (ours is None) == (theirs is None)
+    if ours is not None and theirs is not None:
+        _agree(ours, theirs)
+
+
 def test_chosen_patches_are_those_of_the_full_products(compared: Compared) -> None:
     assert len(compared.ours.lra_indices) == len(compared.theirs.indices)
     for ours, theirs in zip(compared.ours.lra_indices, compared.theirs.indices, strict=True):
