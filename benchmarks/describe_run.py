@@ -209,7 +209,7 @@ def main() -> None:
     parser.add_argument("--part", choices=["all", "speed", "modes", "memory"], default="all")
     parser.add_argument("--count", type=int, default=1000, help="stickers")
     parser.add_argument("--loop", type=int, default=40, help="stickers of the generate loop")
-    parser.add_argument("--side", type=int, default=512, help="of the stickers, in pixels")
+    parser.add_argument("--side", type=int, default=224, help="of the stickers, in pixels")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--mode", help="of one child of --part modes")
     parser.add_argument("--single", action="store_true", help="a child process: this part alone, here")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +11,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pipeline.images import ImageTransform
+
+
+def _spare_cores() -> int:
+    """Cores of this process but the engine's own, 1 to 8."""
+    return max(1, min(8, len(os.sched_getaffinity(0)) - 1))
 
 
 class VllmOptions(BaseModel):
@@ -78,6 +84,8 @@ class DescribeConfig(BaseModel):
         model: "interpreter" (the shipped stand-in), a folder, or a hub id; with a server, its name there.
         part: "i/n", this process' share of the stickers (i from 1 to n), for several processes on one folder.
         attempts: how often a sticker is asked at most before its row says failed.
+        decode_workers: processes that decode images, by default one for each core but one, at most 8;
+            0 decodes in this process.
         shard_rows: rows of a shard.
         dry_run: describe a handful, keep nothing, and estimate the rest.
         window: stickers in memory at once: being decoded, asked about, or waiting for either.
@@ -101,7 +109,7 @@ class DescribeConfig(BaseModel):
     attempts: int = Field(default=1, ge=1, le=20)
     shard_rows: int = Field(default=512, ge=1)
     window: int = Field(default=512, ge=1)
-    decode_workers: int = Field(default=2, ge=1)
+    decode_workers: int = Field(default_factory=_spare_cores, ge=0, le=256)
     retry_failed: bool = False
     embed_images: bool = False
     strict: bool = False

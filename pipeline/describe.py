@@ -18,6 +18,7 @@ from typing import Any
 from pipeline.cards import load_card
 from pipeline.config import DescribeConfig, build_describe_config
 from pipeline.corpus import Corpus, Sticker, load_corpus, select
+from pipeline.decoders import Decoders
 from pipeline.engines import Engine
 from pipeline.estimate import estimate
 from pipeline.feed import Feed
@@ -127,18 +128,16 @@ def _work(
     progress: Progress,
 ) -> None:
     began = time.monotonic()
-    with closing(start()) as engine, progress:
+    # The decoders start first: they are ready when the engine is.
+    with (
+        closing(
+            Decoders(config.data, config.image, keep=config.embed_images, workers=config.decode_workers)
+        ) as images,
+        closing(start()) as engine,
+        progress,
+    ):
         progress.engine_is_up(time.monotonic() - began)
-        feed = Feed(
-            engine,
-            pack,
-            config.data,
-            config.image,
-            window=config.window,
-            workers=config.decode_workers,
-            attempts=config.attempts,
-            keep_bytes=config.embed_images,
-        )
+        feed = Feed(engine, pack, images, config.window, config.attempts, config.embed_images)
         with closing(feed.rows(todo)) as finished:
             for rows in finished:
                 for row in rows:

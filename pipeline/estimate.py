@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.config import DescribeConfig
 from pipeline.corpus import Sticker
+from pipeline.decoders import Decoders
 from pipeline.engines import Engine
 from pipeline.feed import Feed
 from pipeline.prompts import PromptPack
@@ -48,18 +49,14 @@ def estimate(
     handful = [left[i] for i in order]
     warm_up = handful[: min(_WARM_UP, len(handful) // 2)]
     began = time.monotonic()
-    with closing(start()) as engine:
+    with (
+        closing(
+            Decoders(config.data, config.image, keep=config.embed_images, workers=config.decode_workers)
+        ) as images,
+        closing(start()) as engine,
+    ):
         engine_seconds = time.monotonic() - began
-        feed = Feed(
-            engine,
-            pack,
-            config.data,
-            config.image,
-            window=config.window,
-            workers=config.decode_workers,
-            attempts=config.attempts,
-            keep_bytes=config.embed_images,
-        )
+        feed = Feed(engine, pack, images, config.window, config.attempts, config.embed_images)
         rows = [row for batch in feed.rows(warm_up) for row in batch]
         began = time.monotonic()
         timed = [row for batch in feed.rows(handful[len(warm_up) :]) for row in batch]

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 
 from pipeline.corpus import Sticker
+from pipeline.decoders import Decoders
 from pipeline.engines import Answer, Engine, Request
-from pipeline.images import ImageTransform
 from pipeline.prompts import PromptPack
-from pipeline.rows import Loaded, Row, judge, load, make_requests, start_row
+from pipeline.rows import Loaded, Row, judge, make_requests, start_row
 
 
 @dataclass
@@ -33,19 +32,16 @@ class Feed:
     """Describes stickers with an engine.
 
     Attributes:
-        root: of the corpus.
+        decoders: load the images ahead of the engine.
         window: stickers in memory at once: being decoded, waiting, or asked about.
-        workers: threads that decode.
         attempts: how often a sticker is asked at most.
         keep_bytes: whether rows carry the bytes of the image's file.
     """
 
     engine: Engine
     pack: PromptPack
-    root: Path
-    transform: ImageTransform
+    decoders: Decoders
     window: int = 512
-    workers: int = 2
     attempts: int = 1
     keep_bytes: bool = False
 
@@ -60,44 +56,39 @@ class Feed:
         waiting: deque[Request] = deque()
         asked: dict[str, _Asked] = {}
         in_work = 0
-        decoders = ThreadPoolExecutor(self.workers, "decode")
-        try:
-            while True:
-                for sticker in islice(source, max(0, self.window - len(decoding) - len(asked))):
-                    job = decoders.submit(load, self.root, sticker, self.transform, self.keep_bytes)
-                    decoding.append((sticker, job))
-                if not (decoding or waiting or in_work):
-                    return
-                finished: list[Row] = []
-                while in_work < self.engine.capacity:
-                    if waiting:
-                        self.engine.submit(waiting.popleft())
-                        in_work += 1
-                    elif decoding and (in_work == 0 or decoding[0][1].done()):
-                        # Without work there is nothing to do but to wait for the next image.
-                        sticker, job = decoding.popleft()
-                        loaded = job.result()
-                        row = start_row(sticker, loaded, self.keep_bytes)
-                        if loaded.image is None:
-                            finished.append(row)
-                            continue
-                        requests = make_requests(self.pack, sticker, loaded, 0)
-                        asked[sticker.id] = _Asked(sticker, loaded, row, {one.key for one in requests})
-                        waiting.extend(requests)
-                    else:
-                        break
-                if finished:
-                    yield finished
-                if not in_work:
-                    continue
-                answers = self.engine.collect()
-                in_work -= len(answers)
-                taken = [self._take(answer, asked, waiting) for answer in answers]
-                finished = [row for row in taken if row is not None]
-                if finished:
-                    yield finished
-        finally:
-            decoders.shutdown(cancel_futures=True)
+        while True:
+            for sticker in islice(source, max(0, self.window - len(decoding) - len(asked))):
+                decoding.append((sticker, self.decoders.submit(sticker.path)))
+            if not (decoding or waiting or in_work):
+                return
+            finished: list[Row] = []
+            while in_work < self.engine.capacity:
+                if waiting:
+                    self.engine.submit(waiting.popleft())
+                    in_work += 1
+                elif decoding and (in_work == 0 or decoding[0][1].done()):
+                    # Without work there is nothing to do but to wait for the next image.
+                    sticker, job = decoding.popleft()
+                    loaded = job.result()
+                    row = start_row(sticker, loaded, self.keep_bytes)
+                    if loaded.image is None:
+                        finished.append(row)
+                        continue
+                    requests = make_requests(self.pack, sticker, loaded, 0)
+                    asked[sticker.id] = _Asked(sticker, loaded, row, {one.key for one in requests})
+                    waiting.extend(requests)
+                else:
+                    break
+            if finished:
+                yield finished
+            if not in_work:
+                continue
+            answers = self.engine.collect()
+            in_work -= len(answers)
+            taken = [self._take(answer, asked, waiting) for answer in answers]
+            finished = [row for row in taken if row is not None]
+            if finished:
+                yield finished
 
     def _take(self, answer: Answer, asked: dict[str, _Asked], waiting: deque[Request]) -> Row | None:
         """The sticker's row when this was the last answer to it; an unusable one is asked for again."""

@@ -32,18 +32,18 @@ class Loaded:
     error: str | None = None
 
 
-def load(root: Path, sticker: Sticker, transform: ImageTransform, keep: bool) -> Loaded:
-    """Reads and decodes a sticker's image; never raises for what is wrong with the file.
+def load(root: Path, path: str, transform: ImageTransform, keep: bool) -> Loaded:
+    """Reads and decodes an image; never raises for what is wrong with the file.
 
     Args:
         root: of the corpus.
-        sticker: whose image is read.
+        path: of the image, below the root.
         transform: how it is decoded.
         keep: whether the bytes of the file are kept, to be embedded.
     """
     content = None
     try:
-        content = read_image(root, sticker.path)
+        content = read_image(root, path)
         image = decode_bytes(content, transform)
     except ImageError as error:
         sha256 = None if content is None else hashlib.sha256(content).hexdigest()

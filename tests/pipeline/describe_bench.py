@@ -45,7 +45,15 @@ def make_corpus(root: Path, count: int) -> Path:
 def config(card: Path, out: Path, **fields: Any) -> DescribeConfig:
     """A describe configuration for the corpus beside the card, with small shards and windows."""
     return DescribeConfig(
-        **{"card": str(card), "data": card.parent, "out": out, "shard_rows": 8, "window": 4, **fields}
+        **{
+            "card": str(card),
+            "data": card.parent,
+            "out": out,
+            "shard_rows": 8,
+            "window": 4,
+            "decode_workers": 0,
+            **fields,
+        }
     )
 
 
