@@ -146,7 +146,7 @@ def convert(
     shown = None if names else NAMES_SHOWN
     typer.echo(f"{source}: {result.kind}")
     typer.echo(f"used: {_list(result.used, shown)}")
-    typer.echo(f"missing, left as in a new model: {_list(result.missing, shown)}")
+    typer.echo(f"missing, made new: {_list(result.missing, shown)}")
     typer.echo(f"left over: {_list(left_over, shown)}")
     if text_encoder is None:
         if encoder:

@@ -27,6 +27,7 @@ PVT_DEPTHS: dict[str, tuple[int, int, int, int]] = {
     "medium": (3, 4, 18, 3),
     "large": (3, 8, 27, 3),
 }
+PVT_WIDTHS = (64, 128, 320, 512)
 
 
 def load_official_checkpoint(model: MGHFT, path: str | Path) -> dict[str, Tensor]:
@@ -112,11 +113,13 @@ def convert_checkpoint(source: str | Path, *, seed: int = 0, **wanted: Any) -> C
             f"{path} holds no weights of MGHFT or PVT (its first parameters are {names}): "
             "pass a checkpoint of the released MGHFT code or a PVT v1 ImageNet file"
         ) from None
-    size = pvt_size(fields["depths"])
+    size = pvt_size(fields["depths"], fields["embed_dims"])
     for field, value in wanted.items():
         if field in fields and fields[field] != value:
-            held = f"{size}: {field} {fields[field]}" if field == "depths" else f"{field} {fields[field]}"
-            raise ValueError(f"{path} holds {held}, not {value}: leave the option out or choose another file")
+            raise ValueError(
+                f"{path} holds {size} with {field} {fields[field]}, not {value}: "
+                "leave the option out or choose another file"
+            )
     config = MGHFTConfig.preset("official" if released else "default", **{**fields, **wanted})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -128,7 +131,9 @@ def convert_checkpoint(source: str | Path, *, seed: int = 0, **wanted: Any) -> C
             torch.nn.init.zeros_(model.missing_view)
         used = [name for name in tensors if not name.startswith(TEXT_PREFIX) and our_name(name) is not None]
     else:
-        missing = _load_pvt(model, renamed, path)
+        _load_pvt(model, renamed, path)
+        filled = {our_name(name) for name in renamed if not name.startswith("head.")}
+        missing = [name for name in model.state_dict() if name not in filled]
         used = [name for name in tensors if not name.startswith(("head.", "classifier."))]
     kept = set(used)
     left_over = [name for name in tensors if name not in kept and not name.startswith(TEXT_PREFIX)]
@@ -136,12 +141,12 @@ def convert_checkpoint(source: str | Path, *, seed: int = 0, **wanted: Any) -> C
     return Conversion(model, kind, used, missing, left_over, encoder)
 
 
-def pvt_size(depths: Sequence[int]) -> str:
-    """ "PVT-small" for (3, 4, 6, 3), and so on; the depths themselves where they have no name."""
+def pvt_size(depths: Sequence[int], widths: Sequence[int]) -> str:
+    """ "PVT-small" for depths (3, 4, 6, 3), and so on; the numbers themselves where they have no name."""
     for name, known in PVT_DEPTHS.items():
-        if tuple(depths) == known:
+        if tuple(depths) == known and tuple(widths) == PVT_WIDTHS:
             return f"PVT-{name}"
-    return f"a PVT of depths {tuple(depths)}"
+    return f"a PVT of depths {tuple(depths)} and widths {tuple(widths)}"
 
 
 class _ForeignError(ValueError):
@@ -234,12 +239,14 @@ def _load_pvt(model: MGHFT, state: Mapping[str, Tensor], path: str | Path) -> li
             raise ValueError(f"parameter {name!r} in {path} is not one of PVT's: pass a PVT v1 ImageNet file")
         renamed[new] = tensor
     try:
-        depths = _backbone_fields(renamed)["depths"]
+        found = _backbone_fields(renamed)
     except _ForeignError:
         raise ValueError(f"{path} holds no whole PVT: pass a PVT v1 ImageNet file") from None
-    if depths != model.config.depths:
+    config = model.config
+    if (found["depths"], found["embed_dims"]) != (config.depths, config.embed_dims):
         raise ValueError(
-            f"{path} holds {pvt_size(depths)} where the model has {pvt_size(model.config.depths)}: "
+            f"{path} holds {pvt_size(found['depths'], found['embed_dims'])} where the model has "
+            f"{pvt_size(config.depths, config.embed_dims)}: "
             "choose the PVT size that matches the configuration"
         )
     wanted = {

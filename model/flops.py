@@ -20,7 +20,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from model.config import MGHFTConfig
 from model.mghft import MGHFT
 from model.reattention import reattention_indices
+from model.text_encoder import BUNDLED, _bundled_folder
 
+BERT_BASE = "bert-base-uncased"
+# Parameters of `transformers.BertModel(BertConfig())`, whose defaults are bert-base-uncased.
+BERT_BASE_PARAMETERS = 109_482_240
 # Parts of the table, and the modules and parameters of MGHFT that each of them sums up.
 _PARTS: dict[str, tuple[str, ...]] = {
     **{f"backbone stage {stage + 1}": (f"backbone.stages.{stage}",) for stage in range(4)},
@@ -171,34 +175,49 @@ def text_encoder_cost(name_or_folder: str, *, texts: int, tokens: int) -> PartCo
     """Cost of encoding the texts of one sticker.
 
     Args:
-        name_or_folder: as for `TextEncoder.from_pretrained`; only its configuration is read. For
-            "bert-base-uncased" that is `transformers`' default BERT, of which no file is needed.
+        name_or_folder: as for `TextEncoder.from_pretrained`; only its configuration is read, and
+            for "bert-base-uncased" no file at all.
         texts: texts per sticker.
         tokens: length of each.
 
     Raises:
         ValueError: there is no such configuration, or it can't take that many tokens.
     """
-    from transformers import AutoConfig, AutoModel, BertConfig  # seconds to import
-
-    from model.text_encoder import BUNDLED, _bundled_folder
+    if tokens < 1:
+        raise ValueError(f"a text of {tokens} tokens can't be encoded: give at least 1")
+    if name_or_folder == BERT_BASE:
+        _check_length(name_or_folder, tokens, limit=512)
+        return PartCost(f"text encoder ({BERT_BASE})", BERT_BASE_PARAMETERS, texts * _bert_base_flops(tokens))
+    from transformers import AutoConfig, AutoModel  # seconds to import
 
     source = _bundled_folder() if name_or_folder == BUNDLED else name_or_folder
     try:
-        config = BertConfig() if source == "bert-base-uncased" else AutoConfig.from_pretrained(source)
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         with torch.device("meta"):
             encoder = AutoModel.from_config(config, attn_implementation="eager")  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise ValueError(
             f"no configuration of a text encoder at {name_or_folder}: name a folder or a Hugging Face id"
         ) from error
-    if tokens > (limit := getattr(config, "max_position_embeddings", tokens)):
-        raise ValueError(f"{name_or_folder} takes at most {limit} tokens, not {tokens}: lower --text-tokens")
+    _check_length(name_or_folder, tokens, limit=getattr(config, "max_position_embeddings", tokens))
     counter = _counter()
     with torch.device("meta"), torch.no_grad(), counter:
         encoder.eval()(torch.zeros(texts, tokens, dtype=torch.long))
     count = sum(parameter.numel() for parameter in encoder.parameters())
     return PartCost(f"text encoder ({name_or_folder})", count, counter.get_total_flops())
+
+
+def _check_length(name: str, tokens: int, *, limit: int) -> None:
+    if tokens > limit:
+        raise ValueError(f"{name} takes texts of at most {limit} tokens, not {tokens}: ask for fewer")
+
+
+def _bert_base_flops(tokens: int) -> int:
+    """Of one text: 12 layers of width 768 with an MLP of 3072, and the pooler (Devlin et al., NAACL 2019)."""
+    layers, width, hidden = 12, 768, 3072
+    products = 2 * tokens * (4 * width**2 + 2 * width * hidden)
+    attention = 2 * 2 * tokens**2 * width
+    return layers * (products + attention) + 2 * width**2
 
 
 def _empty_model(config: MGHFTConfig) -> MGHFT:

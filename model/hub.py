@@ -84,6 +84,8 @@ class HubModel(
                 fresh[CARD_NAME].write_text(str(card), encoding="utf-8")
             fields = {"model_type": MODEL_TYPE, **self.config.model_dump(mode="json")}
             fresh[CONFIG_NAME].write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
+            # safetensors makes files that nobody else may read.
+            fresh[WEIGHTS_NAME].chmod(fresh[CONFIG_NAME].stat().st_mode)
             for path in fresh.values():
                 _sync(path)
             (folder / CONFIG_NAME).unlink(missing_ok=True)

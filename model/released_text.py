@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
-from model.weights import first_that_is_not_finite
+from model.text_encoder import BUNDLED, _bundled_folder
+from model.weights import WEIGHTS_NAME, first_that_is_not_finite
 
 BERT_HEAD_WIDTH = 64
 
@@ -30,7 +32,8 @@ def save_text_encoder(
         folder: must not exist yet; complete or absent afterwards.
         heads: attention heads per layer, which shapes don't tell; default: one per 64 of the width, as in
             every published BERT.
-        tokenizer: folder or Hugging Face id to copy it from; a checkpoint has none.
+        tokenizer: folder or Hugging Face id to copy it from, or "minilm", whose package has the uncased BERT
+            vocabulary; a checkpoint has none.
 
     Returns:
         Names of tensors that BERT has no place for.
@@ -44,7 +47,7 @@ def save_text_encoder(
     folder = Path(folder)
     if folder.exists():
         raise FileExistsError(f"{folder} is there already: choose another folder for the text encoder")
-    config = BertConfig(**_shape(tensors, heads))
+    config = BertConfig(**_shape(tensors, heads), architectures=["BertModel"])
     with torch.device("meta"):
         model = BertModel(config)  # type: ignore[no-untyped-call]
     wanted = model.state_dict()
@@ -55,13 +58,14 @@ def save_text_encoder(
         raise ValueError(
             f"the checkpoint's text encoder is no whole BERT: {wrong[0]!r} is missing or misshapen"
         )
-    kept = {name: tensors[name] for name in wanted}
+    kept = {name: tensors[name].contiguous() for name in wanted}
     if (broken := first_that_is_not_finite(kept)) is not None:
         raise ValueError(f"the checkpoint's text encoder holds NaN or infinity in {broken!r}")
     words = None
     if tokenizer is not None:
         try:
-            words = AutoTokenizer.from_pretrained(str(tokenizer), trust_remote_code=False)
+            source = _bundled_folder() if tokenizer == BUNDLED else str(tokenizer)
+            words = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"no usable tokenizer at {tokenizer}: name a folder or a Hugging Face id"
@@ -74,9 +78,8 @@ def save_text_encoder(
     fresh = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     try:
-        model = BertModel(config)  # type: ignore[no-untyped-call]
-        model.load_state_dict(kept)
-        model.save_pretrained(fresh)
+        config.save_pretrained(fresh)
+        save_file(kept, fresh / WEIGHTS_NAME, metadata={"format": "pt"})
         if words is not None:
             words.save_pretrained(fresh)
         fresh.rename(folder)
