@@ -117,7 +117,7 @@ def convert_checkpoint(source: str | Path, *, seed: int = 0, **wanted: Any) -> C
     for field, value in wanted.items():
         if field in fields and fields[field] != value:
             raise ValueError(
-                f"{path} holds {size} with {field} {fields[field]}, not {value}: "
+                f"{path} has {field} {fields[field]}, not {value} (it is {size}): "
                 "leave the option out or choose another file"
             )
     config = MGHFTConfig.preset("official" if released else "default", **{**fields, **wanted})
