@@ -138,7 +138,7 @@ def model_cost(config: MGHFTConfig, image_size: int | None = None) -> Cost:
         ValueError: the side does not fit the model.
     """
     side = image_size or config.image_size
-    config.check_image_side(side)
+    config.check_image_size(side, side)
     model = _empty_model(config)
     state = {name: (value.shape, value.requires_grad) for name, value in _tensors(model).items()}
     with FakeTensorMode():
@@ -236,8 +236,8 @@ def _reattention_flops(model: MGHFT, weights: dict[str, Tensor], image: Tensor, 
     with torch.no_grad():
         stages = functional_call(model.backbone, own, (image,))
         with counter:
-            for stage, (_, class_token, queries_keys) in enumerate(stages):
-                if class_token is not None:
+            for stage, (_, _, queries_keys) in enumerate(stages):
+                if config.local_token_counts[stage]:
                     count = config.alpha * config.sr_ratios[stage] ** 2
                     reattention_indices(queries_keys, count=count, last_stage=stage == 3)
     return counter.get_total_flops()

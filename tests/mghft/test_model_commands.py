@@ -148,7 +148,7 @@ def test_info_takes_the_shape_from_options(call: Callable[..., Any]) -> None:
 
 def test_info_of_a_shape_that_cannot_be_is_refused(call: Callable[..., Any]) -> None:
     result = call("model", "info", "--image-size", 64)
-    assert result.exit_code == 2 and "alpha 8 is too large for an image side of 64" in result.stderr
+    assert result.exit_code == 2 and "alpha 8 is too large for an image of 64 x 64" in result.stderr
 
 
 def test_info_reads_a_saved_model(call: Callable[..., Any], tmp_path: Path) -> None:

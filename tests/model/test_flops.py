@@ -141,3 +141,14 @@ def test_activation_memory_on_tensors_without_data_is_that_of_a_real_pass() -> N
     with torch.no_grad(), live:
         model(image, text)
     assert live.peak == pytest.approx(_cost().forward_bytes, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "switch", ["alignment", "local_fusion", "global_fusion", "text_guided_attention", "local_reattention"]
+)
+def test_parts_add_up_with_a_part_of_the_model_switched_off(switch: str) -> None:
+    config = MGHFTConfig.preset("tiny", **{switch: False})
+    cost = model_cost(config)
+    assert cost.parameters == sum(parameter.numel() for parameter in MGHFT(config).parameters())
+    assert ("local re-attention" in {part.name for part in cost.parts}) == (switch != "local_reattention")
+    assert min(part.flops for part in cost.parts) >= 0
