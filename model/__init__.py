@@ -2,7 +2,8 @@
 
 from model.config import MGHFTConfig
 from model.convert import load_official_checkpoint, load_pvt_weights
-from model.mghft import MGHFT, MGHFTOutput, count_parameters
+from model.flops import count_parameters
+from model.mghft import MGHFT, MGHFTOutput
 from model.text_encoder import TextEncoder
 
 __all__ = [

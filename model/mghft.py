@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any, NamedTuple, Self, cast
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HFValidationError, RepositoryNotFoundError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from model.alignment import alignment_loss
 from model.config import MGHFTConfig
 from model.fusion import TextGuidedFusion, global_soft_fusion, local_soft_fusion
+from model.hub import HubModel
 from model.pvt import BLOCK_NORM_EPS, PyramidVisionTransformer
 from model.reattention import reattention_indices
-
-CONFIG_NAME = "config.json"
-WEIGHTS_NAME = "model.safetensors"
 
 
 class MGHFTOutput(NamedTuple):
@@ -50,12 +43,11 @@ def _projection(width_in: int, hidden: int, width_out: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width_in, hidden), nn.ReLU(), nn.Linear(hidden, width_out))
 
 
-class MGHFT(nn.Module):
+class MGHFT(HubModel):
     """Multi-granularity hierarchical fusion transformer for stickers (ACM MM 2025, arXiv 2507.18929)."""
 
     def __init__(self, config: MGHFTConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         widths, width = config.embed_dims, config.embed_dims[3]
         local = [s for s in range(4) if config.local_stages[s] and config.local_token_counts[s]]
         early_tokens = [s for s in range(3) if config.class_token_stages[s]]
@@ -245,55 +237,3 @@ class MGHFT(nn.Module):
             temperature=self.config.alignment_temperature,
             divergence_weight=self.config.alignment_divergence_weight,
         )
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Writes config.json and model.safetensors into a folder, which is made if need be."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        config = {"model_type": "mghft", **self.config.model_dump(mode="json")}
-        (folder / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in self.state_dict().items()}
-        save_file(tensors, folder / WEIGHTS_NAME, metadata={"format": "pt"})
-
-    @classmethod
-    def from_pretrained(cls, folder_or_id: str | Path, *, revision: str | None = None) -> Self:
-        """Loads what `save_pretrained` wrote, from a folder or the Hugging Face Hub, in evaluation mode."""
-        config_path = _locate(folder_or_id, CONFIG_NAME, revision)
-        weights_path = _locate(folder_or_id, WEIGHTS_NAME, revision)
-        try:
-            fields = cast(dict[str, Any], json.loads(config_path.read_text(encoding="utf-8")))
-            fields.pop("model_type", None)
-            model = cls(MGHFTConfig(**fields))
-            model.load_state_dict(load_file(weights_path))
-        except Exception as error:
-            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise ValueError(
-                f"{folder_or_id} does not hold a usable MGHFT model ({first}): "
-                "save it again with save_pretrained"
-            ) from error
-        return model.eval()
-
-
-def _locate(folder_or_id: str | Path, name: str, revision: str | None) -> Path:
-    folder = Path(folder_or_id)
-    if folder.is_dir():
-        if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder} has no {name}: name a folder written by save_pretrained")
-        return folder / name
-    try:
-        return Path(hf_hub_download(str(folder_or_id), name, revision=revision))
-    except (HFValidationError, RepositoryNotFoundError, EntryNotFoundError, OSError) as error:
-        raise FileNotFoundError(
-            f"no model at {folder_or_id}: name a folder or a Hugging Face model id that holds {name}"
-        ) from error
-
-
-def count_parameters(config: MGHFTConfig) -> dict[str, int]:
-    """Parameters of every part and their total, without allocating them; the text encoder not included."""
-    with torch.device("meta"):
-        model = MGHFT(config)
-    counts: dict[str, int] = {}
-    for name, parameter in model.named_parameters():
-        part = name.split(".")[0]
-        counts[part] = counts.get(part, 0) + parameter.numel()
-    return {**counts, "total": sum(counts.values())}

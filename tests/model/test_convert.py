@@ -1,18 +1,25 @@
 import argparse
+import collections
 import os
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from model import MGHFT, MGHFTConfig, load_official_checkpoint, load_pvt_weights
-from model.convert import convert_official, read_weights
+from model import MGHFT, MGHFTConfig, TextEncoder, load_official_checkpoint, load_pvt_weights
+from model.convert import convert_checkpoint, convert_official, read_weights
+from model.released_text import save_text_encoder
+from model.text_encoder import pool
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "a" / "official_state_dict.safetensors"
+FOLDERS = Path(__file__).parents[1] / "golden"
+GOLDEN = FOLDERS / "a" / "official_state_dict.safetensors"
 EARLY_CLASS_TOKENS = {f"backbone.stages.{stage}.class_token" for stage in range(3)}
 
 
@@ -106,17 +113,88 @@ class Hostile:
         return os.system, (self.command,)
 
 
-@pytest.mark.parametrize("write", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))])
-def test_hostile_file_is_refused_without_running_it(
-    write: Callable[[object, Path], object], model: MGHFT, tmp_path: Path
+def _write_legacy(value: object, path: Path) -> None:
+    torch.save(value, path, _use_new_zipfile_serialization=False)
+
+
+def _write_pickle(value: object, path: Path) -> None:
+    path.write_bytes(pickle.dumps(value))
+
+
+WRITERS = [torch.save, _write_legacy, _write_pickle]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_hostile_file_would_run_where_pickles_are_trusted(
+    write: Callable[[object, Path], object], tmp_path: Path
 ) -> None:
     trace = tmp_path / "ran"
     path = tmp_path / "hostile.pth"
     write({"model": Hostile(f"touch {trace}")}, path)
-    with pytest.raises(ValueError, match=r"hostile\.pth was refused .*: use a \.safetensors file") as caught:
-        load_pvt_weights(model, path)
+    if write is _write_pickle:
+        pickle.loads(path.read_bytes())
+    else:
+        torch.load(path, weights_only=False)
+    assert trace.exists()
+
+
+@pytest.mark.parametrize("write", WRITERS)
+@pytest.mark.parametrize("place", [lambda bad: bad, lambda bad: {"model": bad}, lambda bad: {"args": bad}])
+@pytest.mark.parametrize("name", ["hostile.pth", "pytorch_model.bin"])
+def test_hostile_file_is_refused_without_running_it(
+    write: Callable[[object, Path], object], place: Callable[[Hostile], object], name: str, tmp_path: Path
+) -> None:
+    trace = tmp_path / "ran"
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    write(place(Hostile(f"touch {trace}")), folder / name)
+    source = folder if name == "pytorch_model.bin" else folder / name
+    with pytest.raises(ValueError, match=r"was refused .*: use a \.safetensors file") as caught:
+        convert_checkpoint(source)
     assert "\n" not in str(caught.value)
     assert not trace.exists()
+
+
+def test_refusal_names_the_call_that_a_hostile_file_asks_for(tmp_path: Path) -> None:
+    torch.save({"model": Hostile("true")}, tmp_path / "hostile.pth")
+    with pytest.raises(ValueError, match=r"asks for posix\.system, which is no tensor"):
+        read_weights(tmp_path / "hostile.pth")
+
+
+def test_archive_that_grows_when_read_is_refused(released: dict[str, Tensor], tmp_path: Path) -> None:
+    torch.save({"model": {"big": torch.zeros(2**20)}}, tmp_path / "plain.pth")
+    bomb = zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(tmp_path / "plain.pth") as plain, bomb:
+        for entry in plain.infolist():
+            bomb.writestr(entry.filename, plain.read(entry))
+    assert (tmp_path / "bomb.pth").stat().st_size < 2**14
+    with pytest.raises(ValueError, match="was refused"):
+        read_weights(tmp_path / "bomb.pth")
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [torch.zeros(1).expand(2**40), torch.empty(2**40, device="meta"), torch.eye(3).to_sparse()],
+    ids=["expanded", "meta", "sparse"],
+)
+def test_tensor_without_data_of_its_own_is_refused(tensor: Tensor, tmp_path: Path) -> None:
+    torch.save({"head.weight": tensor}, tmp_path / "weights.pth")
+    with pytest.raises(ValueError, match="was refused because it holds less data"):
+        read_weights(tmp_path / "weights.pth")
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_truncated_file_is_refused(released: dict[str, Tensor], suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"weights{suffix}"
+    (torch.save if suffix == ".pth" else save_file)(released, path)
+    path.write_bytes(path.read_bytes()[:-4096])
+    with pytest.raises(ValueError, match="was refused because it is damaged"):
+        convert_checkpoint(path)
+
+
+def test_folder_without_weights_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"holds neither model\.safetensors nor pytorch_model\.bin"):
+        convert_checkpoint(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04broken"])
@@ -137,3 +215,239 @@ def test_file_without_a_state_dict_is_refused(tmp_path: Path) -> None:
 def test_absent_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no weights file at"):
         read_weights(tmp_path / "absent.pth")
+
+
+def _wrapped(tensors: dict[str, Tensor], path: Path, **options: Any) -> Path:
+    torch.save({"model": tensors, "epoch": 49, "args": argparse.Namespace(**options)}, path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_converted_checkpoint_gives_the_released_logits(name: str, tmp_path: Path) -> None:
+    released = load_file(FOLDERS / name / "official_state_dict.safetensors")
+    case = load_file(FOLDERS / name / "case.safetensors")
+    side = case["image"].shape[-1]
+    result = convert_checkpoint(_wrapped(released, tmp_path / "checkpoint.pth", input_size=side))
+    result.model.save_pretrained(tmp_path / "out")
+    model = MGHFT.from_pretrained(tmp_path / "out")
+    assert model.config.image_size == side and model.config.alpha == {"a": 1, "b": 2}[name]
+    save_text_encoder(result.text_encoder, tmp_path / "bert", heads=4)
+    bert = transformers.BertModel.from_pretrained(tmp_path / "bert").eval()
+    ids, mask = case["input_ids"].flatten(0, 1), case["attention_mask"].flatten(0, 1)
+    with torch.no_grad():
+        states = bert(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
+        in_stage_order = pool(states, mask, "last4_mean").unflatten(0, (-1, 4))
+        places = [model.config.stage_views.index(view) for view in model.config.views]
+        output = model(case["image"], in_stage_order[:, places])
+    torch.testing.assert_close(output.logits, case["logits"], atol=1e-4, rtol=1e-4)
+
+
+def test_conversion_accounts_for_every_tensor(released: dict[str, Tensor]) -> None:
+    result = convert_checkpoint(GOLDEN)
+    assert result.missing == ["missing_view", "text_mean", "text_scale"]
+    assert result.left_over == ["vision_model.norm_t.bias", "vision_model.norm_t.weight", "vision_model.tau"]
+    encoder = [f"text_model.{name}" for name in result.text_encoder]
+    assert sorted([*result.used, *result.left_over, *encoder]) == sorted(released)
+
+
+def test_conversion_is_the_same_every_time() -> None:
+    first, again = (convert_checkpoint(GOLDEN).model.state_dict() for _ in range(2))
+    assert all(torch.equal(tensor, again[name]) for name, tensor in first.items())
+
+
+@pytest.mark.parametrize("locals_", [(1, 1, 1, 1), (1, 0, 1, 0), (1, 0, 0, 0)])
+def test_local_stages_and_alpha_are_read_off_the_shapes(locals_: tuple[int, ...], tmp_path: Path) -> None:
+    config = MGHFTConfig.preset("tiny", local_stages=locals_, alpha=3, num_classes=9, image_size=96)
+    torch.save(_released_names(MGHFT(config)), tmp_path / "weights.pth")
+    found = convert_checkpoint(tmp_path / "weights.pth", image_size=96, fusion_heads=12).model.config
+    kept = {"image_size", "last_stage_text_token"}
+    assert found.model_dump(exclude=kept) == config.model_dump(exclude=kept)
+
+
+def _released_names(model: MGHFT) -> dict[str, Tensor]:
+    """A state dict of ours under the released names, by trying every name of the golden ones."""
+    from model.names import our_name
+
+    state = model.state_dict()
+    theirs = set(load_file(GOLDEN)) | {
+        f"vision_model.local_proj4.{layer}.{kind}" for layer in (0, 2) for kind in ("weight", "bias")
+    }
+    return {name: state[our_name(name)] for name in theirs if our_name(name) in state}
+
+
+@pytest.mark.parametrize(
+    ("size", "depths"),
+    [("tiny", (2, 2, 2, 2)), ("small", (3, 4, 6, 3)), ("medium", (3, 4, 18, 3)), ("large", (3, 8, 27, 3))],
+)
+def test_size_of_pvt_is_read_off_its_weights(size: str, depths: tuple[int, ...], tmp_path: Path) -> None:
+    save_file(_imagenet(depths, (64, 128, 320, 512), positions=True), tmp_path / "pvt.safetensors")
+    with pytest.raises(ValueError, match=rf"has depths .*, not \(1, 1, 1, 1\) \(it is PVT-{size}\)"):
+        convert_checkpoint(tmp_path / "pvt.safetensors", depths=(1, 1, 1, 1))
+
+
+def _imagenet(depths: tuple[int, ...], widths: tuple[int, ...], *, positions: bool) -> dict[str, Tensor]:
+    """The few parameters that tell PVT's size."""
+    state = {}
+    for stage, (depth, width) in enumerate(zip(depths, widths, strict=True), start=1):
+        state[f"patch_embed{stage}.proj.weight"] = torch.zeros(width, 3, 1, 1)
+        for block in range(depth):
+            state[f"block{stage}.{block}.norm1.weight"] = torch.zeros(width)
+        state[f"block{stage}.0.mlp.fc1.weight"] = torch.zeros(width * 4, 1)
+    return state
+
+
+def test_pvt_of_another_size_is_refused_by_name(tmp_path: Path) -> None:
+    state = _imagenet((3, 4, 18, 3), (64, 128, 320, 512), positions=False)
+    save_file(state, tmp_path / "pvt_medium.safetensors")
+    with torch.device("meta"):
+        small = MGHFT(MGHFTConfig())
+    with pytest.raises(ValueError, match="holds PVT-medium where the model has PVT-small: choose"):
+        load_pvt_weights(small, tmp_path / "pvt_medium.safetensors")
+
+
+def test_pvt_becomes_a_model_whose_other_parts_are_new(pvt: dict[str, Tensor], tmp_path: Path) -> None:
+    torch.save(pvt, tmp_path / "pvt.pth")
+    options = {"image_size": 64, "alpha": 1, "hidden_dim": 48, "num_classes": 5}
+    first, again = (convert_checkpoint(tmp_path / "pvt.pth", **options) for _ in range(2))
+    assert first.left_over == ["head.weight", "head.bias"]
+    assert {"backbone.stages.0.class_token", "head.weight", "missing_view"} <= set(first.missing)
+    assert len(first.missing) + len(first.used) == len(first.model.state_dict())
+    assert first.model.config.last_stage_text_token == "own" and first.model.config.num_classes == 5
+    assert torch.equal(first.model.head.weight, again.model.head.weight)
+
+
+@pytest.fixture
+def transformers_pvt() -> transformers.PvtForImageClassification:
+    config = transformers.PvtConfig(
+        depths=[1, 2, 2, 1], hidden_sizes=[8, 16, 40, 64], num_labels=11, layer_norm_eps=1e-5
+    )
+    model = transformers.PvtForImageClassification(config).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return model
+
+
+def test_pvt_of_transformers_computes_the_same_here(
+    transformers_pvt: transformers.PvtForImageClassification, tmp_path: Path
+) -> None:
+    transformers_pvt.save_pretrained(tmp_path / "pvt")
+    config = MGHFTConfig.preset("tiny", local_stages=(False,) * 4, use_text=False)
+    model = MGHFT(config).eval()
+    assert load_pvt_weights(model, tmp_path / "pvt") == []
+    for module in model.modules():
+        if isinstance(module, torch.nn.LayerNorm):
+            module.eps = 1e-5
+    image = torch.randn(2, 3, 224, 224)
+    with torch.no_grad():
+        expected = transformers_pvt.pvt(image).last_hidden_state[:, 0]
+        actual = model.token_norm(model.backbone(image)[3].class_token)
+    torch.testing.assert_close(actual, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("form", ["classifier.safetensors", "backbone.safetensors", "folder", "folder.bin"])
+def test_pvt_of_transformers_is_read_in_every_form(
+    transformers_pvt: transformers.PvtForImageClassification, form: str, tmp_path: Path
+) -> None:
+    source = tmp_path / form
+    whole = transformers_pvt.pvt if form == "backbone.safetensors" else transformers_pvt
+    if form == "folder":
+        transformers_pvt.save_pretrained(source)
+    elif form == "folder.bin":
+        source.mkdir()
+        torch.save(collections.OrderedDict(whole.state_dict()), source / "pytorch_model.bin")
+    else:
+        save_file(whole.state_dict(), source)
+    result = convert_checkpoint(source, image_size=64, alpha=1, hidden_dim=48)
+    block = transformers_pvt.pvt.encoder.block[1][1].attention
+    kept = block.self
+    ours = result.model.backbone.stages[1].blocks[1].attention.key_value.weight
+    assert torch.equal(ours, torch.cat([kept.key.weight, kept.value.weight]))
+    heads = ["classifier.weight", "classifier.bias"]
+    assert sorted(result.left_over) == ([] if form == "backbone.safetensors" else sorted(heads))
+    assert len(result.used) == len(whole.state_dict()) - len(result.left_over)
+
+
+def test_hub_id_falls_back_to_the_older_file(
+    transformers_pvt: transformers.PvtForImageClassification, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    torch.save(transformers_pvt.state_dict(), tmp_path / "pytorch_model.bin")
+    asked = []
+
+    def download(repo: str, name: str, **_: object) -> str:
+        asked.append((repo, name))
+        if name != "pytorch_model.bin":
+            raise LocalEntryNotFoundError("not there")
+        return str(tmp_path / name)
+
+    monkeypatch.setattr("model.weights.hf_hub_download", download)
+    model = MGHFT(MGHFTConfig.preset("tiny"))
+    assert set(load_pvt_weights(model, "someone/pvt-small-224")) == EARLY_CLASS_TOKENS
+    names = ["model.safetensors", "pytorch_model.bin"]
+    assert asked == [("someone/pvt-small-224", name) for name in names]
+
+
+def test_resnet_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    names = ("conv1.weight", "bn1.weight", "bn1.bias", "layer1.0.conv1.weight", "fc.weight")
+    torch.save({name: torch.zeros(2) for name in names}, tmp_path / "resnet.pth")
+    with pytest.raises(ValueError, match=r"no weights of MGHFT or PVT \(its first parameters are conv1"):
+        convert_checkpoint(tmp_path / "resnet.pth")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("head.weight"), "lacks 'head.weight'"),
+        (lambda state: state.pop("vision_model.block3.5.mlp.fc2.weight"), "does not fit .*blocks.5.mlp.fc2"),
+        (lambda state: state.update({"pos_embed": torch.zeros(1, 130, 48)}), "130 tokens fits no alpha"),
+        (lambda state: state.update({"head.bias": torch.full((7,), torch.nan)}), "NaN or infinity in 'head"),
+        (lambda state: state.update({"extra.weight": torch.zeros(1)}), "'extra.weight' is not one of MGHFT"),
+        (
+            lambda state: state.update({"vision_model.patch_embed1.proj.weight": torch.zeros(8)}),
+            "does not fit",
+        ),
+    ],
+)
+def test_checkpoint_that_is_not_whole_is_refused(
+    released: dict[str, Tensor], change: Callable[[dict[str, Tensor]], object], message: str, tmp_path: Path
+) -> None:
+    change(released)
+    save_file(released, tmp_path / "weights.safetensors")
+    with pytest.raises(ValueError, match=message) as caught:
+        convert_checkpoint(tmp_path / "weights.safetensors")
+    assert "\n" not in str(caught.value)
+
+
+def test_wish_that_contradicts_the_file_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"has num_classes 7, not 10 .*: leave the option out"):
+        convert_checkpoint(GOLDEN, num_classes=10)
+
+
+def test_model_of_ours_needs_no_conversion(model: MGHFT, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="MGHFT's names already: load its folder"):
+        convert_checkpoint(tmp_path)
+
+
+def test_written_text_encoder_works_with_a_tokenizer(tmp_path: Path) -> None:
+    tensors = convert_checkpoint(GOLDEN).text_encoder
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cat", "smile"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    transformers.BertTokenizer(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path / "words")
+    assert save_text_encoder(tensors, tmp_path / "bert", heads=4, tokenizer=tmp_path / "words") == []
+    encoder = TextEncoder.from_pretrained(tmp_path / "bert")
+    assert encoder.encode(["cat smile"]).shape == (1, 32)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_tokenizer_of_more_words_than_the_encoder_is_refused(tmp_path: Path) -> None:
+    tensors = convert_checkpoint(GOLDEN).text_encoder
+    with pytest.raises(ValueError, match="30522 word pieces where the encoder has 120"):
+        save_text_encoder(tensors, tmp_path / "bert", heads=4, tokenizer="minilm")
+    assert not (tmp_path / "bert").exists()
+
+
+def test_encoder_that_is_no_bert_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no BERT as text encoder"):
+        save_text_encoder({"lstm.weight": torch.zeros(2)}, tmp_path / "bert")

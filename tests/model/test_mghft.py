@@ -189,7 +189,8 @@ def test_saved_model_comes_back_equal(tiny: Build, batch: Batch, tmp_path: Path)
     again = MGHFT.from_pretrained(tmp_path / "best")
     assert again.config == model.config and not again.training
     assert torch.equal(again(**batch).logits, model(**batch).logits)
-    assert sorted(path.name for path in (tmp_path / "best").iterdir()) == ["config.json", "model.safetensors"]
+    files = ["README.md", "config.json", "model.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "best").iterdir()) == files
 
 
 def test_folder_without_a_model_is_named_in_the_error(tmp_path: Path) -> None:

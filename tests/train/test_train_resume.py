@@ -146,6 +146,7 @@ def test_checkpoint_is_loadable_without_pickled_code(world: World) -> None:
     run = train(world.config("run"))
     last = checkpoint_paths(run)[-1]
     assert {path.name for path in last.iterdir()} == {
+        "README.md",
         "config.json",
         "model.safetensors",
         "optimizer.pt",
