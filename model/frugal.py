@@ -56,7 +56,7 @@ class _FrugalMlp(torch.autograd.Function):
         return out.view(*x.shape[:-1], -1)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
         x, weight_1, bias_1, weight_2, kept = ctx.saved_tensors
         rows, arriving = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
