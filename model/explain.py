@@ -74,7 +74,7 @@ class Explanation:
         local = (self.visual_stages == stage) & (patches >= 0)
         rows, columns = self.grids[stage]
         empty = weights.new_zeros(len(weights), rows * columns)
-        filled = empty.scatter_add(1, patches.clamp(min=0), weights * local)
+        filled = empty.scatter_add(1, patches * local, weights * local)
         return filled.view(-1, rows, columns)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -33,8 +33,7 @@ def frugal_mlp(x: Tensor, weight_1: Tensor, bias_1: Tensor, weight_2: Tensor, bi
     Whole hidden layers would spend more time on page faults and memory than on arithmetic. The gradient
     computes GELU again (for narrow tokens the first layer too) and can't itself be differentiated.
     """
-    out: Tensor = _FrugalMlp.apply(x, weight_1, bias_1, weight_2, bias_2)
-    return out
+    return cast(Tensor, _FrugalMlp.apply(x, weight_1, bias_1, weight_2, bias_2))  # type: ignore[no-untyped-call]
 
 
 class _FrugalMlp(torch.autograd.Function):
