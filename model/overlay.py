@@ -12,9 +12,10 @@ from torch import Tensor
 if TYPE_CHECKING:
     from model.explain import Explanation
 
-# Anchors of cividis (Nuñez et al., 2018): blue to yellow, of even steps also to the colour-blind and in grey.
-SCALE = np.array([(0, 34, 78), (65, 77, 107), (124, 123, 120), (188, 175, 111), (254, 232, 56)], dtype=float)
+# Anchors of cividis (Nuñez et al., 2018) from yellow to blue: even steps also to the colour-blind and in grey.
+SCALE = np.array([(254, 232, 56), (188, 175, 111), (124, 123, 120), (65, 77, 107), (0, 34, 78)], dtype=float)
 PANEL = 224
+GAP = 10
 CAPTION = 34
 
 
@@ -34,7 +35,7 @@ def overlay(
     """The sticker with heat laid over it and chosen patches outlined.
 
     Every patch is one flat rectangle, for the model knows nothing finer. Heat is divided by its maximum; the
-    more of it, the yellower and the less transparent. A patch of no heat stays as it is.
+    more of it, the bluer and the less transparent. A patch of no heat stays as it is.
 
     Args:
         image: exactly what the model saw, at any size: cropped as it was, or the patches lie elsewhere.
@@ -83,24 +84,26 @@ def overview(image: Image.Image, explanation: Explanation, sample: int = 0) -> I
     """One picture of an explanation: the sticker, what re-attention scored and chose, what fusion looked at.
 
     Upper row: the sticker and each stage's scores, above their minimum, with the chosen patches outlined.
-    Lower row: the colour scale and the fusion block's attention to the local tokens of each stage, on one
-    scale for all stages, with the stage's share of all attention in the caption.
+    Lower row: the colour scale and the fusion block's attention to each stage's local tokens, relative to
+    the stage's maximum, with the stage's share of all attention in the caption. Heat lies on a pale grey
+    copy of the sticker, so that every colour means heat.
     """
     stages = list(explanation.chosen)
-    sheet = Image.new("RGB", (PANEL * (1 + len(stages)), 2 * (PANEL + CAPTION)), "white")
+    columns, height = 1 + len(stages), PANEL + CAPTION
+    sheet = Image.new("RGB", (columns * (PANEL + GAP) - GAP, 2 * height), "white")
     sticker = _on_white(image).resize((PANEL, PANEL))
+    pale = sticker.convert("L").point(lambda grey: 140 + grey * 115 // 255).convert("RGB")
     _place(sheet, sticker, 0, 0, "sticker")
-    _place(sheet, _scale(), 0, 1, "colour scale: least to most")
-    maps = {stage: explanation.attention_map(stage)[sample] for stage in stages}
+    _place(sheet, _scale(), 0, 1, "heat: least (top) to most (bottom)")
     for column, stage in enumerate(stages, start=1):
         scores = explanation.score_map(stage)[sample]
         chosen = sorted(set(explanation.chosen[stage][sample].flatten().tolist()))
-        rows, columns = explanation.grids[stage]
-        title = f"stage {stage + 1}, {rows} x {columns}:\n{len(chosen)} patches chosen"
-        _place(sheet, overlay(sticker, scores - scores.min(), chosen), column, 0, title)
-        share = float(maps[stage].sum())
-        title = f"stage {stage + 1}: {share:.0%} of fusion attention"
-        _place(sheet, overlay(sticker, maps[stage]), column, 1, title)
+        rows, patches = explanation.grids[stage]
+        title = f"stage {stage + 1}, {rows} x {patches}: re-attention\n{len(chosen)} patches chosen"
+        _place(sheet, overlay(pale, scores - scores.min(), chosen), column, 0, title)
+        attention = explanation.attention_map(stage)[sample]
+        title = f"stage {stage + 1}:\n{float(attention.sum()):.0%} of fusion attention"
+        _place(sheet, overlay(pale, attention), column, 1, title)
     return sheet
 
 
@@ -110,13 +113,13 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _scale() -> Image.Image:
-    ramp = colours(np.linspace(1, 0, PANEL)[:, None].repeat(PANEL // 4, axis=1))
+    ramp = colours(np.linspace(0, 1, PANEL)[:, None].repeat(PANEL // 4, axis=1))
     panel = Image.new("RGB", (PANEL, PANEL), "white")
     panel.paste(Image.fromarray(np.rint(ramp).astype(np.uint8)), (PANEL * 3 // 8, 0))
     return panel
 
 
 def _place(sheet: Image.Image, panel: Image.Image, column: int, row: int, caption: str) -> None:
-    left, top = column * PANEL, row * (PANEL + CAPTION)
+    left, top = column * (PANEL + GAP), row * (PANEL + CAPTION)
     ImageDraw.Draw(sheet).text((left + 4, top + 3), caption, fill="black")
     sheet.paste(panel, (left, top + CAPTION))

@@ -231,10 +231,10 @@ def test_patches_of_a_picture_that_does_not_divide_evenly_cover_it_once() -> Non
     assert (total == 1).all()
 
 
-def test_more_heat_is_lighter_in_grey_too() -> None:
-    image = Image.new("RGB", (60, 10), "black")
+def test_more_heat_is_darker_in_grey_too() -> None:
+    image = Image.new("RGB", (60, 10), "white")
     painted = np.asarray(overlay(image, torch.linspace(0.1, 1, 6).view(1, 6)).convert("L")).astype(int)
-    assert (np.diff(painted[5, 5::10]) > 0).all()
+    assert (np.diff(painted[5, 5::10]) < 0).all()
 
 
 def test_transparent_stickers_lie_on_white() -> None:
@@ -257,4 +257,4 @@ def test_impossible_overlays_are_refused(arguments: dict[str, object], message: 
 
 def test_overview_has_a_panel_for_every_stage(tiny: Build, batch: Batch) -> None:
     found = explain(tiny(), *_inputs(batch))
-    assert overview(Image.new("RGB", (64, 64), "red"), found, sample=2).width == 5 * 224
+    assert overview(Image.new("RGB", (64, 64), "red"), found, sample=2).width == 5 * 224 + 4 * 10
