@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
 if TYPE_CHECKING:
     from model.explain import Explanation
 
-# Anchors of cividis (Nuñez et al., 2018) from yellow to blue: even steps also to the colour-blind and in grey.
+# Anchors of cividis (Nuñez et al., 2018) from yellow to blue: even steps to the colour-blind too.
 SCALE = np.array([(254, 232, 56), (188, 175, 111), (124, 123, 120), (65, 77, 107), (0, 34, 78)], dtype=float)
 PANEL = 224
 GAP = 10
@@ -113,9 +114,9 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _scale() -> Image.Image:
-    ramp = colours(np.linspace(0, 1, PANEL)[:, None].repeat(PANEL // 4, axis=1))
+    ramp = overlay(Image.new("RGB", (PANEL // 4, PANEL), "white"), torch.linspace(0, 1, PANEL).view(-1, 1))
     panel = Image.new("RGB", (PANEL, PANEL), "white")
-    panel.paste(Image.fromarray(np.rint(ramp).astype(np.uint8)), (PANEL * 3 // 8, 0))
+    panel.paste(ramp, (PANEL * 3 // 8, 0))
     return panel
 
 
