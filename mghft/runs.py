@@ -17,7 +17,7 @@ _NARROWEST_REASON = 24
 
 
 def status(run: RunArgument) -> None:
-    """Say how far a run is, how fast it goes and what failed.
+    """Say how far a run is and what failed; works beside a running one.
 
     \b
     Example:

@@ -28,11 +28,12 @@ class MGHFTOutput(NamedTuple):
 
     Args:
         logits: [B, classes].
-        loss, classification_loss, alignment_loss: scalars, None without labels (the last also without text).
-        lra_indices: per stage with a class token, [B, heads, alpha·sr²] chosen patches, best first.
+        loss, classification_loss, alignment_loss: scalars, None without labels (the last also without text or
+            alignment).
+        lra_indices: per stage with local tokens, [B, heads, alpha·sr²] chosen patches, best first.
         visual_tokens: [B, n, D] normalised global and local tokens.
-        text_tokens: [B, t, D], None without text.
-        view_embeddings: [B, 4, D] projected view of every stage, None without text.
+        text_tokens: [B, t, D] what guides the fusion attention, None where no text does.
+        view_embeddings: [B, 4, D] projected view of every stage that a view feeds, None without text.
     """
 
     logits: Tensor
@@ -56,18 +57,15 @@ class MGHFT(nn.Module):
         super().__init__()
         self.config = config
         widths, width = config.embed_dims, config.embed_dims[3]
-        with_token = [stage for stage in range(4) if config.class_token_stages[stage]]
-        local = [stage for stage in range(4) if config.local_stages[stage]]
+        local = [s for s in range(4) if config.local_stages[s] and config.local_token_counts[s]]
+        early_tokens = [s for s in range(3) if config.class_token_stages[s]]
+        local_text = [s for s in range(4) if config.local_text_stages[s]]
         self.backbone = PyramidVisionTransformer(config)
         self.local_projections = nn.ModuleDict(
             {str(stage): _projection(widths[stage], widths[stage], width) for stage in local}
         )
         self.global_projections = nn.ModuleDict(
-            {
-                str(stage): _projection(widths[stage], widths[stage], width)
-                for stage in with_token
-                if stage < 3
-            }
+            {str(stage): _projection(widths[stage], widths[stage], width) for stage in early_tokens}
         )
         self.token_norm = nn.LayerNorm(width, eps=BLOCK_NORM_EPS)
         self.visual_projection = nn.Linear(width, config.hidden_dim)
@@ -78,9 +76,10 @@ class MGHFT(nn.Module):
             self.register_buffer("text_scale", torch.ones(()))
             self.view_projection = nn.Linear(config.text_dim, width)
             self.stage_text_projections = nn.ModuleDict(
-                {str(stage): _projection(width, widths[stage], widths[stage]) for stage in with_token}
+                {str(stage): _projection(width, widths[stage], widths[stage]) for stage in local_text}
             )
-            self.text_projection = nn.Linear(width, config.hidden_dim)
+            if config.text_guided_attention:
+                self.text_projection = nn.Linear(width, config.hidden_dim)
         self.fusion = TextGuidedFusion(config)
         self.head = nn.Linear(config.hidden_dim, config.num_classes)
         self.reset_parameters()
@@ -111,8 +110,12 @@ class MGHFT(nn.Module):
     def stage_view_embeddings(
         self, text_features: Tensor | None, text_mask: Tensor | None, batch: int
     ) -> tuple[Tensor, Tensor | None]:
-        """Projected view of every stage [B, 4, D], and which of them are real [B, 4] (None: all)."""
-        views = [self.config.views.index(view) for view in self.config.stage_views]
+        """Projected view of every stage that one feeds [B, 4, D], and which are real [B, 4] (None: all)."""
+        views = [
+            self.config.views.index(view)
+            for view, feeds in zip(self.config.stage_views, self.config.text_stages, strict=True)
+            if feeds and view is not None
+        ]
         shape = (batch, *self.missing_view.shape)
         if text_features is None:
             if text_mask is not None and bool(text_mask.any()):
@@ -126,6 +129,9 @@ class MGHFT(nn.Module):
                 f"text_features has shape {tuple(text_features.shape)} where the model reads {shape} "
                 "(batch, views, text_dim): encode every view with the encoder the model was configured for"
             )
+        if self.training and self.config.view_dropout > 0:
+            kept = torch.rand(shape[:2], device=text_features.device) >= self.config.view_dropout
+            text_mask = kept if text_mask is None else text_mask & kept
         present = text_mask
         if present is None:
             present = torch.ones(shape[:2], dtype=torch.bool, device=text_features.device)
@@ -154,53 +160,56 @@ class MGHFT(nn.Module):
                 a missing view takes no part in the alignment loss.
             labels: [B] class indices; without them no loss is computed.
         """
-        for side in image.shape[2:]:
-            self.config.check_image_side(side)
+        config = self.config
+        config.check_image_size(image.shape[2], image.shape[3])
         views: Tensor | None = None
         present: Tensor | None = None
-        if self.config.use_text:
+        if config.use_text:
             views, present = self.stage_view_embeddings(text_features, text_mask, len(image))
         elif text_features is not None:
             raise ValueError("text_features were passed to a model built with use_text=False: pass None")
 
-        stages = self.backbone(image)
         global_tokens: list[Tensor] = []
         local_tokens: list[Tensor] = []
         text_parts: list[Tensor] = []
         indices: list[Tensor] = []
         alignment: Tensor | None = None
-        for stage, (patches, class_token, queries_keys) in enumerate(stages):
+        for stage, (patches, class_token, queries_keys) in enumerate(self.backbone(image)):
+            view = sum(config.text_stages[:stage])  # column of this stage's view
             if class_token is not None:
-                key = str(stage)
-                count = self.config.alpha * self.config.sr_ratios[stage] ** 2
-                chosen = reattention_indices(queries_keys, count=count, last_stage=stage == 3)
-                indices.append(chosen)
-                flat = chosen.flatten(1).unsqueeze(-1).expand(-1, -1, patches.shape[-1])
+                global_tokens.append(
+                    self.global_projections[str(stage)](class_token) if stage < 3 else class_token
+                )
+            if config.local_token_counts[stage]:
+                count = config.alpha * config.sr_ratios[stage] ** 2
+                indices.append(reattention_indices(queries_keys, count=count, last_stage=stage == 3))
+                flat = indices[-1].flatten(1).unsqueeze(-1).expand(-1, -1, patches.shape[-1])
                 parts = patches.gather(1, flat)
-                text = None if views is None else self.stage_text_projections[key](views[:, stage])
-                if text is not None:
+                text: Tensor | None = None
+                if views is not None and config.local_text_stages[stage]:
+                    text = self.stage_text_projections[str(stage)](views[:, view])
                     parts = local_soft_fusion(parts, text)
-                if key in self.local_projections:
-                    parts = self.local_projections[key](parts)
-                    text = None if text is None else self.local_projections[key](text)
-                elif self.config.last_stage_text_token == "previous" and text_parts:
-                    text = text_parts[-1]
-                local_tokens.append(parts)
-                if text is not None:
-                    text_parts.append(text)
-                global_tokens.append(self.global_projections[key](class_token) if stage < 3 else class_token)
-            if views is not None and labels is not None:
-                stage_loss = self._stage_alignment(global_tokens[-1], views[:, stage], present, stage)
+                local_tokens.append(self._local_projection(parts, stage))
+                if text is not None and config.text_guided_attention:
+                    text_parts.append(self._stage_text_token(text, text_parts, stage))
+            if views is not None and labels is not None and config.alignment_stages[stage]:
+                stage_loss = self._stage_alignment(global_tokens[-1], views[:, view], present, view)
                 alignment = stage_loss if alignment is None else alignment + stage_loss
 
         visual = torch.stack(global_tokens[::-1], dim=1)
         text_tokens = projected_text = None
         if views is not None:
             reversed_views = views.flip(1)
-            visual = global_soft_fusion(visual, reversed_views)
-            text_tokens = torch.cat([reversed_views, torch.stack(text_parts[::-1], dim=1)], dim=1)
-            projected_text = self.text_projection(text_tokens)
-        visual = self.token_norm(torch.cat([visual, torch.cat(local_tokens, dim=1).flip(1)], dim=1))
+            if config.global_fusion:
+                visual = global_soft_fusion(visual, reversed_views)
+            if config.text_guided_attention:
+                text_tokens = torch.cat(
+                    [reversed_views, *(part.unsqueeze(1) for part in text_parts[::-1])], dim=1
+                )
+                projected_text = self.text_projection(text_tokens)
+        if local_tokens:
+            visual = torch.cat([visual, torch.cat(local_tokens, dim=1).flip(1)], dim=1)
+        visual = self.token_norm(visual)
         fused = self.fusion(self.visual_projection(visual) + self.token_positions, projected_text)
         logits = self.head(fused)
 
@@ -215,9 +224,21 @@ class MGHFT(nn.Module):
             logits, loss, classification, alignment, tuple(indices), visual, text_tokens, views
         )
 
-    def _stage_alignment(self, image: Tensor, text: Tensor, present: Tensor | None, stage: int) -> Tensor:
+    def _local_projection(self, tokens: Tensor, stage: int) -> Tensor:
+        """The last stage's tokens have the width of the fusion, so they may go without."""
+        projected: Tensor = (
+            self.local_projections[str(stage)](tokens) if self.config.local_stages[stage] else tokens
+        )
+        return projected
+
+    def _stage_text_token(self, text: Tensor, earlier: list[Tensor], stage: int) -> Tensor:
+        if self.config.local_stages[stage] or self.config.last_stage_text_token == "own" or not earlier:
+            return self._local_projection(text, stage)
+        return earlier[-1]
+
+    def _stage_alignment(self, image: Tensor, text: Tensor, present: Tensor | None, view: int) -> Tensor:
         if present is not None:
-            image, text = image[present[:, stage]], text[present[:, stage]]
+            image, text = image[present[:, view]], text[present[:, view]]
         return alignment_loss(
             image,
             text,

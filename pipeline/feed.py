@@ -66,6 +66,8 @@ class Feed:
                 for sticker in islice(source, max(0, self.window - len(decoding) - len(asked))):
                     job = decoders.submit(load, self.root, sticker, self.transform, self.keep_bytes)
                     decoding.append((sticker, job))
+                if not (decoding or waiting or in_work):
+                    return
                 finished: list[Row] = []
                 while in_work < self.engine.capacity:
                     if waiting:
@@ -87,8 +89,6 @@ class Feed:
                 if finished:
                     yield finished
                 if not in_work:
-                    if not decoding:
-                        return
                     continue
                 answers = self.engine.collect()
                 in_work -= len(answers)

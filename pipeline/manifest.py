@@ -14,6 +14,7 @@ from typing import Any
 
 from pipeline.config import DescribeConfig
 from pipeline.corpus import Corpus
+from pipeline.journal import journal_paths
 from pipeline.models import ModelSource
 from pipeline.prompts import PromptPack
 from pipeline.shards import shard_paths, write_atomically
@@ -77,12 +78,17 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return result
 
 
-def open_run(folder: Path, manifest: Mapping[str, Any]) -> None:
+def open_run(folder: Path, manifest: Mapping[str, Any], *, alone: bool = False) -> None:
     """Writes the manifest of a new run, or checks that the run in the folder is this very one.
+
+    A manifest without a single row (the engine did not start) holds nobody up: it is replaced, provided that
+    the lock keeps every other writer out (`alone`), who could be about to write rows under it.
 
     Raises:
         ValueError: the folder holds another run (every differing key is named), or shards of an unknown one.
     """
+    if alone and not shard_paths(folder) and not journal_paths(folder):
+        (folder / FILE).unlink(missing_ok=True)
     check_run(folder, manifest)
     if not (folder / FILE).exists():
         text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"

@@ -59,20 +59,21 @@ def to_rgb(image: Image.Image, background: tuple[int, int, int], size: tuple[int
     (width, height), scale = image.size, _grey_scale(image)
     # As `Image.resize` does with a reducing_gap of 2: whole blocks first, down to twice the size.
     across, down = max(1, int(width / size[0] / 2)), max(1, int(height / size[1] / 2))
-    flat = Image.new("RGB", (-(-width // across), -(-height // down)))
+    flat = Image.new("RGB", (-(-width // across), -(-height // down)), background)
     for top, strip in strips(image, down):
         colour, alpha = _colour_and_alpha(strip, scale)
         if to_srgb is not None:
             colour = to_srgb.apply(colour)
         elif colour.mode != "RGB":
             colour = colour.convert("RGB")
+        if across == down == 1:
+            flat.paste(colour, (0, top), alpha)
+            continue
         if alpha is not None:
             back = Image.new("RGB", colour.size, background)
             back.paste(colour, mask=alpha)
             colour = back
-        if across > 1 or down > 1:
-            colour = colour.reduce((across, down))
-        flat.paste(colour, (0, top // down))
+        flat.paste(colour.reduce((across, down)), (0, top // down))
     if flat.size != size:
         flat = flat.resize(size, Image.Resampling.BICUBIC, box=(0, 0, width / across, height / down))
     return flat

@@ -27,8 +27,8 @@ def run_status(folder: Path) -> dict[str, Any]:
     """Counts of a run, read from its shards.
 
     Returns:
-        rows, ok, failed, in_journal (finished, in no shard yet), shards, tokens, failures (reason: count),
-        distinct_texts (view: count), warnings.
+        rows, ok, failed, in_journal (finished, in no shard yet; left out at 0), shards, tokens,
+        distinct_texts (view: count), failures (reason: count), warnings.
 
     Raises:
         FileNotFoundError: the folder is no run.
@@ -53,6 +53,7 @@ def run_status(folder: Path) -> dict[str, Any]:
         text, most = counts.most_common(1)[0] if counts else ("", 0)
         if rows >= _MIN_ROWS_FOR_WARNING and most / rows > _SAME_TEXT_WARNING:
             warnings.append(f"{most} of {rows} stickers share one text in the view {view}: {text[:80]!r}")
+    in_journal = sum(len(read_journal(path, manifest["fingerprint"])) for path in journal_paths(folder))
     return {
         "model": manifest["model"]["name"],
         "prompt": manifest["prompt"]["name"],
@@ -60,7 +61,7 @@ def run_status(folder: Path) -> dict[str, Any]:
         "rows": statuses.total(),
         "ok": statuses["ok"],
         "failed": statuses["failed"],
-        "in_journal": sum(len(read_journal(path, manifest["fingerprint"])) for path in journal_paths(folder)),
+        **({"in_journal": in_journal} if in_journal else {}),
         "shards": len(shard_paths(folder)),
         "prompt_tokens": prompt_tokens,
         "output_tokens": output_tokens,
@@ -166,6 +167,8 @@ def finish_run(
 
 def _card(manifest: Mapping[str, Any], corpus: Corpus, stats: Mapping[str, Any]) -> str:
     model, engine = manifest["model"], manifest["engine"]
+    # Of a server nobody knows the version.
+    version = f" {engine['version']}" if engine["version"] else ""
     identity = model["revision"] or f"sha256 {model['weights_sha256']}"
     lines = [
         "---",
@@ -180,7 +183,7 @@ def _card(manifest: Mapping[str, Any], corpus: Corpus, stats: Mapping[str, Any])
         f"# Descriptions of {corpus.card.title} in four views",
         "",
         f"Written by `mghft describe`: model `{model['name']}` ({identity}), "
-        f"prompt pack `{manifest['prompt']['name']}`, engine {engine['name']} {engine['version']}.",
+        f"prompt pack `{manifest['prompt']['name']}`, engine {engine['name']}{version}.",
         "",
         f"{stats['rows']} stickers, {stats['ok']} described, {stats['failed']} failed (`status`, `error`).",
         f"Different texts per view: {', '.join(f'{k} {v}' for k, v in stats['distinct_texts'].items())}.",

@@ -11,6 +11,8 @@ from typing import Any
 from pipeline.config import VllmOptions
 from pipeline.engines import Answer, EngineLost, Request
 from pipeline.models import WEIGHTS, ModelSource
+from pipeline.prompts import Sampling
+from pipeline.views import views_schema
 
 _SMALL_MODEL_BYTES = 64 * 1024 * 1024
 # Requests that wait inside the engine for each one in work: the next is rendered before a place is free.
@@ -72,25 +74,43 @@ class VllmEngine:
             warnings.simplefilter("ignore", FutureWarning)
             from vllm import LLM
 
-            self._llm: Any = LLM(
-                model=source.location,
-                revision=source.revision,
-                dtype=options.dtype,
-                tensor_parallel_size=options.tensor_parallel_size,
-                trust_remote_code=trust_remote_code,
-                load_format="safetensors",
-                use_tqdm_on_load=False,
-                seed=seed,
-                limit_mm_per_prompt={"image": 1},
-                mm_processor_cache_gb=_IMAGE_CACHE_GIB,
-                structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
-                disable_log_stats=True,
-                **arguments,
-            )
+            try:
+                self._llm: Any = LLM(
+                    model=source.location,
+                    revision=source.revision,
+                    dtype=options.dtype,
+                    tensor_parallel_size=options.tensor_parallel_size,
+                    trust_remote_code=trust_remote_code,
+                    load_format="safetensors",
+                    use_tqdm_on_load=False,
+                    seed=seed,
+                    limit_mm_per_prompt={"image": 1},
+                    mm_processor_cache_gb=_IMAGE_CACHE_GIB,
+                    structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
+                    disable_log_stats=True,
+                    **arguments,
+                )
+            except Exception as error:
+                # Damaged weights, an unknown architecture, too little memory: every library has its errors.
+                raise ValueError(f"vLLM cannot start the model {source.name}: {_words(error)}") from error
         sequences: int = self._llm.llm_engine.vllm_config.scheduler_config.max_num_seqs
         self.capacity = max(sequences + 1, round(_QUEUE_PER_SEQUENCE * sequences))
         self._keys: dict[str, str] = {}
         self._refused: list[Answer] = []
+        self._probe(source.name)
+
+    def _probe(self, name: str) -> None:
+        """Asks for one token about a grey image: what would fail every sticker ends the run here."""
+        from PIL import Image
+
+        image = Image.new("RGB", (224, 224), "grey")
+        self.submit(Request("probe", image, "probe", None, "?", views_schema(), Sampling(max_tokens=1)))
+        answers: list[Answer] = []
+        while not answers:
+            answers = self.collect()
+        if answers[0].error is not None:
+            self.close()
+            raise ValueError(f"the model {name} cannot be asked about images: {answers[0].error}")
 
     def submit(self, request: Request) -> None:
         """Puts a request into vLLM's queue; a refusal becomes the next answer of `collect`."""

@@ -238,14 +238,12 @@ class Trainer:
         return losses
 
     def text_of(self, indices: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Text features and mask of a batch, some views hidden if the configuration says so."""
+        """Text features and mask of a batch."""
         split, device = self.train_split, self.accelerator.device
         if split.features is None or split.mask is None:
             return None, None
-        mask = split.mask[indices]
-        if self.config.view_dropout > 0:
-            mask = mask & (torch.rand(mask.shape) >= self.config.view_dropout)
-        return split.features[indices].to(device, non_blocking=True), mask.to(device, non_blocking=True)
+        features, mask = split.features[indices], split.mask[indices]
+        return features.to(device, non_blocking=True), mask.to(device, non_blocking=True)
 
     def ids(self, indices: Tensor) -> list[str]:
         return [self.train_split.stickers[index].id for index in indices.tolist()]

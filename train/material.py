@@ -116,6 +116,7 @@ def resolve_model(config: TrainConfig, *, labels: tuple[str, ...], text_dim: int
         "num_classes": len(labels),
         "use_text": config.use_text,
         "label_smoothing": config.label_smoothing,
+        "view_dropout": config.view_dropout,
     }
     if text_dim is not None:
         fields["text_dim"] = text_dim

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from safetensors.torch import load_file
+from slow_reference import reference
 from transformers import BertConfig, BertModel
 
 from model import MGHFT, MGHFTConfig, MGHFTOutput
@@ -21,6 +22,7 @@ class Case(NamedTuple):
     output: MGHFTOutput
     expected: dict[str, torch.Tensor]
     encoder: BertModel
+    features: torch.Tensor
 
 
 def _config(fields: dict[str, Any]) -> MGHFTConfig:
@@ -62,7 +64,7 @@ def case(request: pytest.FixtureRequest) -> Case:
     output = model(expected["image"], features, labels=expected["labels"])
     assert output.loss is not None
     output.loss.backward()
-    return Case(model, output, expected, encoder)
+    return Case(model, output, expected, encoder, features)
 
 
 def agree(actual: torch.Tensor | None, expected: torch.Tensor) -> None:
@@ -104,3 +106,13 @@ def test_every_gradient_norm_agrees(case: Case) -> None:
 
 def test_text_encoder_gets_no_gradient(case: Case) -> None:
     assert all(parameter.grad is None for parameter in case.encoder.parameters())
+
+
+def test_formulas_written_out_give_the_released_numbers(case: Case) -> None:
+    """So slow_reference.py, which other shapes of the model are compared with, stands on the release too."""
+    theirs = reference(case.model, case.expected["image"], case.features, labels=case.expected["labels"])
+    agree(theirs.logits, case.expected["logits"])
+    agree(theirs.alignment_loss, case.expected["alignment_loss"])
+    agree(theirs.loss, case.expected["total_loss"])
+    for stage, indices in enumerate(theirs.indices):
+        assert torch.equal(indices, case.expected[f"lra_indices_{stage}"])
