@@ -29,14 +29,13 @@ class Explanation:
     Args:
         logits: [B, classes], as the model gives them.
         grids: rows and columns of patches in every stage.
-        patch_scores: for each stage with a class token, the re-attention score of every patch [B, heads, N].
+        patch_scores: for each stage with local tokens, the re-attention score of every patch [B, heads, N].
         chosen: for the same stages, the patches each head chose [B, heads, n], best first, row by row numbers
             in the grid; equal to the model's `lra_indices`.
         chosen_scores: their scores [B, heads, n].
         text_attention: [B, fusion heads, t], weights of the fusion block's first step: how much token 0 takes
-            from each text token. None without text.
-        text_labels: (view, stage) of every text token. The first four are the views themselves, the
-            others the text tokens of the stages.
+            from each text token. None where no text guides it.
+        text_labels: (view, stage) of every text token: the views themselves, then the stages' text tokens.
         visual_attention: [B, fusion heads, n], weights of the second step: how much what token 0 heard (or,
             without text, token 0) takes from each visual token.
         visual_stages: [n], the stage every visual token comes from.
@@ -107,16 +106,16 @@ def explain(
     config = model.config
     grids = tuple((image.shape[2] // (4 * 2**s), image.shape[3] // (4 * 2**s)) for s in range(4))
     with_token = [stage for stage in range(4) if config.class_token_stages[stage]]
+    with_local = [stage for stage in range(4) if config.local_token_counts[stage]]
     scores = {
         stage: reattention_scores(seen["stages"][stage].queries_keys, last_stage=stage == 3)
-        for stage in with_token
+        for stage in with_local
     }
-    chosen = dict(zip(with_token, output.lra_indices, strict=True))
+    chosen = dict(zip(with_local, output.lra_indices, strict=True))
     # Global tokens come last stage first; local tokens by stage and head, then reversed as one row.
-    local = torch.cat([indices.flatten(1) for indices in chosen.values()], dim=1).flip(1)
+    no_patch = torch.full((len(image), len(with_token)), -1, device=image.device)
+    local = torch.cat([no_patch[:, :0], *(indices.flatten(1) for indices in chosen.values())], dim=1).flip(1)
     local_stages = [stage for stage, indices in chosen.items() for _ in range(indices[0].numel())][::-1]
-    views = [(config.stage_views[stage], stage) for stage in range(4)]
-    text_labels = (*views[::-1], *[views[stage] for stage in with_token[::-1]])
     return Explanation(
         logits=output.logits,
         grids=grids,
@@ -124,13 +123,28 @@ def explain(
         chosen=chosen,
         chosen_scores={stage: scores[stage].gather(-1, indices) for stage, indices in chosen.items()},
         text_attention=seen["text"],
-        text_labels=() if seen["text"] is None else text_labels,
+        text_labels=() if seen["text"] is None else _text_labels(model),
         visual_attention=seen["visual"],
         visual_stages=torch.tensor(with_token[::-1] + local_stages, device=image.device),
-        visual_patches=torch.cat([local.new_full((len(image), len(with_token)), -1), local], dim=1),
+        visual_patches=torch.cat([no_patch, local], dim=1),
         view_pull=pull,
         view_shapley=shapley,
     )
+
+
+def _text_labels(model: MGHFT) -> tuple[tuple[str, int], ...]:
+    """View and stage of every text token: the views last stage first, then the stages' tokens likewise."""
+    config = model.config
+    views = [
+        (view, stage)
+        for stage, view in enumerate(config.stage_views)
+        if view is not None and config.text_stages[stage]
+    ]
+    parts = [(view, stage) for view, stage in views if config.local_text_stages[stage]]
+    repeats = config.last_stage_text_token == "previous" and not config.local_stages[3]
+    if repeats and len(parts) > 1 and parts[-1][1] == 3:
+        parts[-1] = parts[-2]
+    return (*views[::-1], *parts[::-1])
 
 
 @contextmanager

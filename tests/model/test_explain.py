@@ -139,6 +139,38 @@ def test_text_labels_follow_the_order_of_the_text_tokens(tiny: Build, batch: Bat
     assert [view for view, _ in found.text_labels] == ["details", "content", "style", "intention"] * 2
 
 
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {"local_fusion": False},
+        {"text_guided_attention": False},
+        {"local_reattention": False},
+        {"fusion_stages": (False, True, False, True)},
+        {"views": ("content", "style")},
+        {"last_stage_text_token": "previous"},
+        {"local_stages": (True, False, True, True)},
+    ],
+    ids=str,
+)
+def test_every_token_is_told_from_where_it_comes(
+    tiny: Build, batch: Batch, switches: dict[str, object]
+) -> None:
+    model = tiny(**switches)
+    features = batch["text_features"][:, : len(model.config.views)]
+    found = explain(model, batch["image"], features)
+    assert len(found.visual_stages) == found.visual_patches.shape[1] == found.visual_attention.shape[2]
+    tokens = 0 if found.text_attention is None else found.text_attention.shape[2]
+    assert len(found.text_labels) == tokens
+    assert list(found.view_pull) == list(model.config.views)
+
+
+def test_a_repeated_text_token_is_told_as_what_it_repeats(tiny: Build, batch: Batch) -> None:
+    found = explain(tiny(last_stage_text_token="previous"), *_inputs(batch))
+    assert found.text_attention is not None
+    assert found.text_labels[4] == found.text_labels[5] == ("content", 2)
+    assert torch.equal(found.text_attention[..., 4], found.text_attention[..., 5])
+
+
 def test_an_ignored_view_pulls_nothing(tiny: Build, batch: Batch) -> None:
     model = tiny(stage_views=("style", "style", "content", "details"))
     found = explain(model, *_inputs(batch))
