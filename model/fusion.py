@@ -44,23 +44,30 @@ class GuidedAttention(nn.Module):
         self.value = nn.Linear(width, width)
         self.output = nn.Linear(width, width)
 
-    def hear(self, asking: Tensor, tokens: Tensor) -> Tensor:
-        """Attention of one query per head, [B, h, d], over tokens [B, n, H] -> [B, h, d]."""
-        key, value = (
-            layer.weight.view(self.heads, -1, layer.in_features) for layer in (self.key, self.value)
-        )
-        key_bias, value_bias = (layer.bias.view(self.heads, -1) for layer in (self.key, self.value))
+    def ask(self, image: Tensor) -> Tensor:
+        """The query of token 0 for every head: [B, n, H] -> [B, h, d]."""
+        asking: Tensor = self.query(image[:, 0]).view(len(image), self.heads, -1)
+        return asking
+
+    def weigh(self, asking: Tensor, tokens: Tensor) -> Tensor:
+        """Attention of one query per head, [B, h, d], to tokens [B, n, H]: weights [B, h, n]."""
+        key = self.key.weight.view(self.heads, -1, self.key.in_features)
         asking = asking / math.sqrt(asking.shape[-1])
         # The key bias moves all scores of a head alike and so changes nothing, as in the plain form.
-        shift = torch.einsum("bhd,hd->bh", asking, key_bias).unsqueeze(-1)
+        shift = torch.einsum("bhd,hd->bh", asking, self.key.bias.view(self.heads, -1)).unsqueeze(-1)
         scores = torch.einsum("bhd,hdw->bhw", asking, key) @ tokens.transpose(1, 2) + shift
-        mixed = scores.softmax(dim=-1) @ tokens
-        heard: Tensor = torch.einsum("bhw,hdw->bhd", mixed, value) + value_bias
+        return scores.softmax(dim=-1)
+
+    def hear(self, asking: Tensor, tokens: Tensor) -> Tensor:
+        """What one query per head, [B, h, d], gets from tokens [B, n, H] -> [B, h, d]."""
+        value = self.value.weight.view(self.heads, -1, self.value.in_features)
+        mixed = self.weigh(asking, tokens) @ tokens
+        heard: Tensor = torch.einsum("bhw,hdw->bhd", mixed, value) + self.value.bias.view(self.heads, -1)
         return heard
 
     def forward(self, image: Tensor, text: Tensor | None) -> Tensor:
         """Image tokens [B, n, H], text tokens [B, t, H] or None -> the addition to token 0 [B, H]."""
-        asking = self.query(image[:, 0]).view(len(image), self.heads, -1)
+        asking = self.ask(image)
         if text is not None:
             asking = self.hear(asking, text)
         out: Tensor = self.output(self.hear(asking, image).flatten(1))

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.config import MGHFTConfig
+from model.frugal import frugal_mlp, pays_off
 
 BLOCK_NORM_EPS = 1e-6
 PRETRAINED_SIDE = 224
@@ -26,18 +27,18 @@ class StageOutput(NamedTuple):
 
 
 class DropPath(nn.Module):
-    """Skips a residual branch for whole samples during training (stochastic depth)."""
+    """Adds a residual branch, but skips it for whole samples during training (stochastic depth)."""
 
     def __init__(self, probability: float) -> None:
         super().__init__()
         self.probability = probability
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, branch: Tensor) -> Tensor:
         if not self.training or self.probability == 0.0:
-            return x
+            return x + branch
         keep = 1.0 - self.probability
-        mask = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(keep)
-        return x * (mask / keep)
+        mask = branch.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(keep)
+        return torch.addcmul(x, branch, mask / keep)
 
 
 class Mlp(nn.Module):
@@ -50,6 +51,8 @@ class Mlp(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        if pays_off(x, self.fc1.out_features) and not (self.training and self.dropout.p):
+            return frugal_mlp(x, self.fc1.weight, self.fc1.bias, self.fc2.weight, self.fc2.bias)
         x = self.dropout(F.gelu(self.fc1(x)))
         out: Tensor = self.dropout(self.fc2(x))
         return out
@@ -111,8 +114,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, grid: tuple[int, int]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         mixed, queries_keys = self.attention(self.attention_norm(x), grid)
-        x = x + self.drop_path(mixed)
-        return x + self.drop_path(self.mlp(self.mlp_norm(x))), queries_keys
+        x = self.drop_path(x, mixed)
+        return self.drop_path(x, self.mlp(self.mlp_norm(x))), queries_keys
 
 
 class Stage(nn.Module):

@@ -96,7 +96,7 @@ def test_positions_are_resized_bilinearly() -> None:
 
 
 def test_drop_path_drops_whole_samples_and_scales_the_rest() -> None:
-    dropped = DropPath(0.25).train()(torch.ones(400, 3, 2))
+    dropped = DropPath(0.25).train()(torch.zeros(400, 3, 2), torch.ones(400, 3, 2))
     assert dropped.unique().tolist() == pytest.approx([0.0, 4 / 3])
     assert torch.equal(dropped, dropped[:, :1, :1].expand_as(dropped))
     assert 0.65 < (dropped[:, 0, 0] > 0).float().mean() < 0.85

@@ -31,7 +31,7 @@ def test_chain_equals_the_product_of_reduced_maps(
     depth: int, chunked: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if chunked:
-        monkeypatch.setattr(reattention, "MAX_ENTRIES", 2 * 3 * 5 * 7)
+        monkeypatch.setattr(reattention, "MAX_ENTRIES_CPU", 2 * 3 * 5 * 7)
     queries_keys = _queries_keys(depth, tokens=17, keys=5)
     scores = reattention_scores(queries_keys, last_stage=False)
     torch.testing.assert_close(scores, _literal(queries_keys, False), rtol=1e-12, atol=1e-15)

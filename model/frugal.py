@@ -1,0 +1,73 @@
+"""An MLP on a CPU, computed piece by piece, so that its hidden layer stays in the caches."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+# Entries of the hidden layer in one piece: 4 MB of float32.
+PIECE_ENTRIES = 2**20
+# Below this many entries the plain layers are as quick.
+WORTHWHILE_ENTRIES = 2**22
+# Up to this many channels a second first layer costs less than writing, keeping and reading its result.
+RECOMPUTED_WIDTH = 64
+
+
+def pays_off(x: Tensor, hidden: int) -> bool:
+    """Whether `frugal_mlp` is worth it for tokens [..., C]; autocast and compiled code do without."""
+    return (
+        x.device.type == "cpu"
+        and x.numel() // x.shape[-1] * hidden > WORTHWHILE_ENTRIES
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+    )
+
+
+def frugal_mlp(x: Tensor, weight_1: Tensor, bias_1: Tensor, weight_2: Tensor, bias_2: Tensor) -> Tensor:
+    """Linear, GELU, Linear over tokens [..., C], as the plain layers and with their gradients.
+
+    Whole hidden layers would spend more time on page faults and memory than on arithmetic. The gradient
+    computes GELU again (for narrow tokens the first layer too) and can't itself be differentiated.
+    """
+    return cast(Tensor, _FrugalMlp.apply(x, weight_1, bias_1, weight_2, bias_2))  # type: ignore[no-untyped-call]
+
+
+class _FrugalMlp(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight_1: Tensor, bias_1: Tensor, weight_2: Tensor, bias_2: Tensor
+    ) -> Tensor:
+        rows = x.reshape(-1, x.shape[-1])
+        step = max(1, PIECE_ENTRIES // len(weight_1))
+        out = rows.new_empty(len(rows), len(weight_2))
+        kept = None
+        if rows.shape[1] > RECOMPUTED_WIDTH and any(ctx.needs_input_grad):
+            kept = rows.new_empty(len(rows), len(weight_1))
+        for start in range(0, len(rows), step):
+            piece = slice(start, start + step)
+            hidden = torch.addmm(bias_1, rows[piece], weight_1.t(), out=None if kept is None else kept[piece])
+            torch.addmm(bias_2, F.gelu(hidden), weight_2.t(), out=out[piece])
+        ctx.save_for_backward(x, weight_1, bias_1, weight_2, kept)
+        return out.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+        x, weight_1, bias_1, weight_2, kept = ctx.saved_tensors
+        rows, arriving = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
+        step = max(1, PIECE_ENTRIES // len(weight_1))
+        grad_x = torch.empty_like(rows)
+        grad_1, grad_bias_1, grad_2 = (torch.zeros_like(tensor) for tensor in (weight_1, bias_1, weight_2))
+        for start in range(0, len(rows), step):
+            piece = slice(start, start + step)
+            hidden = torch.addmm(bias_1, rows[piece], weight_1.t()) if kept is None else kept[piece]
+            grad_2.addmm_(arriving[piece].t(), F.gelu(hidden))
+            grad_hidden = torch.ops.aten.gelu_backward(arriving[piece] @ weight_2, hidden)
+            grad_1.addmm_(grad_hidden.t(), rows[piece])
+            grad_bias_1 += grad_hidden.sum(dim=0)
+            torch.mm(grad_hidden, weight_1, out=grad_x[piece])
+        return grad_x.view(x.shape), grad_1, grad_bias_1, grad_2, arriving.sum(dim=0)
