@@ -2,16 +2,20 @@
 
 from model.config import MGHFTConfig
 from model.convert import load_official_checkpoint, load_pvt_weights
+from model.explain import Explanation, explain, overlay
 from model.flops import count_parameters
 from model.mghft import MGHFT, MGHFTOutput
 from model.text_encoder import TextEncoder
 
 __all__ = [
     "MGHFT",
+    "Explanation",
     "MGHFTConfig",
     "MGHFTOutput",
     "TextEncoder",
     "count_parameters",
+    "explain",
     "load_official_checkpoint",
     "load_pvt_weights",
+    "overlay",
 ]
