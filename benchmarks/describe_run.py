@@ -78,12 +78,12 @@ class Shared:
         pass
 
 
-def start(**options: Any) -> Shared:
+def start(share_images: bool = False, **options: Any) -> Shared:
     from pipeline.config import VllmOptions
     from pipeline.models import find_model
     from pipeline.vllm_engine import VllmEngine
 
-    return Shared(VllmEngine(find_model("interpreter"), VllmOptions(**options)))
+    return Shared(VllmEngine(find_model("interpreter"), VllmOptions(**options), share_images=share_images))
 
 
 def describe_once(engine: Shared, card: Path, **fields: Any) -> tuple[float, dict[str, Any]]:
@@ -180,7 +180,7 @@ def speed(options: argparse.Namespace, card: Path) -> None:
 
 def modes(options: argparse.Namespace, card: Path) -> None:
     """Joint and per-view requests, the prefix cache on and off, each with an engine of its own."""
-    engine = start(enable_prefix_caching=options.mode.endswith("cached"))
+    engine = start(share_images=not options.mode.endswith("uncached"))
     pack = "per-view" if options.mode.startswith("per-view") else "multiview"
     describe_once(engine, card, limit=64, prompt=pack)
     rates = []

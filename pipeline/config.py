@@ -26,7 +26,8 @@ class VllmOptions(BaseModel):
         max_model_len: longest prompt plus answer in tokens.
         max_num_seqs: requests decoded together.
         kv_cache_gib: memory of the key-value cache on a CPU, in GiB.
-        enable_prefix_caching: read what prompts begin with alike only once.
+        enable_prefix_caching: read what prompts begin with alike only once; by default where a pack asks
+            several times about an image.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

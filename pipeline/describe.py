@@ -191,7 +191,12 @@ def _start_engine(source: ModelSource, config: DescribeConfig) -> Engine:
         return OpenAiEngine(source.location, config.server)
     from pipeline.vllm_engine import VllmEngine
 
-    return VllmEngine(source, config.vllm, trust_remote_code=config.trust_remote_code)
+    return VllmEngine(
+        source,
+        config.vllm,
+        share_images=load_pack(config.prompt).mode == "per-view",
+        trust_remote_code=config.trust_remote_code,
+    )
 
 
 class _stop_on_sigterm:  # noqa: N801 - a context manager reads like a function
