@@ -76,6 +76,8 @@ def start_vllm() -> Engine:
     from pipeline.models import find_model
     from pipeline.vllm_engine import VllmEngine
 
+    # A first request would start threads, which a fork does not take along.
+    VllmEngine._probe = lambda *_: None
     return Lent(VllmEngine(find_model("interpreter"), VllmOptions(max_num_seqs=4, max_model_len=256)))
 
 
