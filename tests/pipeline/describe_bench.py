@@ -61,9 +61,12 @@ class KnownEngine:
     """Answers with the image's colour, so that a row that got another sticker's text shows."""
 
     def __init__(
-        self, change: Callable[[Request, str], Answer | str] | None = None, delay: float = 0.0
+        self,
+        change: Callable[[Request, str], Answer | str] | None = None,
+        delay: float = 0.0,
+        backwards: bool = True,
     ) -> None:
-        self.change, self.delay, self.requests = change, delay, 0
+        self.change, self.delay, self.backwards, self.requests = change, delay, backwards, 0
         self.waiting: list[Request] = []
 
     @property
@@ -75,6 +78,8 @@ class KnownEngine:
 
     def collect(self) -> list[Answer]:
         taken, self.waiting = self.waiting, []
+        if not self.backwards:
+            return [self._answer(request) for request in taken]
         # Backwards: whoever joins by position instead of by key gets it wrong.
         return [self._answer(request) for request in reversed(taken)]
 

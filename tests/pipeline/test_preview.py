@@ -67,7 +67,7 @@ def card(tmp_path):
 
 @pytest.fixture
 def folder(card, tmp_path):
-    run(config(card, tmp_path / "out"), KnownEngine(answers))
+    run(config(card, tmp_path / "out"), KnownEngine(answers, backwards=False))
     return tmp_path / "out"
 
 
@@ -179,7 +179,7 @@ def test_only_failed(folder):
 
 
 def test_embedded_images_need_no_corpus(card, tmp_path):
-    run(config(card, tmp_path / "out", embed_images=True))
+    run(config(card, tmp_path / "out", embed_images=True), KnownEngine(backwards=False))
     shutil.rmtree(card.parent)
     page = page_of(tmp_path / "out")
     assert all(picture(sticker["pictures"][0]["src"]).size == (24, 24) for sticker in page.stickers)
@@ -209,7 +209,7 @@ def test_picture_that_has_changed_since_is_marked(folder, card):
 
 def test_large_pictures_are_reduced(card, tmp_path):
     Image.new("RGB", (1200, 600), "red").save(card.parent / "images" / "0000.png")
-    run(config(card, tmp_path / "out"))
+    run(config(card, tmp_path / "out"), KnownEngine(backwards=False))
     for options, size in (({}, (160, 80)), ({"view_size": 64}, (64, 32))):
         sticker = page_of(tmp_path / "out", data=card.parent, **options).stickers[0]
         assert picture(sticker["pictures"][0]["src"]).size == size

@@ -40,7 +40,7 @@ def page(tmp_path_factory):
             return json.dumps({view: f"{view} {ATTACK}" for view in json.loads(text)})
         return json.dumps({**json.loads(text), "content": f"animal {number}", "details": "wide open eyes"})
 
-    run(config(card, folder / "run"), KnownEngine(answer))
+    run(config(card, folder / "run"), KnownEngine(answer, backwards=False))
     return write_preview(folder / "run", data=card.parent).path
 
 
