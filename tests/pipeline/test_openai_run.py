@@ -201,6 +201,8 @@ def test_close_drops_what_is_in_flight_and_leaves_nothing():
 
 
 def test_ctrl_c_comes_through():
+    # A shell starts its background jobs with the signal ignored, and the tests may be one.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with BadServer(lambda number, seen: Step(delay=30.0)) as server:
         engine = start(server, timeout=60.0)
         engine.submit(request())
@@ -210,6 +212,7 @@ def test_ctrl_c_comes_through():
             collect(engine)
         timer.join()
         engine.close()
+    signal.signal(signal.SIGINT, before)
 
 
 # A whole run
