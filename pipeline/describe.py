@@ -18,10 +18,9 @@ from typing import Any
 from pipeline.cards import load_card
 from pipeline.config import DescribeConfig, build_describe_config
 from pipeline.corpus import Corpus, Sticker, load_corpus, select
-from pipeline.decoders import Decoders
 from pipeline.engines import Engine
 from pipeline.estimate import estimate
-from pipeline.feed import Feed
+from pipeline.feed import open_feed
 from pipeline.images import ImageError, read_image
 from pipeline.manifest import RunLocked, build_manifest, check_run, lock_run, open_run
 from pipeline.models import ModelSource, find_model
@@ -128,16 +127,8 @@ def _work(
     progress: Progress,
 ) -> None:
     began = time.monotonic()
-    # The decoders start first: they are ready when the engine is.
-    with (
-        closing(
-            Decoders(config.data, config.image, keep=config.embed_images, workers=config.decode_workers)
-        ) as images,
-        closing(start()) as engine,
-        progress,
-    ):
+    with open_feed(config, pack, start) as feed, progress:
         progress.engine_is_up(time.monotonic() - began)
-        feed = Feed(engine, pack, images, config.window, config.attempts, config.embed_images)
         with closing(feed.rows(todo)) as finished:
             for rows in finished:
                 for row in rows:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from io import BytesIO
 from typing import Any
 
@@ -12,9 +11,8 @@ import numpy as np
 
 from pipeline.config import DescribeConfig
 from pipeline.corpus import Sticker
-from pipeline.decoders import Decoders
 from pipeline.engines import Engine
-from pipeline.feed import Feed
+from pipeline.feed import open_feed
 from pipeline.prompts import PromptPack
 from pipeline.rows import Row
 from pipeline.shards import write_rows
@@ -49,14 +47,8 @@ def estimate(
     handful = [left[i] for i in order]
     warm_up = handful[: min(_WARM_UP, len(handful) // 2)]
     began = time.monotonic()
-    with (
-        closing(
-            Decoders(config.data, config.image, keep=config.embed_images, workers=config.decode_workers)
-        ) as images,
-        closing(start()) as engine,
-    ):
+    with open_feed(config, pack, start) as feed:
         engine_seconds = time.monotonic() - began
-        feed = Feed(engine, pack, images, config.window, config.attempts, config.embed_images)
         rows = [row for batch in feed.rows(warm_up) for row in batch]
         began = time.monotonic()
         timed = [row for batch in feed.rows(handful[len(warm_up) :]) for row in batch]

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 
+from pipeline.config import DescribeConfig
 from pipeline.corpus import Sticker
 from pipeline.decoders import Decoders
 from pipeline.engines import Answer, Engine, Request
 from pipeline.prompts import PromptPack
 from pipeline.rows import Loaded, Row, judge, make_requests, start_row
+
+
+@contextmanager
+def open_feed(config: DescribeConfig, pack: PromptPack, start: Callable[[], Engine]) -> Iterator[Feed]:
+    """A feed of a run's configuration; ends its engine and its decoders with the context."""
+    images = Decoders(config.data, config.image, keep=config.embed_images, workers=config.decode_workers)
+    # The decoders start first: they are ready when the engine is.
+    with closing(images), closing(start()) as engine:
+        yield Feed(engine, pack, images, config.window, config.attempts, config.embed_images)
 
 
 @dataclass
