@@ -36,6 +36,7 @@ class Sticker:
         label_name: that label's name.
         text: text printed on the sticker, where the corpus has it.
         part: a part of the split that is reported apart (emoji: seen, unseen).
+        topic: what the sticker belongs to beside its label (SER30K: the sticker set), where the corpus says.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Sticker:
     label_name: str | None = None
     text: str | None = None
     part: str | None = None
+    topic: str | None = None
 
 
 @dataclass(frozen=True)
@@ -287,6 +289,7 @@ def _read_ser30k(card: Card, root: Path) -> list[Sticker]:
                     label=label,
                     label_name=card.labels[label],
                     text=_clean(row.get("text")),
+                    topic=printable(topic),
                 )
             )
     return stickers

@@ -150,7 +150,7 @@ def test_ser30k_in_both_layouts(tmp_path, nested):
     corpus = load_corpus(load_card("ser30k"), ser30k(tmp_path, lambda split: [row(split, text="hi")], nested))
     assert [sticker.split for sticker in corpus.stickers] == ["train", "validation", "test"]
     assert corpus.stickers[0] == Sticker(
-        "09-panda/train_1.jpg", "Images/09-panda/train_1.jpg", "train", 3, "happiness", "hi"
+        "09-panda/train_1.jpg", "Images/09-panda/train_1.jpg", "train", 3, "happiness", "hi", topic="09-panda"
     )
 
 
