@@ -65,8 +65,8 @@ def bench(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def runs(bench):
-    """[model, rows, error] of every run, all in one process of their own."""
+def printed(bench):
+    """What the process prints that describes with all models."""
     child = Path(__file__).with_name("models_child.py")
     again = [name for name in ARCHITECTURES if name != BY_COMMAND]
     arguments = ["corpus/squares.md", "settings.yaml", "runs", *ARCHITECTURES, *again, *UNUSABLE]
@@ -80,6 +80,12 @@ def runs(bench):
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def runs(printed):
+    """[model, rows, error] of every run."""
+    return printed[0]
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +133,13 @@ def test_the_prompt_holds_the_image_tokens_of_the_models_own_rule(rows):
     # One token for every 28x28 pixels.
     square, wide, tall, larger = tokens("qwen2_5_vl")
     assert (wide - square, tall - square, larger - square) == (32 - 16, 32 - 16, 36 - 16)
+
+
+@each_model
+def test_prompt_and_text_are_those_of_vllms_own_chat(printed, name):
+    ours, chat = printed[1][name]
+    assert ours == chat
+    assert len({text for _, text in ours}) == 2
 
 
 def test_a_second_run_writes_the_same_texts(rows):
