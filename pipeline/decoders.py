@@ -1,24 +1,25 @@
 """Decodes images in processes of their own, ahead of the engine.
 
-Pillow holds Python's lock for much of its work, so that threads would take time from the engine's own thread;
-and a file that crashes a decoder, or takes for ever, then costs its own row and not the run. A worker reads a
-line of JSON and writes a line of JSON, then the pixels and, if wanted, the bytes of the file.
+Pillow holds Python's lock for much of its work, and even a thread that only reads what a process decoded
+takes that lock from the engine's own thread again and again. So there is no thread: a worker takes lines of
+JSON, puts pixels into shared memory and answers with a line, and the engine's thread looks for lines between
+its steps. A file that crashes a decoder, or takes for ever, costs its own row and not the run.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
-import queue
 import select
 import subprocess
 import sys
-from concurrent.futures import Future, ThreadPoolExecutor
+import time
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from PIL import Image
 
@@ -27,9 +28,21 @@ from pipeline.rows import Loaded, load
 
 # Far above what a slow disk or the largest image allowed needs; a decoder that is stuck never ends.
 SECONDS = 120.0
-# Linux lets everybody have a pipe of 1 MiB: most images then cross in one piece.
-_PIPE_BYTES = 1 << 20
+# Images a worker is asked for at once: it must not run dry while the engine takes a step.
+_DEPTH = 16
+# Less than a pipe holds, so that a worker that is stuck does not stop whoever writes to it.
+_QUEUED_BYTES = 32 << 10
+# Shared memory that an image leaves behind for the next one.
+_KEPT_BYTES = 1 << 20
 _MEMORY_BYTES = 8 << 30
+
+
+@dataclass(eq=False)
+class Decoding:
+    """An image that was asked for; `loaded` is filled in by `Decoders`."""
+
+    path: str
+    loaded: Loaded | None = None
 
 
 class Decoders:
@@ -39,41 +52,72 @@ class Decoders:
         root: of the corpus.
         transform: how images are decoded.
         keep: whether the bytes of the files are kept.
-        workers: processes; 0 decodes in a thread of this process.
+        workers: processes; 0 decodes in this process, when an image is wanted.
     """
 
     def __init__(
         self, root: Path, transform: ImageTransform, *, keep: bool = False, workers: int = 2
     ) -> None:
         self._root, self._transform, self._keep = root, transform, keep
-        self._threads = ThreadPoolExecutor(max(1, workers), "decode")
-        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
-        for _ in range(workers):
-            self._idle.put(_Worker(root, transform, keep))
-        self._workers = workers
+        self._queue: deque[Decoding] = deque()
+        self._workers = [_Worker(root, transform, keep) for _ in range(workers)]
 
-    def submit(self, path: str) -> Future[Loaded]:
-        """Begins to load the image at `path` below the root; the result never raises for a bad file."""
-        return self._threads.submit(self._load, path)
+    def submit(self, path: str) -> Decoding:
+        """Asks for the image at `path` below the root."""
+        wanted = Decoding(path)
+        if self._workers:
+            self._queue.append(wanted)
+        return wanted
+
+    def done(self, wanted: Decoding) -> bool:
+        """Whether `result` would not wait for another process."""
+        return wanted.loaded is not None or not self._workers
+
+    def result(self, wanted: Decoding) -> Loaded:
+        """Waits for the image; never raises for what is wrong with its file."""
+        if not self._workers:
+            return load(self._root, wanted.path, self._transform, self._keep)
+        self.poll()
+        while wanted.loaded is None:
+            select.select([worker.output for worker in self._workers], [], [], 0.2)
+            self.poll()
+        return wanted.loaded
+
+    def poll(self) -> None:
+        """Takes what the workers have finished, and gives them more to do; waits for nothing."""
+        for place, worker in enumerate(self._workers):
+            try:
+                worker.take()
+            except _Gone as gone:
+                self._replace(place, str(gone))
+        while self._queue:
+            place = min(range(len(self._workers)), key=lambda number: len(self._workers[number].asked))
+            if not self._workers[place].has_room():
+                return
+            try:
+                self._workers[place].ask(self._queue[0])
+            except BrokenPipeError:
+                # What it was asked for before is told by its silence at the next look.
+                if self._workers[place].asked:
+                    return
+                self._replace(place, "")
+            else:
+                self._queue.popleft()
 
     def close(self) -> None:
-        """Drops what is not begun and ends the processes."""
-        self._threads.shutdown(cancel_futures=True)
-        for _ in range(self._workers):
-            self._idle.get().close()
-
-    def _load(self, path: str) -> Loaded:
-        if not self._workers:
-            return load(self._root, path, self._transform, self._keep)
-        worker = self._idle.get()
-        try:
-            return worker.load(path)
-        except _Gone as gone:
+        """Drops what is not finished and ends the processes."""
+        self._queue.clear()
+        for worker in self._workers:
             worker.close()
-            worker = _Worker(self._root, self._transform, self._keep)
-            return Loaded(None, None, None, str(gone))
-        finally:
-            self._idle.put(worker)
+
+    def _replace(self, place: int, error: str) -> None:
+        """A new worker for one that is gone; the image it was at fails, the others are asked for again."""
+        gone = self._workers[place]
+        gone.close()
+        self._workers[place] = _Worker(self._root, self._transform, self._keep)
+        if gone.asked:
+            gone.asked.popleft().loaded = Loaded(None, None, None, error)
+        self._queue.extendleft(reversed(gone.asked))
 
 
 class _Gone(Exception):  # noqa: N818 - says what became of the worker
@@ -82,7 +126,7 @@ class _Gone(Exception):  # noqa: N818 - says what became of the worker
 
 @dataclass(frozen=True)
 class _Reply:
-    """The line in front of the bytes of a reply: their lengths, and what `Loaded` holds besides."""
+    """What stands in shared memory, pixels first: its sizes, and what `Loaded` holds besides."""
 
     size: tuple[int, int] | None
     content: int | None
@@ -91,59 +135,98 @@ class _Reply:
 
 
 class _Worker:
-    """One decoding process; its start is not waited for."""
+    """One decoding process; its start is not waited for.
+
+    Attributes:
+        asked: what it was asked for and has not answered, in order.
+        output: file descriptor that its lines come from.
+    """
 
     def __init__(self, root: Path, transform: ImageTransform, keep: bool) -> None:
-        setting = json.dumps([os.fsdecode(root), transform.model_dump(mode="json"), keep])
-        self._process = subprocess.Popen(
+        self.asked: deque[Decoding] = deque()
+        self._slots = [os.memfd_create("image") for _ in range(_DEPTH)]
+        setting = json.dumps([os.fsdecode(root), transform.model_dump(mode="json"), keep, self._slots])
+        self.process = subprocess.Popen(
             # -P: a file in the current folder that is called like a library is not imported.
             [sys.executable, "-P", "-c", "from pipeline.decoders import serve; serve()", setting],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # libtiff and others write their own complaints there.
             stderr=subprocess.DEVNULL,
+            pass_fds=self._slots,
+            bufsize=0,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         )
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._in: IO[bytes] = self._process.stdin
-        self._out: IO[bytes] = self._process.stdout
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(self._out, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self._input, self._output = self.process.stdin, self.process.stdout
+        self.output = self._output.fileno()
+        os.set_blocking(self.output, False)
+        self._received = b""
+        self._sent = self._answered = 0
+        self._queued_bytes: deque[int] = deque()
+        self._since = time.monotonic()
 
-    def load(self, path: str) -> Loaded:
-        """Raises _Gone when the process dies of the image or does not finish."""
-        try:
-            self._in.write(json.dumps(path).encode() + b"\n")
-            self._in.flush()
-        except BrokenPipeError:
-            raise _Gone("the decoder did not start or crashed") from None
-        ready, _, _ = select.select([self._out], [], [], SECONDS)
-        if not ready:
+    def has_room(self) -> bool:
+        """Whether it can be asked for another image."""
+        return not self.asked or (len(self.asked) < _DEPTH and sum(self._queued_bytes) < _QUEUED_BYTES)
+
+    def ask(self, wanted: Decoding) -> None:
+        """Raises BrokenPipeError when the process is gone."""
+        line = json.dumps([self._sent % _DEPTH, wanted.path]).encode() + b"\n"
+        self._input.write(line)
+        if not self.asked:
+            self._since = time.monotonic()
+        self.asked.append(wanted)
+        self._queued_bytes.append(len(line))
+        self._sent += 1
+
+    def take(self) -> None:
+        """Fills in what is finished; raises _Gone when the process has died or does not finish an image."""
+        ended = False
+        while True:
+            try:
+                data = os.read(self.output, 1 << 16)
+            except BlockingIOError:
+                break
+            if not data:
+                ended = True
+                break
+            self._received += data
+        *lines, self._received = self._received.split(b"\n")
+        for line in lines:
+            loaded = self._read(_Reply(**json.loads(line)), self._slots[self._answered % _DEPTH])
+            self._answered += 1
+            self._queued_bytes.popleft()
+            self.asked.popleft().loaded = loaded
+            self._since = time.monotonic()
+        if ended:
+            start = "the image makes the decoder crash" if self._answered else "the decoder did not start"
+            raise _Gone(start)
+        if self.asked and time.monotonic() - self._since > SECONDS:
             raise _Gone(f"the image takes longer than {SECONDS:.0f} s to decode")
-        line = self._out.readline()
-        if not line.endswith(b"\n"):
+
+    def close(self) -> None:
+        """Ends the process at once: it holds nothing but images being decoded."""
+        self.process.kill()
+        self.process.wait()
+        self._output.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._input.close()
+        for slot in self._slots:
+            os.close(slot)
+
+    def _read(self, reply: _Reply, slot: int) -> Loaded:
+        pixels = 0 if reply.size is None else 3 * reply.size[0] * reply.size[1]
+        if os.fstat(slot).st_size < pixels + (reply.content or 0):
             raise _Gone("the image makes the decoder crash")
-        reply = _Reply(**json.loads(line))
         image = None
         if reply.size is not None:
             width, height = reply.size
-            image = Image.frombytes("RGB", (width, height), self._read(3 * width * height))
-        content = None if reply.content is None else self._read(reply.content)
+            image = Image.frombytes("RGB", (width, height), os.pread(slot, pixels, 0))
+        content = None if reply.content is None else os.pread(slot, reply.content, pixels)
+        if pixels + (reply.content or 0) > _KEPT_BYTES:
+            os.ftruncate(slot, 0)
         return Loaded(image, reply.sha256, content, reply.error)
-
-    def close(self) -> None:
-        """Ends the process at once: it holds nothing but an image being decoded."""
-        self._process.kill()
-        self._process.wait()
-        self._out.close()
-        with contextlib.suppress(BrokenPipeError):
-            self._in.close()
-
-    def _read(self, count: int) -> bytes:
-        data = self._out.read(count)
-        if len(data) < count:
-            raise _Gone("the image makes the decoder crash")
-        return data
 
 
 def serve() -> None:
@@ -156,22 +239,29 @@ def serve() -> None:
     # Ctrl-C reaches every process of the terminal; the parent decides when a worker ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
-    root, fields, keep = json.loads(sys.argv[1])
+    root, fields, keep, slots = json.loads(sys.argv[1])
     transform = ImageTransform.model_validate(fields)
     out = sys.stdout.buffer
     # What a library prints is no part of the protocol.
     sys.stdout = sys.stderr
     for line in sys.stdin.buffer:
-        loaded = load(Path(root), json.loads(line), transform, keep)
+        number, path = json.loads(line)
+        loaded = load(Path(root), path, transform, keep)
         head: dict[str, Any] = {
             "size": None if loaded.image is None else loaded.image.size,
             "content": None if loaded.content is None else len(loaded.content),
             "sha256": loaded.sha256,
             "error": loaded.error,
         }
+        place = 0
+        for part in (b"" if loaded.image is None else loaded.image.tobytes(), loaded.content or b""):
+            for piece in _pieces(part):
+                place += os.pwrite(slots[number], piece, place)
         out.write(json.dumps(head).encode() + b"\n")
-        if loaded.image is not None:
-            out.write(loaded.image.tobytes())
-        if loaded.content is not None:
-            out.write(loaded.content)
         out.flush()
+
+
+def _pieces(data: bytes, size: int = 1 << 28) -> Iterator[memoryview]:
+    """A system call takes 2 GiB at most."""
+    view = memoryview(data)
+    return (view[start : start + size] for start in range(0, len(view), size))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 
 from pipeline.config import DescribeConfig
 from pipeline.corpus import Sticker
-from pipeline.decoders import Decoders
+from pipeline.decoders import Decoders, Decoding
 from pipeline.engines import Answer, Engine, Request
 from pipeline.prompts import PromptPack
 from pipeline.rows import Loaded, Row, judge, make_requests, start_row
@@ -63,7 +62,7 @@ class Feed:
             EngineLost: the engine is gone; what it did not finish has no row.
         """
         source = iter(stickers)
-        decoding: deque[tuple[Sticker, Future[Loaded]]] = deque()
+        decoding: deque[tuple[Sticker, Decoding]] = deque()
         waiting: deque[Request] = deque()
         asked: dict[str, _Asked] = {}
         in_work = 0
@@ -72,15 +71,16 @@ class Feed:
                 decoding.append((sticker, self.decoders.submit(sticker.path)))
             if not (decoding or waiting or in_work):
                 return
+            self.decoders.poll()
             finished: list[Row] = []
             while in_work < self.engine.capacity:
                 if waiting:
                     self.engine.submit(waiting.popleft())
                     in_work += 1
-                elif decoding and (in_work == 0 or decoding[0][1].done()):
+                elif decoding and (in_work == 0 or self.decoders.done(decoding[0][1])):
                     # Without work there is nothing to do but to wait for the next image.
                     sticker, job = decoding.popleft()
-                    loaded = job.result()
+                    loaded = self.decoders.result(job)
                     row = start_row(sticker, loaded, self.keep_bytes)
                     if loaded.image is None:
                         finished.append(row)

@@ -1,8 +1,8 @@
 """Run by test_architectures in a process of its own: describes one corpus with one model after the other.
 
-Prints one line of JSON: for every run in the order asked for [model, rows, error], and for every model what the
-engine and `LLM.chat` make of the same request. A model in `unusable/` is expected to fail, and all of these share
-one run folder.
+Prints one line of JSON: for every run in the order asked for [model, rows, error], and for every model what
+the engine and `LLM.chat` make of the same request. A model in `unusable/` is expected to fail, and all of
+these share one run folder.
 """
 
 import json
@@ -37,7 +37,9 @@ def compare(engine: VllmEngine) -> list[list[Any]]:
     answers: dict[str, Answer] = {}
     while len(answers) < 2:
         answers |= {answer.key: answer for answer in engine.collect()}
-    content = [[{"type": "image_pil", "image_pil": image}, {"type": "text", "text": "c d"}] for image in images]
+    content = [
+        [{"type": "image_pil", "image_pil": image}, {"type": "text", "text": "c d"}] for image in images
+    ]
     talks = [[{"role": "system", "content": "a b"}, {"role": "user", "content": part}] for part in content]
     settings = SamplingParams(
         temperature=0, seed=0, max_tokens=40, structured_outputs=StructuredOutputsParams(json=schema)

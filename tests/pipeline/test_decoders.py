@@ -43,35 +43,56 @@ def same(one, other):
 
 def test_a_process_gives_what_this_process_gives(root, pool):
     for path in ("a.png", "b.jpg", "c.png", "missing.png", "../out.png", "\udcff\n.png"):
-        assert same(pool.submit(path).result(), load(root, path, ImageTransform(max_side=64), True)), path
+        assert same(pool.result(pool.submit(path)), load(root, path, ImageTransform(max_side=64), True)), path
+
+
+def test_many_images_come_in_their_order(root, pool):
+    wanted = [
+        pool.submit("abc"[number % 3] + (".jpg" if number % 3 == 1 else ".png")) for number in range(100)
+    ]
+    sizes = [None if (image := pool.result(one).image) is None else image.size for one in wanted]
+    assert sizes == [((64, 43), (7, 5), None)[number % 3] for number in range(100)]
 
 
 def processes(pool):
-    workers = [pool._idle.get() for _ in range(pool._workers)]
-    for worker in workers:
-        pool._idle.put(worker)
-    return [worker._process for worker in workers]
+    return [worker.process for worker in pool._workers]
+
+
+def stop(pool, count):
+    """Workers that hold `count` images each and do not go on."""
+    for one in [pool.submit("a.png") for _ in range(2)]:
+        pool.result(one)
+    for process in processes(pool):
+        process.send_signal(signal.SIGSTOP)
+    wanted = [pool.submit("a.png") for _ in range(2 * count)]
+    pool.poll()
+    return wanted
 
 
 def test_a_crash_costs_one_image(pool):
-    assert pool.submit("a.png").result().error is None
+    wanted = stop(pool, 5)
     for process in processes(pool):
-        process.send_signal(signal.SIGSEGV)
+        process.send_signal(signal.SIGKILL)
+    errors = [pool.result(one).error for one in wanted]
+    assert errors[:2] == ["the image makes the decoder crash"] * 2
+    assert errors[2:] == [None] * 8
+
+
+def test_a_process_that_dies_without_work_costs_nothing(pool):
+    pool.result(pool.submit("a.png"))
+    for process in processes(pool):
+        process.kill()
         process.wait()
-    errors = [pool.submit("a.png").result().error for _ in range(4)]
-    assert errors[:2] == ["the decoder did not start or crashed"] * 2
-    assert errors[2:] == [None, None]
+    assert [pool.result(pool.submit("a.png")).error for _ in range(4)] == [None] * 4
 
 
 def test_an_image_that_never_ends_is_given_up(pool, monkeypatch):
+    wanted = stop(pool, 1)
     monkeypatch.setattr(decoders, "SECONDS", 0.5)
-    pool.submit("a.png").result()
-    for process in processes(pool):
-        process.send_signal(signal.SIGSTOP)
-    errors = [pool.submit("a.png").result().error for _ in range(2)]
+    errors = [pool.result(one).error for one in wanted]
     assert errors == ["the image takes longer than 0 s to decode"] * 2
     monkeypatch.undo()
-    assert pool.submit("a.png").result().error is None
+    assert pool.result(pool.submit("a.png")).error is None
 
 
 def test_close_ends_the_processes(root):
@@ -85,7 +106,7 @@ def test_processes_end_with_a_parent_that_was_killed(root):
     child = os.fork()
     if not child:
         pool = Decoders(root, ImageTransform(), workers=1)
-        pool.submit("a.png").result()
+        pool.result(pool.submit("a.png"))
         (root / "pid").write_text(str(processes(pool)[0].pid))
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
@@ -107,7 +128,7 @@ def test_a_module_in_the_current_folder_is_not_imported(root, monkeypatch):
     (root / "PIL.py").write_text("raise SystemExit")
     monkeypatch.chdir(root)
     pool = Decoders(root, ImageTransform(), workers=1)
-    assert pool.submit("b.jpg").result().error is None
+    assert pool.result(pool.submit("b.jpg")).error is None
     pool.close()
 
 
