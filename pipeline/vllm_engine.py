@@ -164,7 +164,6 @@ class VllmEngine:
         """
         from PIL import Image
         from vllm.renderers import ChatParams
-        from vllm.utils.mistral import is_mistral_tokenizer
 
         # The image first: requests about the same image then share their prefix.
         content = [
@@ -179,13 +178,10 @@ class VllmEngine:
             "add_generation_prompt": True,
             "continue_final_message": False,
             "tools": None,
-            "tokenize": is_mistral_tokenizer(renderer.tokenizer),
+            "tokenize": True,
         }
         _, rendered = renderer.render_messages(chat, ChatParams(chat_template_kwargs=template))
-        # The template writes the special tokens itself.
-        plain = renderer.default_chat_tok_params.with_kwargs(add_special_tokens=False)
-        tokens = renderer.tokenize_prompt(rendered, plain)
-        return {"prompt_token_ids": tokens["prompt_token_ids"]}
+        return {"prompt_token_ids": rendered["prompt_token_ids"]}
 
     def collect(self) -> list[Answer]:
         """Takes one step of the engine, which writes one token for each request in work."""
