@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from odd_images import (
+from image_bytes import (
     BLACK,
     BLUE,
     GREEN,

@@ -6,7 +6,8 @@ import zlib
 from pathlib import Path
 
 import pytest
-from odd_images import chunk, encode, gif, hopeless_files
+from image_bytes import chunk, encode, gif
+from odd_images import hopeless_files
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
@@ -16,7 +17,7 @@ CHILD = """
 import re, sys
 from pathlib import Path
 from pipeline.images import ImageError, ImageTransform, decode_bytes
-from odd_images import RED, encode
+from image_bytes import RED, encode
 from PIL import Image
 
 def peak():

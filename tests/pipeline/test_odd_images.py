@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from describe_bench import CARD, KnownEngine, config, run
-from odd_images import encode, noise, odd_files, write_files, write_odd_paths
+from image_bytes import encode, noise
+from odd_images import odd_files, write_files, write_odd_paths
 from PIL import Image
 
 from pipeline.images import ImageError, ImageTransform, decode_bytes, read_image
