@@ -44,7 +44,8 @@ class Ratio:
             shares = tuple(float(part) for part in text.split(":"))
         except ValueError:
             shares = ()
-        if len(shares) != 3 or min(shares) < 0 or sum(share > 0 for share in shares) < 2 or max(shares) > 1e9:
+        fine = len(shares) == 3 and all(0 <= share <= 1e9 for share in shares)
+        if not fine or sum(share > 0 for share in shares) < 2:
             raise ValueError(f"--ratio must be train:validation:test as in 6:2:2, not {text!r}")
         return cls((shares[0], shares[1], shares[2]))
 

@@ -124,12 +124,12 @@ def write_images(
     name: Callable[[str, int], str] = name_on_disk,
     only: list[int] | None = None,
 ) -> None:
-    """One picture under many names; six English memes have none."""
+    """One picture under many names; of the whole corpus, six English memes have none."""
     target = root / folder
     target.mkdir(parents=True, exist_ok=True)
     picture = target / ".picture"
     Image.new("RGB", (1, 1)).save(picture, "JPEG")
     for number in numbers(language) if only is None else only:
-        if language == "zh" or number not in NO_IMAGE:
+        if only is not None or language == "zh" or number not in NO_IMAGE:
             os.link(picture, target / name(language, number))
     picture.unlink()

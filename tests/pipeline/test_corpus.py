@@ -6,9 +6,9 @@ import random
 import pytest
 from PIL import Image
 
-from pipeline.cards import Card, Columns, load_card
+from pipeline.cards import Card, Columns
 from pipeline.corpus import Sticker, load_corpus, printable, select, unprintable
-from pipeline.images import ImageError, decode_image, read_image
+from pipeline.images import decode_image
 
 LABELS = ("anger", "joy")
 FULL = Columns(path="path", label="label", split="split", text="text", part="part")

@@ -100,7 +100,7 @@ def test_sticker_that_cannot_be_used_is_left_out_and_named(tmp_path, fields, rea
     assert len(corpus.stickers) == 3
     ((name, why),) = corpus.skipped
     assert reason in why and name.startswith("Images/")
-    with pytest.raises(ValueError, match="1 of 4 stickers of the corpus ser30k cannot be used: .*"):
+    with pytest.raises(ValueError, match=r"1 of 4 stickers of the corpus ser30k cannot be used: .*"):
         load(tmp_path, strict=True)
 
 
