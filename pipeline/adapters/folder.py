@@ -23,17 +23,14 @@ def read(card: Card, root: Path) -> Listing:
     paths = [path for path in image_files(root) if "/" in path]
     if not card.labels:
         card = _with_labels(found, paths)
+    numbers = {name: number for number, name in enumerate(card.labels)}
     for path in paths:
-        split, name = _split_and_label(path, card.labels)
-        found.stickers.append(
-            Sticker(
-                id=printable(path),
-                path=path,
-                split=printable(split),
-                label=label_index(card, printable(name), printable(str(root / path))),
-                label_name=printable(name),
-            )
-        )
+        split, folder = _split_and_label(path, card.labels)
+        name = printable(folder)
+        label = numbers.get(name)
+        if label is None:
+            label = label_index(card, name, printable(str(root / path)))
+        found.stickers.append(Sticker(printable(path), path, printable(split), label, name))
     return found
 
 

@@ -138,7 +138,7 @@ def test_table_that_cannot_be_read(tmp_path, name, content, reason):
 
 def test_too_many_labels_are_another_column(tmp_path):
     csv_of(tmp_path, "path,label\n" + "".join(f"{i}.png,word{i}\n" for i in range(1001)))
-    with pytest.raises(ValueError, match="1001 different labels .* is it the right column"):
+    with pytest.raises(ValueError, match=r"1001 different labels .* is it the right column"):
         load(tmp_path)
 
 
