@@ -1,26 +1,32 @@
-"""A corpus on disk, read by its card into a list of stickers; no image is opened here."""
+"""A corpus on disk, read by its card into a list of stickers; no image is opened here.
+
+How files are laid out is the business of `pipeline/adapters`, one module per kind of corpus.
+"""
 
 from __future__ import annotations
 
-import csv
+import functools
 import hashlib
+import importlib
 import json
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.cards import Card, Columns
+from pipeline.cards import Card
+
+if TYPE_CHECKING:
+    from pipeline.adapters.listing import Listing
 
 SPLIT_NAMES = {"val": "validation", "valid": "validation", "dev": "validation"}
-IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".apng", ".avif"}
-)
 _ESCAPE = re.compile(r"\\(?:x5c|x[89a-f][0-9a-f]|ud[89a-f][0-9a-f]{2})")
 _NOT_PRINTABLE = re.compile(r"[\ud800-\udfff]|\\(?=x5c|x[89a-f][0-9a-f]|ud[89a-f][0-9a-f]{2})")
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +41,10 @@ class Sticker:
         label: index into the card's labels, None where unlabelled.
         label_name: that label's name.
         text: text printed on the sticker, where the corpus has it.
-        part: a part of the split that is reported apart (emoji: seen, unseen).
+        part: a part of the split that is reported apart (emoji: seen, unseen; MET-Meme: the language).
         topic: what the sticker belongs to beside its label (SER30K: the sticker set), where the corpus says.
+        votes: label indices that single annotators gave, None for a missing one; empty where the corpus
+            has only the label. `pipeline.agreement` makes use of them.
     """
 
     id: str
@@ -47,15 +55,26 @@ class Sticker:
     text: str | None = None
     part: str | None = None
     topic: str | None = None
+    votes: tuple[int | None, ...] = ()
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """The stickers of one card below one root, in the order of the corpus' own files."""
+    """The stickers of one card below one root, in the order of the corpus' own files.
+
+    Attributes:
+        card: the card; with the labels found in the data where the card itself gives none.
+        notes: what a person should know about this copy, one sentence each.
+        problems: what makes figures wrong, one sentence each.
+        skipped: stickers that the corpus' files name and that cannot be used, each with the reason.
+    """
 
     card: Card
     root: Path
     stickers: Sequence[Sticker]
+    notes: Sequence[str] = ()
+    problems: Sequence[str] = ()
+    skipped: Sequence[tuple[str, str]] = ()
 
     def split(self, name: str) -> list[Sticker]:
         """Stickers of one split.
@@ -68,7 +87,8 @@ class Corpus:
         if not found:
             have = ", ".join(sorted({sticker.split for sticker in self.stickers}))
             raise ValueError(
-                f"the corpus {self.card.name} has no sticker in the split '{name}' (it has: {have})"
+                f"the corpus {self.card.name} has no sticker in the split '{name}' (it has: {have}): "
+                "'mghft data split' makes splits"
             )
         return found
 
@@ -78,28 +98,66 @@ class Corpus:
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def load_corpus(card: Card, root: str | Path) -> Corpus:
+def load_corpus(card: Card, root: str | Path, *, strict: bool = False) -> Corpus:
     """Lists the stickers of a corpus.
+
+    Stickers that cannot be used (a path out of the root, a missing image, as far as the adapter looks) are
+    left out and counted; the program says so once on stderr, the corpus holds the particulars.
+
+    Args:
+        card: the corpus' card; its labels may be left to the data.
+        root: folder of the corpus.
+        strict: a sticker that cannot be used is an error.
 
     Raises:
         FileNotFoundError: the root or an index file is missing.
-        ValueError: an index file is malformed, a label unknown, an id given twice, or nothing is there.
+        ValueError: an index file is malformed, a label unknown, an id given twice, nothing is there, or
+            (`strict`) a sticker cannot be used.
     """
     root = Path(root)
     if not root.is_dir():
         raise FileNotFoundError(
             f"the data folder {root} is not there: give the folder of the corpus {card.name} with --data"
         )
-    readers = {"table": _read_table, "ser30k": _read_ser30k, "folder": _read_folder}
-    stickers = readers[card.adapter](card, root)
-    if not stickers:
-        raise ValueError(f"the corpus {card.name} below {root} has no stickers")
+    found: Listing = importlib.import_module(f"pipeline.adapters.{card.adapter}").read(card, root)
+    _judge(found, card, root, strict)
     seen: set[str] = set()
-    for sticker in stickers:
+    for sticker in found.stickers:
         if sticker.id in seen:
             raise ValueError(f"the corpus {card.name} lists the sticker {sticker.id!r} twice")
         seen.add(sticker.id)
-    return Corpus(card, root, stickers)
+    from pipeline.splits import apply_split_file
+
+    apply_split_file(found, root)
+    for problem in found.problems:
+        _say(f"{card.name}: {problem}")
+    return Corpus(
+        found.card, root, found.stickers, tuple(found.notes), tuple(found.problems), tuple(found.skipped)
+    )
+
+
+def _judge(found: Listing, card: Card, root: Path, strict: bool) -> None:
+    """Refuses a listing without stickers and, if strict, one not whole; else says what is left out."""
+    from pipeline.adapters.listing import summed_up
+
+    left_out = "; ".join(summed_up(found.skipped))
+    if not found.stickers:
+        more = f": all {len(found.skipped)} are left out, {left_out}" if left_out else ""
+        raise ValueError(f"the corpus {card.name} below {root} has no stickers{more}")
+    if left_out:
+        sentence = f"{len(found.skipped)} of {len(found.skipped) + len(found.stickers)} stickers"
+        if strict:
+            raise ValueError(f"{sentence} of the corpus {card.name} cannot be used: {left_out}")
+        _say(f"{card.name}: {sentence} are left out: {left_out}")
+    whole = len(found.stickers) + len(found.skipped)
+    if card.total is not None and whole != card.total:
+        found.notes.append(f"there are {whole:,} stickers in its files, the card says {card.total:,}")
+
+
+@functools.cache
+def _say(sentence: str) -> None:
+    """On stderr, once a process: training and evaluation load a corpus several times."""
+    _LOG.warning("%s", sentence)
 
 
 def printable(name: str) -> str:
@@ -173,123 +231,17 @@ def _unescape(escape: str) -> str:
     return chr(code + 0xDC00 if escape[1] == "x" and code > 0x7F else code)
 
 
-def _clean(text: object) -> str | None:
+def clean_text(text: object) -> str | None:
     """A sticker's own text, None where there is none; lone surrogates become question marks."""
     return None if text is None else str(text).encode("utf-8", "replace").decode("utf-8") or None
 
 
-def _label(card: Card, name: str, where: str) -> int:
+def label_index(card: Card, name: str, where: str) -> int:
+    """Index of a label by its name.
+
+    Raises:
+        ValueError: the card has no such label; the message names the place.
+    """
     if name not in card.labels:
         raise ValueError(f"{where}: the label {name!r} is not one of the card's: {', '.join(card.labels)}")
     return card.labels.index(name)
-
-
-def _read_table(card: Card, root: Path) -> list[Sticker]:
-    """A CSV with a header; the label column holds names."""
-    assert card.file is not None and card.columns is not None
-    file, columns = root / card.file, card.columns
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"the corpus {card.name} needs the file {card.file} in {root}, and it is not there"
-        )
-    try:
-        return _table_rows(card, file, columns)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{file} is no CSV in UTF-8 ({error}): save it again as UTF-8") from None
-
-
-def _table_rows(card: Card, file: Path, columns: Columns) -> list[Sticker]:
-    stickers = []
-    with file.open(encoding="utf-8-sig", newline="") as stream:
-        rows = csv.DictReader(stream)
-        lacking = [
-            name for name in columns.model_dump().values() if name and name not in (rows.fieldnames or [])
-        ]
-        if lacking:
-            raise ValueError(f"{file} lacks the column {', '.join(lacking)} that the card {card.name} names")
-        for row in rows:
-            where = f"{file}, line {rows.line_num}"
-            path = row[columns.path]
-            if not path:
-                raise ValueError(f"{where}: the column '{columns.path}' is empty")
-            name = (row[columns.label] or None) if columns.label else None
-            split = (row[columns.split] if columns.split else "") or "all"
-            stickers.append(
-                Sticker(
-                    id=path,
-                    path=path,
-                    split=SPLIT_NAMES.get(split, split),
-                    label=None if name is None else _label(card, name, where),
-                    label_name=name,
-                    text=(row[columns.text] or None) if columns.text else None,
-                    part=(row[columns.part] or None) if columns.part else None,
-                )
-            )
-    return stickers
-
-
-def _read_folder(card: Card, root: Path) -> list[Sticker]:
-    """One folder per class, or split/class; files in sorted order."""
-    stickers = []
-    for path in sorted(root.rglob("*")):
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
-            continue
-        relative = path.relative_to(root)
-        if len(relative.parts) < 2:
-            continue
-        name = relative.parts[-2]
-        split = relative.parts[0] if len(relative.parts) > 2 else "all"
-        stickers.append(
-            Sticker(
-                id=printable(relative.as_posix()),
-                path=relative.as_posix(),
-                split=SPLIT_NAMES.get(split, printable(split)),
-                label=_label(card, name, printable(str(path))),
-                label_name=name,
-            )
-        )
-    return stickers
-
-
-def _read_ser30k(card: Card, root: Path) -> list[Sticker]:
-    """SER30K: `Images/<topic>/<file_name>` and one JSON per split, in either of the two published layouts."""
-    stickers = []
-    for split in ("train", "val", "test"):
-        places = [
-            root / "Annotations" / "image-level" / f"{split}.json",
-            root / "Annotations" / f"{split}.json",
-        ]
-        file = next((place for place in places if place.is_file()), None)
-        if file is None:
-            raise FileNotFoundError(
-                f"the corpus {card.name} needs {places[0]} or {places[1]}, and neither is there"
-            )
-        try:
-            rows: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))["annotations"]
-            if not isinstance(rows, list):
-                raise TypeError
-        except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
-            raise ValueError(
-                f"{file} is no JSON object with a list 'annotations' ({type(error).__name__})"
-            ) from None
-        for number, row in enumerate(rows):
-            try:
-                topic, name, label = str(row["topic"]), str(row["file_name"]), int(row["anno"]) - 1
-            except (KeyError, TypeError, ValueError, OverflowError) as error:
-                raise ValueError(f"{file}, row {number}: malformed field {error}") from None
-            if not 0 <= label < len(card.labels):
-                raise ValueError(
-                    f"{file}, row {number}: anno is {label + 1}, expected 1 to {len(card.labels)}"
-                )
-            stickers.append(
-                Sticker(
-                    id=printable(f"{topic}/{name}"),
-                    path=f"Images/{topic}/{name}",
-                    split=SPLIT_NAMES.get(split, split),
-                    label=label,
-                    label_name=card.labels[label],
-                    text=_clean(row.get("text")),
-                    topic=printable(topic),
-                )
-            )
-    return stickers

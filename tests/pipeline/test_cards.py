@@ -1,6 +1,7 @@
 """Data cards: the shipped ones load, and a bad one is answered with file, field and reason."""
 
 import pytest
+from huggingface_hub import DatasetCard, DatasetCardData
 
 from pipeline.cards import card_names, load_card
 
@@ -64,7 +65,9 @@ def test_malformed_field_is_named(tmp_path, block, field):
 @pytest.mark.parametrize(
     ("block", "reason"),
     [
-        ("adapter: table\nlabels: [a, b]\n", "needs the fields 'file' and 'columns'"),
+        ("adapter: met_meme\n", "needs the field 'met_meme'"),
+        ("adapter: fi\n", "needs the field 'labels'"),
+        ("adapter: met_meme\nmet_meme: {task: mood, tasks: {}}\n", "met_meme'.*there is no task 'mood'"),
         (TABLE.replace("joy", "anger"), "names a label twice"),
         (TABLE + "label_counts: {test: {anger: 3}}\n", r"label_counts\.test"),
     ],
@@ -106,3 +109,73 @@ def test_card_saved_on_windows(tmp_path, encode):
     path = write(tmp_path, TABLE)
     path.write_bytes(encode(path.read_text(encoding="utf-8")).encode("utf-8"))
     assert load_card(path).labels == ("anger", "joy")
+
+
+def test_every_shipped_card_is_a_dataset_card():
+    for name in card_names():
+        path = load_card(name).source
+        data = DatasetCard.load(path, ignore_metadata_errors=False).data
+        assert isinstance(data, DatasetCardData) and data.pretty_name and data.task_categories
+        # Words of the hub's specification of dataset cards.
+        assert set(data.task_categories) <= {"image-classification"}
+        assert set(data.size_categories or []) <= {"n<1K", "1K<n<10K", "10K<n<100K"}
+        assert set(data.source_datasets or []) <= {"original"}
+        assert set(data.annotations_creators or []) <= {"expert-generated", "crowdsourced"}
+        licences = data.license if isinstance(data.license, list) else [data.license]
+        assert set(licences) <= {"apache-2.0", "mit", "cc-by-4.0", "other", "unknown"}
+        assert "other" not in licences or (data.to_dict()["license_name"] and data.to_dict()["license_link"])
+
+
+@pytest.mark.parametrize("name", ["emoji", "ser30k", "met-meme", "fi", "emotion-roi"])
+def test_card_of_a_published_corpus_tells_size_and_citation(name):
+    card = DatasetCard.load(load_card(name).source)
+    assert card.data.size_categories
+    assert "## Citation" in card.text
+
+
+@pytest.mark.parametrize("name", ["emoji", "fi"])
+def test_splits_for_the_hub_are_the_splits_that_are_checked(name):
+    card = load_card(name)
+    info = DatasetCard.load(card.source).data.to_dict()["dataset_info"]
+    assert {split["name"]: split["num_examples"] for split in info["splits"]} == card.counts
+
+
+def test_counts_of_every_met_meme_task_add_up():
+    tasks = load_card("met-meme").met_meme.tasks
+    sums = {(name, lang): sum(found) for name, task in tasks.items() for lang, found in task.counts.items()}
+    assert set(sums.values()) == {4000, 6045} and len(sums) == 10
+    assert all(len(found) == len(task.labels) for task in tasks.values() for found in task.counts.values())
+
+
+def test_variants_change_language_and_task_in_any_order():
+    one, other = load_card("met-meme:zh:metaphor"), load_card("met-meme:metaphor:zh")
+    assert one.labels == other.labels == ("literal", "metaphorical")
+    assert one.met_meme == other.met_meme and one.met_meme.languages == ("zh",)
+    assert one.name == "met-meme:zh:metaphor"
+
+
+def test_unknown_variant_names_those_there_are():
+    with pytest.raises(ValueError, match=r"met-meme\.md has no variant 'fr' \(it has: en, zh, sentiment"):
+        load_card("met-meme:fr")
+
+
+def test_card_without_variants():
+    with pytest.raises(ValueError, match=r"emoji\.md has no variant 'en' \(it has: none\)"):
+        load_card("emoji:en")
+
+
+@pytest.mark.parametrize("splits", ["own.csv", "a b/x*.csv", "/data/me@home/s.csv", "C:/s.csv"])
+def test_splits_behind_the_card(splits):
+    assert load_card(f"emoji@{splits}").splits_from == splits
+
+
+def test_card_whose_path_looks_like_a_reference(tmp_path):
+    folder = tmp_path / "a:b@c"
+    folder.mkdir()
+    assert load_card(write(folder, TABLE)).labels == ("anger", "joy")
+
+
+def test_variant_of_a_card_by_path(tmp_path):
+    path = write(tmp_path, TABLE + "variants: {few: {file: few.csv}}\n")
+    card = load_card(f"{path}:few@s.csv")
+    assert (card.file, card.name, card.splits_from) == ("few.csv", "mine:few", "s.csv")

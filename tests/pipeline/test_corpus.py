@@ -1,15 +1,14 @@
 """Corpora read by their cards, and the choice of a part of one."""
 
-import json
 import os
 import random
 
 import pytest
 from PIL import Image
 
-from pipeline.cards import Card, Columns, load_card
+from pipeline.cards import Card, Columns
 from pipeline.corpus import Sticker, load_corpus, printable, select, unprintable
-from pipeline.images import ImageError, decode_image, read_image
+from pipeline.images import decode_image
 
 LABELS = ("anger", "joy")
 FULL = Columns(path="path", label="label", split="split", text="text", part="part")
@@ -31,18 +30,6 @@ def table(columns=FULL, **fields):
 def write(root, *rows, header="path,label,split,text,part", encoding="utf-8"):
     (root / "a.csv").write_bytes("\n".join([header, *rows, ""]).encode(encoding))
     return root
-
-
-def ser30k(root, rows, nested=True):
-    folder = root / "Annotations" / "image-level" if nested else root / "Annotations"
-    folder.mkdir(parents=True, exist_ok=True)
-    for split in ("train", "val", "test"):
-        (folder / f"{split}.json").write_text(json.dumps({"annotations": rows(split)}), encoding="utf-8")
-    return root
-
-
-def row(split, **fields):
-    return {"topic": "09-panda", "file_name": f"{split}_1.jpg", "text": "", "anno": 4, "anno1": 4, **fields}
 
 
 def stickers(count):
@@ -145,38 +132,6 @@ def test_other_labels_change_the_fingerprint(tmp_path):
     assert load_corpus(table(), tmp_path).fingerprint() != load_corpus(other, tmp_path).fingerprint()
 
 
-@pytest.mark.parametrize("nested", [True, False])
-def test_ser30k_in_both_layouts(tmp_path, nested):
-    corpus = load_corpus(load_card("ser30k"), ser30k(tmp_path, lambda split: [row(split, text="hi")], nested))
-    assert [sticker.split for sticker in corpus.stickers] == ["train", "validation", "test"]
-    assert corpus.stickers[0] == Sticker(
-        "09-panda/train_1.jpg", "Images/09-panda/train_1.jpg", "train", 3, "happiness", "hi", topic="09-panda"
-    )
-
-
-def test_ser30k_same_file_name_in_two_topics(tmp_path):
-    ser30k(tmp_path, lambda split: [row(split), row(split, topic="pepe-7")])
-    assert len(load_corpus(load_card("ser30k"), tmp_path).stickers) == 6
-
-
-def test_ser30k_empty_text_is_none(tmp_path):
-    assert load_corpus(load_card("ser30k"), ser30k(tmp_path, lambda s: [row(s)])).stickers[0].text is None
-
-
-def test_ser30k_lone_surrogate_in_a_text_can_be_written(tmp_path):
-    ser30k(tmp_path, lambda split: [row(split, text="a\ud800")])
-    assert load_corpus(load_card("ser30k"), tmp_path).stickers[0].text == "a?"
-
-
-def test_ser30k_lone_surrogate_in_a_name_costs_no_other_sticker(tmp_path):
-    ser30k(tmp_path, lambda split: [row(split, topic="a\ud800"), row(split)])
-    (tmp_path / "Images").mkdir()
-    first, second, *_ = load_corpus(load_card("ser30k"), tmp_path).stickers
-    assert (first.id, second.id) == (r"a\ud800/train_1.jpg", "09-panda/train_1.jpg")
-    with pytest.raises(ImageError, match="its name is no text"):
-        read_image(tmp_path, first.path)
-
-
 def folder_of(root, *names):
     """A folder corpus of pictures, one class, named by bytes."""
     folder = root / "joy"
@@ -231,35 +186,6 @@ def test_every_name_has_a_text_of_its_own():
         text = printable(os.fsdecode(name))
         text.encode("utf-8")
         assert os.fsencode(unprintable(text)) == name
-
-
-@pytest.mark.parametrize("anno", [0, 8, -1])
-def test_ser30k_number_out_of_range(tmp_path, anno):
-    ser30k(tmp_path, lambda split: [row(split), row(split, file_name="2.jpg", anno=anno)])
-    with pytest.raises(ValueError, match=rf"train\.json, row 1: anno is {anno}, expected 1 to 7"):
-        load_corpus(load_card("ser30k"), tmp_path)
-
-
-@pytest.mark.parametrize("anno", [None, "joy", float("inf"), []])
-def test_ser30k_number_that_is_none(tmp_path, anno):
-    ser30k(tmp_path, lambda split: [row(split, anno=anno)])
-    with pytest.raises(ValueError, match=r"train\.json, row 0: malformed field"):
-        load_corpus(load_card("ser30k"), tmp_path)
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"annotations": {"a": 1}}', '{"annotations": null}'])
-def test_ser30k_json_of_another_shape(tmp_path, text):
-    ser30k(tmp_path, lambda split: [row(split)])
-    (tmp_path / "Annotations" / "image-level" / "val.json").write_text(text)
-    with pytest.raises(ValueError, match=r"val\.json is no JSON object with a list 'annotations'"):
-        load_corpus(load_card("ser30k"), tmp_path)
-
-
-def test_ser30k_missing_split_file(tmp_path):
-    ser30k(tmp_path, lambda split: [row(split)])
-    (tmp_path / "Annotations" / "image-level" / "test.json").unlink()
-    with pytest.raises(FileNotFoundError, match=r"test\.json, and neither is there"):
-        load_corpus(load_card("ser30k"), tmp_path)
 
 
 def test_folder_per_class(tmp_path):
