@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mghft import data_quality
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 CardArgument = Annotated[str, typer.Argument(help="Data card: a shipped name or a path.")]
 
@@ -46,18 +48,31 @@ def build(
     typer.echo(f"corpus: {folder}")
 
 
+data_quality.attach(app)
+
+
 @app.command()
-def check(card: CardArgument, data: Annotated[Path, typer.Option(help="Root folder of the corpus.")]) -> None:
+def check(
+    card: CardArgument,
+    data: Annotated[Path, typer.Option(help="Root folder of the corpus.")],
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Look at header and end of every image; decode only the odd ones.")
+    ] = False,
+) -> None:
     """Check a corpus against its card: counts, labels, unreadable images, duplicates across splits.
 
+    Every image is decoded, in one process per core. --fast misses damage in the middle of a file.
+
     \b
-    Example:
+    Examples:
       mghft data check emoji --data demo/data
+      mghft data check ser30k --data SER_Dataset --fast
     """
     from pipeline.cards import load_card
     from pipeline.check import check_corpus
 
-    found = check_corpus(load_card(card), data)
+    with data_quality.bar() as progress:
+        found = check_corpus(load_card(card), data, fast=fast, progress=progress)
     for split, labels in found.counts.items():
         parts = ", ".join(f"{name} {count}" for name, count in labels.items())
         typer.echo(f"{split}: {sum(labels.values())} stickers ({parts})")

@@ -1,0 +1,71 @@
+"""Commands on the quality of a corpus: data duplicates, data stats, data import-mg."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+CardArgument = Annotated[str, typer.Argument(help="Data card: a shipped name or a path.")]
+DataRoot = Annotated[Path, typer.Option("--data", help="Root folder of the corpus.")]
+
+_LINE_SECONDS = 15.0
+
+
+def attach(app: typer.Typer) -> None:
+    """Adds the commands to the group `data`."""
+    app.command("import-mg")(import_mg)
+
+
+@contextmanager
+def bar(unit: str = "image") -> Iterator[Callable[[int, int], None]]:
+    """A function to report (done, in all) to: a bar in a terminal, a line now and then elsewhere."""
+    import sys
+    import time
+
+    from tqdm import tqdm
+
+    began = said = time.monotonic()
+    shown: tqdm[None] | None = None
+
+    def advance(done: int, total: int) -> None:
+        nonlocal said, shown
+        if sys.stderr.isatty():
+            shown = shown or tqdm(total=total, unit=unit, dynamic_ncols=True, leave=False)
+            shown.update(done - shown.n)
+        elif (now := time.monotonic()) - said >= _LINE_SECONDS:
+            said, left = now, (now - began) / done * (total - done)
+            typer.echo(f"{done}/{total} {unit}s, {left:.0f} s left", err=True)
+
+    try:
+        yield advance
+    finally:
+        if shown is not None:
+            shown.close()
+
+
+def import_mg(
+    annotations: Annotated[
+        Path, typer.Argument(help="Folder with Annotations_mg/image-level/*.json, or one of these files.")
+    ],
+    card: CardArgument,
+    data: DataRoot,
+    out: Annotated[Path, typer.Option(help="Run folder to write.")],
+) -> None:
+    """Read annotation files of the released MGHFT code into a run folder, for train, status, preview, export.
+
+    A text must have exactly four markers (intention, style, main role, gesture) in this order, as that code
+    needs it. Rows that break this become failed rows with the reason; 'mghft failed OUT' lists them.
+
+    \b
+    Example:
+      mghft data import-mg SER_Dataset ser30k --data SER_Dataset --out runs/their-texts
+    """
+    from pipeline.annotations_mg_import import import_annotations
+    from pipeline.cards import load_card
+    from pipeline.corpus import load_corpus
+
+    for line in import_annotations(annotations, load_corpus(load_card(card), data), out).lines():
+        typer.echo(line, err=True)
+    typer.echo(f"descriptions: {out}")
