@@ -11,10 +11,12 @@ CardArgument = Annotated[str, typer.Argument(help="Data card: a shipped name or 
 DataRoot = Annotated[Path, typer.Option("--data", help="Root folder of the corpus.")]
 
 _LINE_SECONDS = 15.0
+_NAMED = 10
 
 
 def attach(app: typer.Typer) -> None:
     """Adds the commands to the group `data`."""
+    app.command("duplicates")(duplicates)
     app.command("import-mg")(import_mg)
 
 
@@ -69,3 +71,51 @@ def import_mg(
     for line in import_annotations(annotations, load_corpus(load_card(card), data), out).lines():
         typer.echo(line, err=True)
     typer.echo(f"descriptions: {out}")
+
+
+def duplicates(
+    card: CardArgument,
+    data: DataRoot,
+    out: Annotated[Path, typer.Option(help="Folder for duplicates.csv, duplicates.json, duplicates.html.")],
+    near: Annotated[
+        float,
+        typer.Option(
+            min=0, max=64, help="Largest difference of near duplicates, 0 to 64; 0 looks for exact ones alone."
+        ),
+    ] = 15.0,
+    drop_leaks: Annotated[
+        bool,
+        typer.Option("--drop-leaks", help="Write OUT/clean-split.csv: the split without what leaks."),
+    ] = False,
+    pairs: Annotated[int, typer.Option(min=0, help="Pairs on the page.")] = 60,
+) -> None:
+    """Find images that are there twice: same bytes, same pixels, nearly the same, mirrored; what leaks; labels.
+
+    Every image is decoded once: first frame, transparency on white. --drop-leaks leaves stickers of train and
+    validation out whose picture is in test (or, of train, in validation); the corpus itself stays as it is, and
+    so does test. A clean split that is there is never replaced. Topics shared by train and test are counted.
+
+    \b
+    Examples:
+      mghft data duplicates emoji --data demo/data --out duplicates
+      mghft data duplicates ser30k --data SER_Dataset --out duplicates --drop-leaks
+    """
+    from pipeline.cards import load_card
+    from pipeline.corpus import load_corpus
+    from pipeline.duplicates import find_duplicates
+    from pipeline.duplicates_report import check_report, pair_line, summary, write_report
+
+    check_report(out, drop_leaks=drop_leaks)
+    corpus = load_corpus(load_card(card), data)
+    with bar() as progress:
+        found = find_duplicates(corpus, near=near, progress=progress)
+    for line in summary(found):
+        typer.echo(line)
+    for pair in found.pairs[:_NAMED]:
+        typer.echo(f"  {pair_line(pair)}")
+    if len(found.pairs) > _NAMED:
+        typer.echo(f"  and {len(found.pairs) - _NAMED} more")
+    if drop_leaks:
+        typer.echo(f"{len(found.leaks)} stickers are left out of the clean split")
+    for path in write_report(found, out, drop_leaks=drop_leaks, shown=pairs):
+        typer.echo(f"written: {path}")
