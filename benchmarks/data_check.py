@@ -46,7 +46,9 @@ def main() -> None:
             generate(folder, options.count, options.size)
         sizes = [path.stat().st_size for path in (folder / "images").iterdir()]
         cores = len(os.sched_getaffinity(0))
-        print(f"{len(sizes)} files of {options.size} px, {sum(sizes) / len(sizes) / 1e3:.0f} kB each, {cores} cores")
+        print(
+            f"{len(sizes)} files of {options.size} px, {sum(sizes) / len(sizes) / 1e3:.0f} kB each, {cores} cores"
+        )
         for name in options.only or WAYS:
             # A process of its own each: its peak memory is its own.
             command = [sys.executable, __file__, "--measure", name, "--folder", str(folder)]

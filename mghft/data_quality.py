@@ -17,6 +17,7 @@ _NAMED = 10
 def attach(app: typer.Typer) -> None:
     """Adds the commands to the group `data`."""
     app.command("duplicates")(duplicates)
+    app.command("stats")(stats)
     app.command("import-mg")(import_mg)
 
 
@@ -80,7 +81,9 @@ def duplicates(
     near: Annotated[
         float,
         typer.Option(
-            min=0, max=64, help="Largest difference of near duplicates, 0 to 64; 0 looks for exact ones alone."
+            min=0,
+            max=64,
+            help="Largest difference of near duplicates, 0 to 64; 0 looks for exact ones alone.",
         ),
     ] = 15.0,
     drop_leaks: Annotated[
@@ -118,4 +121,49 @@ def duplicates(
     if drop_leaks:
         typer.echo(f"{len(found.leaks)} stickers are left out of the clean split")
     for path in write_report(found, out, drop_leaks=drop_leaks, shown=pairs):
+        typer.echo(f"written: {path}")
+
+
+def stats(
+    card: CardArgument,
+    data: DataRoot,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for stats.json, charts and a sheet of samples per class.")
+    ] = None,
+    sample: Annotated[int, typer.Option(min=1, help="Stickers on a sheet.")] = 40,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the samples.")] = 0,
+) -> None:
+    """Say what a corpus is made of: classes by split, image sizes and modes, lengths and scripts of texts.
+
+    Of images only headers are read. Languages are told by script (Latin, Han, Kana, Hangul ...): the texts on
+    stickers are too short for a language detector. With --out also as pictures.
+
+    \b
+    Examples:
+      mghft data stats emoji --data demo/data
+      mghft data stats emoji --data demo/data --out stats --sample 40 --seed 1
+    """
+    import json
+
+    from pipeline.cards import load_card
+    from pipeline.corpus import load_corpus
+    from pipeline.data_stats import corpus_stats, lines
+    from pipeline.shards import write_atomically
+
+    corpus = load_corpus(load_card(card), data)
+    with bar() as progress:
+        found = corpus_stats(corpus, progress=progress)
+    for line in lines(found):
+        typer.echo(line)
+    if out is None:
+        return
+    from pipeline.data_pictures import draw_sheets, draw_stats
+
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file: give a folder with --out")
+    out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n"
+    write_atomically(out / "stats.json", lambda file: file.write(text.encode()))
+    written = [out / "stats.json", *draw_stats(found, corpus, out)]
+    for path in [*written, *draw_sheets(corpus, out, count=sample, seed=seed)]:
         typer.echo(f"written: {path}")

@@ -146,7 +146,9 @@ def _read(path: Path) -> list[Any]:
     except (json.JSONDecodeError, KeyError, TypeError, RecursionError):
         rows = None
     if not isinstance(rows, list):
-        raise ValueError(f"{path} is no JSON object with a list 'annotations': give the released code's files")
+        raise ValueError(
+            f"{path} is no JSON object with a list 'annotations': give the released code's files"
+        )
     return rows
 
 

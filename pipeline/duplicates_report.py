@@ -36,7 +36,9 @@ _HEADER = [
 ]
 
 
-def write_report(found: Duplicates, out: Path, *, drop_leaks: bool = False, shown: int = _SHOWN) -> list[Path]:
+def write_report(
+    found: Duplicates, out: Path, *, drop_leaks: bool = False, shown: int = _SHOWN
+) -> list[Path]:
     """Writes duplicates.csv, .json and .html, and with `drop_leaks` clean-split.csv, into `out`.
 
     Raises:
@@ -136,9 +138,7 @@ def _named(sticker: Sticker) -> str:
 
 
 def _by_splits(pairs: Sequence[Pair]) -> list[tuple[str, int]]:
-    counts = Counter(
-        " and ".join(sorted({pair.first.split, pair.second.split})) for pair in pairs
-    )
+    counts = Counter(" and ".join(sorted({pair.first.split, pair.second.split})) for pair in pairs)
     return counts.most_common()
 
 

@@ -17,13 +17,17 @@ _OPENED_IS_DECODED = (b"\0\0\1\0",)
 
 @dataclass(frozen=True)
 class Header:
-    """Format and mode in Pillow's words, size in pixels before EXIF rotation; `whole`: the end is there."""
+    """Format and mode in Pillow's words, size in pixels before EXIF rotation; `whole`: the end is there.
+
+    `transparent`: the file can be (an alpha channel or a transparent colour); whether it is, pixels would say.
+    """
 
     format: str
     width: int
     height: int
     mode: str
     animated: bool
+    transparent: bool
     whole: bool
 
 
@@ -35,13 +39,20 @@ def read_header(content: bytes, max_pixels: int = ImageTransform().max_pixels) -
     """
     if content.startswith(_OPENED_IS_DECODED):
         image = decode_bytes(content, ImageTransform(max_pixels=max_pixels, max_side=None))
-        return Header("ICO", *image.size, image.mode, animated=False, whole=True)
+        return Header("ICO", *image.size, image.mode, animated=False, transparent=True, whole=True)
     try:
         with Image.open(BytesIO(content), formats=FORMATS) as image:
             check_size(*image.size, max_pixels)
             form = str(image.format)
             animated = bool(getattr(image, "is_animated", False)) and form != "TIFF"
-            return Header(form, *image.size, image.mode, animated, _is_whole(content, form))
+            return Header(
+                form,
+                *image.size,
+                image.mode,
+                animated,
+                image.has_transparency_data,
+                _is_whole(content, form),
+            )
     except ImageError:
         raise
     except Image.DecompressionBombError:

@@ -119,7 +119,9 @@ def test_exported_run_comes_back_with_the_same_views(tmp_path):
     export_annotations(tmp_path / "again", tmp_path / "mg2")
     for name in ("train", "val", "test"):
         place = f"Annotations_mg/image-level/{name}.json"
-        texts = [json.loads((tmp_path / mg / place).read_text("utf-8"))["annotations"] for mg in ("mg", "mg2")]
+        texts = [
+            json.loads((tmp_path / mg / place).read_text("utf-8"))["annotations"] for mg in ("mg", "mg2")
+        ]
         assert sorted(texts[0], key=str) == sorted(texts[1], key=str)
 
 
