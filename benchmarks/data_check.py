@@ -6,7 +6,6 @@ stickers have (some 30 to 120 kB). `before` is the way the check went until now:
 
 import argparse
 import hashlib
-import json
 import os
 import resource
 import shutil
@@ -14,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -33,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--count", type=int, default=3000, help="files to generate")
     parser.add_argument("--size", type=int, default=512, help="side in pixels")
-    parser.add_argument("--only", choices=("before", "full", "fast", "headers", "duplicates"), nargs="*")
+    parser.add_argument("--only", choices=("before", "full", "fast"), nargs="*")
     parser.add_argument("--folder", type=Path, help="keep the files here (default: a temporary folder)")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -46,9 +45,8 @@ def main() -> None:
             generate(folder, options.count, options.size)
         sizes = [path.stat().st_size for path in (folder / "images").iterdir()]
         cores = len(os.sched_getaffinity(0))
-        print(
-            f"{len(sizes)} files of {options.size} px, {sum(sizes) / len(sizes) / 1e3:.0f} kB each, {cores} cores"
-        )
+        each = sum(sizes) / len(sizes) / 1e3
+        print(f"{len(sizes)} files of {options.size} px, {each:.0f} kB each, {cores} cores", flush=True)
         for name in options.only or WAYS:
             # A process of its own each: its peak memory is its own.
             command = [sys.executable, __file__, "--measure", name, "--folder", str(folder)]

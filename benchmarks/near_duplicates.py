@@ -1,8 +1,8 @@
 """How well near duplicates are found, and how long the search takes at 30,000 images; see --help.
 
 Pairs are generated from a corpus of pictures (emoji by default): the same picture encoded anew, made smaller,
-cropped a little, mirrored. A reported pair of two different stickers counts as false, although some of them are
-all but the same picture (neutral face and slightly smiling face of one style).
+cropped a little, mirrored. A reported pair of two different stickers counts as false, although some of them
+are all but the same picture (neutral face and slightly smiling face of one style).
 """
 
 import argparse
@@ -87,10 +87,10 @@ def judge(name: str, change: Change, suffix: str, corpus: Corpus, near: float, a
                 stickers.append(Sticker(id=path, path=path, split="all"))
         pairs = find_duplicates(Corpus(corpus.card, root, stickers), near=near).pairs
     true = sum(pair.first.id.split("-")[0] == pair.second.id.split("-")[0] for pair in pairs)
-    recall, false = true / len(corpus.stickers), len(pairs) - true
+    count, false = len(corpus.stickers), len(pairs) - true
     print(
-        f"{name:31} recall {recall:6.1%}, precision {true / max(1, len(pairs)):6.1%} "
-        f"({true} of {len(corpus.stickers)} found, {false} pairs of different stickers, {alone} without copies)",
+        f"{name:31} recall {true / count:6.1%}, precision {true / max(1, len(pairs)):6.1%} "
+        f"({true} of {count} found, {false} pairs of different stickers, {alone} without copies)",
         flush=True,
     )
 
@@ -105,9 +105,7 @@ def search(corpus: Corpus, count: int, near: float) -> None:
         bits = random.random((count, 2, 64)) < 0.12
         return hashes[rows] ^ np.packbits(bits, axis=-1).view(np.uint64)[..., 0]
 
-    thumbs = np.stack(
-        [np.roll(prints.thumbs[row], random.integers(4, 28, 2), (1, 2)) for row in rows]
-    )
+    thumbs = np.stack([np.roll(prints.thumbs[row], random.integers(4, 28, 2), (1, 2)) for row in rows])
     many = Prints(
         np.arange(count), [""] * count, [""] * count, noisy(prints.hashes), noisy(prints.mirrored), thumbs, []
     )

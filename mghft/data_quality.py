@@ -92,11 +92,12 @@ def duplicates(
     ] = False,
     pairs: Annotated[int, typer.Option(min=0, help="Pairs on the page.")] = 60,
 ) -> None:
-    """Find images that are there twice: same bytes, same pixels, nearly the same, mirrored; what leaks; labels.
+    """Find images that are there twice (same bytes, same pixels, nearly the same, mirrored) and what leaks.
 
-    Every image is decoded once: first frame, transparency on white. --drop-leaks leaves stickers of train and
-    validation out whose picture is in test (or, of train, in validation); the corpus itself stays as it is, and
-    so does test. A clean split that is there is never replaced. Topics shared by train and test are counted.
+    Every image is decoded once: first frame, transparency on white. Two labels for one picture and topics
+    shared by train and test are counted. --drop-leaks leaves stickers of train and validation out whose
+    picture is in test (or, of train, in validation); the corpus stays as it is, test stays whole, and a clean
+    split that is there is never replaced.
 
     \b
     Examples:

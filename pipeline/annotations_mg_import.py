@@ -1,4 +1,4 @@
-"""Descriptions made for the released MGHFT code, as a run folder like any other; the way back is in annotations_mg.py.
+"""Descriptions made for the released MGHFT code, as a run folder; the way back is annotations_mg.py.
 
 The released code splits a text at its markers and needs exactly four, for the model's four stages in order. A
 row that breaks this becomes a failed row with the reason; its text stays in the column `raw`.
@@ -59,8 +59,8 @@ class PatternError(ValueError):
 def split_text(text: str) -> dict[str, str]:
     """The four views of one text, by the rule of the released parser and the order of the model's stages.
 
-    Text before the first marker is no part of a view, as there. The word that ties a marker to its text ("is",
-    "are", a colon) is taken off.
+    Text before the first marker is no part of a view, as there. The word that ties a marker to its text
+    ("is", "are", a colon) is taken off.
 
     Raises:
         PatternError: not exactly four markers, another order, or an empty view.
@@ -273,8 +273,8 @@ def _write_card(out: Path, corpus: Corpus, report: Imported) -> None:
         "",
         f"# Imported descriptions of {corpus.card.title} in four views",
         "",
-        "Read by `mghft data import-mg` from annotation files of the released MGHFT code (`manifest.json` holds "
-        "their hashes). Which model wrote the texts, and from which prompt, the files do not say.",
+        "Read by `mghft data import-mg` from annotation files of the released MGHFT code (`manifest.json` "
+        "holds their hashes). Which model wrote the texts, and from which prompt, the files do not say.",
         "",
         *(f"- {line}" for line in report.lines()),
         "",

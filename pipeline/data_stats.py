@@ -1,8 +1,8 @@
 """What a corpus is made of: classes by split, sizes and modes of images, lengths and scripts of texts.
 
 Of images only the header is read. Languages are told by script, counted letter by letter from Unicode's own
-names: the texts on stickers are a word or two, too short for a statistical language detector, and the script is
-a fact. It tells Chinese, Japanese (kana) and Korean from English, but not English from French.
+names: the texts on stickers are a word or two, too short for a statistical language detector, and the script
+is a fact. It tells Chinese, Japanese (kana) and Korean from English, but not English from French.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class CorpusStats:
 
     Attributes:
         classes: stickers by split and label.
-        images: "formats", "modes" and "sizes" with counts; "width", "height", "megapixels" with quantiles;
+        images: "formats", "modes" and "sizes" with counts; "width", "height" with quantiles;
             "animated" and "transparent" (by mode) as counts.
-        texts: "with_text", "characters" and "words" (quantiles), "scripts" (the one most letters of a text are
-            of), "mixed" (texts with letters of several).
+        texts: "with_text", "characters" and "words" (quantiles), "scripts" (the one that most letters of a
+            text are of), "mixed" (texts with letters of several).
         topics: how many, None where the corpus has none.
         unreadable: (id, reason).
     """
@@ -64,9 +64,7 @@ def corpus_stats(
     """Counts everything; no pixel is decoded (but those of icons)."""
     stickers = corpus.stickers
     paths = [sticker.path for sticker in stickers]
-    answers = survey(
-        corpus.root, paths, "pipeline.data_stats:look", workers=workers, progress=progress
-    )
+    answers = survey(corpus.root, paths, "pipeline.data_stats:look", workers=workers, progress=progress)
     topics = {sticker.topic for sticker in stickers if sticker.topic is not None}
     return CorpusStats(
         corpus=corpus.card.name,
@@ -150,7 +148,9 @@ def lines(stats: CorpusStats) -> list[str]:
         found.append(f"topics: {stats.topics}")
     if stats.unreadable:
         name, reason = stats.unreadable[0]
-        found.append(f"{len(stats.unreadable)} images without a readable header, the first is {name} ({reason})")
+        found.append(
+            f"{len(stats.unreadable)} images without a readable header, the first is {name} ({reason})"
+        )
     return found
 
 

@@ -69,7 +69,7 @@ def check_report(out: Path, *, drop_leaks: bool) -> None:
     check_page(out / PAGE, MARK, "page of duplicates")
     if drop_leaks and (out / CLEAN).exists():
         raise ValueError(
-            f"the split {out / CLEAN} is there already and is not replaced: move it away, or give another --out"
+            f"the split {out / CLEAN} is there and is not replaced: move it away, or give another --out"
         )
 
 

@@ -1,4 +1,4 @@
-"""What makes two images the same or nearly the same: hashes of bytes and pixels, perceptual hashes, thumbnails.
+"""What makes two images (nearly) the same: hashes of bytes and pixels, perceptual hashes, thumbnails.
 
 The perceptual hash is ImageHash's pHash (64 bits of a DCT). It proposes pairs; thumbnails decide
 (`duplicates.py`), since on flat symmetric art some of its bits are noise.
@@ -106,7 +106,7 @@ def _hash(image: Image.Image) -> int:
 
 
 def _drawing(small: Image.Image, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The box of the drawing on its even ground, in pixels of `size`; all of it where there is no such ground."""
+    """The box of the drawing on its even ground, in pixels of `size`; everything where there is no such."""
     pixels = np.asarray(small, np.int16)
     corners = pixels[[0, 0, -1, -1], [0, -1, 0, -1]]
     drawn: NDArray[Any] = np.abs(pixels - np.median(corners, axis=0)).max(-1) > _GROUND

@@ -1,4 +1,4 @@
-"""What an image file says about itself before any pixel is decoded: format, size, mode, whether it is whole."""
+"""What an image file says of itself before any pixel is decoded: format, size, mode, whether it is whole."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OPENED_IS_DECODED = (b"\0\0\1\0",)
 class Header:
     """Format and mode in Pillow's words, size in pixels before EXIF rotation; `whole`: the end is there.
 
-    `transparent`: the file can be (an alpha channel or a transparent colour); whether it is, pixels would say.
+    `transparent`: the file can be (alpha or a transparent colour); whether it is, pixels would say.
     """
 
     format: str

@@ -1,4 +1,4 @@
-"""Web pages that are one file and load nothing: the template environment, pictures as data, which files to replace."""
+"""Web pages that are one file and load nothing: templates, pictures as data, which files to replace."""
 
 from __future__ import annotations
 

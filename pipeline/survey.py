@@ -7,6 +7,7 @@ pixels, so memory does not grow with the size of images.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -240,10 +241,8 @@ class _Process:
         self._process.wait()
         assert self._process.stdout is not None
         self._process.stdout.close()
-        try:
+        with contextlib.suppress(OSError):
             self._in.close()
-        except OSError:
-            pass
 
 
 def serve() -> None:

@@ -1,4 +1,4 @@
-"""Annotations of the released code come back as a run: the rule of splitting, what breaks it, the round trip."""
+"""Annotations of the released code come back as a run: the rule of splitting, its breaches, a round trip."""
 
 from __future__ import annotations
 
@@ -209,5 +209,5 @@ def test_no_annotations_at_all(corpus, tmp_path):
 
 def test_annotations_of_another_corpus_are_refused(corpus, tmp_path):
     annotate(tmp_path / "mg", [row(1, topic="elsewhere")])
-    with pytest.raises(ValueError, match="no row of .* is of a sticker of the corpus squares"):
+    with pytest.raises(ValueError, match=r"no row of .* is of a sticker of the corpus squares"):
         import_annotations(tmp_path / "mg", corpus, tmp_path / "run")
