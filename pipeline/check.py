@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.cards import Card
-from pipeline.corpus import Sticker, load_corpus
+from pipeline.corpus import Sticker, load_corpus, printable
+from pipeline.headers import read_header
 from pipeline.images import ImageError, ImageTransform, decode_bytes, read_image
+from pipeline.survey import Answer, Progress, survey
 
 UNLABELLED = "(none)"
 _NAMED = 3
@@ -36,14 +37,21 @@ class CorpusCheck:
 
 
 def check_corpus(
-    card: Card, root: str | Path, *, workers: int = 2, progress: Callable[[int, int], None] | None = None
+    card: Card,
+    root: str | Path,
+    *,
+    fast: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
 ) -> CorpusCheck:
     """Reads the whole corpus, every image included.
 
     Args:
         card: the corpus' card.
         root: folder of the corpus.
-        workers: threads that decode.
+        fast: of an image that has its format's own end only the header is looked at, so damage in its middle
+            stays unseen; every other is decoded. Duplicates are found either way.
+        workers: processes that decode; None takes one per core.
         progress: called with (images done, images in all) after each image.
 
     Raises:
@@ -58,16 +66,14 @@ def check_corpus(
 
     unreadable: list[tuple[str, str]] = []
     by_digest: defaultdict[str, list[Sticker]] = defaultdict(list)
-    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-        for done, (sticker, (digest, reason)) in enumerate(
-            zip(stickers, pool.map(lambda one: _inspect(root, one.path), stickers), strict=True), start=1
-        ):
-            if digest is not None:
-                by_digest[digest].append(sticker)
-            if reason is not None:
-                unreadable.append((sticker.id, reason))
-            if progress is not None:
-                progress(done, len(stickers))
+    job = "pipeline.check:glance" if fast else "pipeline.check:inspect"
+    paths = [sticker.path for sticker in stickers]
+    answers = survey(root, paths, job, workers=workers, progress=progress)
+    for sticker, answer in zip(stickers, answers, strict=True):
+        if answer.get("sha256"):
+            by_digest[answer["sha256"]].append(sticker)
+        if answer.get("error"):
+            unreadable.append((sticker.id, answer["error"]))
     if unreadable:
         named = _first(f"{name} ({reason})" for name, reason in unreadable)
         problems.append(f"{_many(len(unreadable), 'image')} cannot be read: {named}")
@@ -127,17 +133,27 @@ def _check_labels(card: Card, stickers: Sequence[Sticker]) -> list[str]:
     return [f"no sticker at all has the label {', '.join(unused)}"] if unused else []
 
 
-def _inspect(root: Path, path: str) -> tuple[str | None, str | None]:
+def inspect(root: Path, path: str) -> Answer:
     """SHA-256 of the bytes (None where there are none) and why the image cannot be used (None: it can)."""
+    return _judge(root, path, fast=False)
+
+
+def glance(root: Path, path: str) -> Answer:
+    """As `inspect`, by header and end of the file where they are enough."""
+    return _judge(root, path, fast=True)
+
+
+def _judge(root: Path, path: str, *, fast: bool) -> Answer:
     digest = None
     try:
         content = read_image(root, path)
         digest = hashlib.sha256(content).hexdigest()
-        # A JPEG decoded small is still read to its end, so damage shows, at a fraction of the time.
-        decode_bytes(content, ImageTransform(max_side=64))
+        if not (fast and read_header(content).whole):
+            # A JPEG decoded small is still read to its end, so damage shows, at a fraction of the time.
+            decode_bytes(content, ImageTransform(max_side=64))
     except ImageError as error:
-        return digest, str(error)
-    return digest, None
+        return {"sha256": digest, "error": printable(str(error))}
+    return {"sha256": digest, "error": None}
 
 
 def _duplicates(groups: Iterable[list[Sticker]]) -> tuple[list[str], list[str]]:

@@ -1,0 +1,123 @@
+"""What makes two images (nearly) the same: hashes of bytes and pixels, perceptual hashes, thumbnails.
+
+The perceptual hash is ImageHash's pHash (64 bits of a DCT). It proposes pairs; thumbnails decide
+(`duplicates.py`), since on flat symmetric art some of its bits are noise.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import imagehash
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from pipeline.corpus import printable
+from pipeline.images import ImageError, ImageTransform, decode_bytes, read_image
+from pipeline.survey import Answer, Progress, survey
+
+SIDE = 32
+# Colours this far from those of the corners are drawing, nearer ones ground (JPEG blurs the border).
+_GROUND = 24
+_TRIM_SIDE = 256
+
+
+@dataclass(frozen=True)
+class Prints:
+    """Fingerprints of images that could be read, one row each.
+
+    Attributes:
+        numbers: [n] place in the list of paths.
+        content: SHA-256 of the bytes; pixels: of the decoded RGB picture.
+        hashes: [n, 2] pHash of the whole picture and of the drawing without its ground.
+        mirrored: [n, 2] the same of the picture turned left to right.
+        thumbs: [n, 2, 32, 32, 3] whole and trimmed.
+        errors: (place, reason) of those that could not.
+    """
+
+    numbers: NDArray[np.int64]
+    content: list[str]
+    pixels: list[str]
+    hashes: NDArray[np.uint64]
+    mirrored: NDArray[np.uint64]
+    thumbs: NDArray[np.uint8]
+    errors: list[tuple[int, str]]
+
+
+def take_prints(
+    root: Path, paths: list[str], *, workers: int | None = None, progress: Progress | None = None
+) -> Prints:
+    """Decodes every image once, in processes; 6 kB per image stay in memory."""
+    answers = survey(root, paths, "pipeline.fingerprints:look", workers=workers, progress=progress)
+    numbers = [number for number, answer in enumerate(answers) if "error" not in answer]
+    good = [answers[number] for number in numbers]
+    hashes = np.array([answer["hashes"] for answer in good], dtype=np.uint64).reshape(-1, 4)
+    thumbs = np.empty((len(good), 2, SIDE, SIDE, 3), dtype=np.uint8)
+    for row, answer in enumerate(good):
+        content = base64.b64decode(answer["thumbs"])
+        thumbs[row] = np.frombuffer(content, np.uint8).reshape(thumbs.shape[1:])
+    return Prints(
+        numbers=np.array(numbers, dtype=np.int64),
+        content=[answer["content"] for answer in good],
+        pixels=[answer["pixels"] for answer in good],
+        hashes=hashes[:, :2],
+        mirrored=hashes[:, 2:],
+        thumbs=thumbs,
+        errors=[(n, answer["error"]) for n, answer in enumerate(answers) if "error" in answer],
+    )
+
+
+def look(root: Path, path: str) -> Answer:
+    """The fingerprints of one image: first frame, upright, in sRGB, transparency on white."""
+    try:
+        content = read_image(root, path)
+        image = decode_bytes(content, ImageTransform(max_side=None))
+    except ImageError as error:
+        return {"error": printable(str(error))}
+    digest = hashlib.sha256(f"{image.width}x{image.height}\n".encode() + image.tobytes())
+    return {
+        "content": hashlib.sha256(content).hexdigest(),
+        "pixels": digest.hexdigest(),
+        **perceive(image),
+    }
+
+
+def perceive(image: Image.Image) -> Answer:
+    """Perceptual hashes and thumbnails of an RGB picture."""
+    small = image.copy()
+    small.thumbnail((_TRIM_SIDE, _TRIM_SIDE), Image.Resampling.BOX)
+    trimmed = image.crop(_drawing(small, image.size))
+    thumbs = [part.resize((SIDE, SIDE), Image.Resampling.BOX) for part in (image, trimmed)]
+    turned = [ImageOps.mirror(part) for part in (image, trimmed)]
+    return {
+        "hashes": [_hash(part) for part in (image, trimmed, *turned)],
+        "thumbs": base64.b64encode(b"".join(thumb.tobytes() for thumb in thumbs)).decode(),
+    }
+
+
+def _hash(image: Image.Image) -> int:
+    bits = imagehash.phash(image).hash
+    return int.from_bytes(np.packbits(bits.reshape(-1)).tobytes())
+
+
+def _drawing(small: Image.Image, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The box of the drawing on its even ground, in pixels of `size`; everything where there is no such."""
+    pixels = np.asarray(small, np.int16)
+    corners = pixels[[0, 0, -1, -1], [0, -1, 0, -1]]
+    drawn: NDArray[Any] = np.abs(pixels - np.median(corners, axis=0)).max(-1) > _GROUND
+    rows, columns = np.flatnonzero(drawn.any(1)), np.flatnonzero(drawn.any(0))
+    # A speck is no drawing.
+    if len(rows) < 0.1 * small.height or len(columns) < 0.1 * small.width:
+        return (0, 0, *size)
+    across, down = size[0] / small.width, size[1] / small.height
+    return (
+        int(columns[0] * across),
+        int(rows[0] * down),
+        round((columns[-1] + 1) * across),
+        round((rows[-1] + 1) * down),
+    )
