@@ -83,6 +83,7 @@ class DescribeConfig(BaseModel):
         out: run folder.
         engine: "vllm" in this process, or "openai", any server that speaks its protocol (`server`).
         model: "interpreter" (the shipped stand-in), a folder, or a hub id; with a server, its name there.
+        where, ids, per_class, sample, seed, limit: which stickers, see `pipeline.subsets.select`.
         part: "i/n", this process' share of the stickers (i from 1 to n), for several processes on one folder.
         attempts: how often a sticker is asked at most before its row says failed.
         decode_workers: processes that decode images, by default one for each core but one, at most 8;
@@ -102,10 +103,12 @@ class DescribeConfig(BaseModel):
     revision: str | None = None
     prompt: str = "multiview"
     split: str | None = None
-    limit: int | None = None
+    where: tuple[str, ...] = ()
+    ids: Path | None = None
+    per_class: int | None = None
     sample: int | None = None
     seed: int = 0
-    ids: Path | None = None
+    limit: int | None = None
     part: str | None = None
     attempts: int = Field(default=1, ge=1, le=20)
     shard_rows: int = Field(default=512, ge=1)

@@ -17,7 +17,7 @@ from typing import Any
 
 from pipeline.cards import load_card
 from pipeline.config import DescribeConfig, build_describe_config
-from pipeline.corpus import Corpus, Sticker, load_corpus, select
+from pipeline.corpus import Corpus, Sticker, load_corpus
 from pipeline.engines import Engine
 from pipeline.estimate import estimate
 from pipeline.feed import open_feed
@@ -30,6 +30,7 @@ from pipeline.rows import Row
 from pipeline.shards import remove_leftovers
 from pipeline.status import finish_run
 from pipeline.store import RunStore, rows_there
+from pipeline.subsets import select
 
 __all__ = ["DescribeConfig", "RunLocked", "build_describe_config", "describe"]
 
@@ -106,7 +107,15 @@ def describe(config: DescribeConfig, *, start_engine: StartEngine | None = None)
 
 def _chosen(config: DescribeConfig, corpus: Corpus) -> list[Sticker]:
     stickers = list(corpus.stickers) if config.split is None else corpus.split(config.split)
-    stickers = select(stickers, limit=config.limit, sample=config.sample, seed=config.seed, ids=config.ids)
+    stickers = select(
+        stickers,
+        where=config.where,
+        ids=config.ids,
+        per_class=config.per_class,
+        sample=config.sample,
+        seed=config.seed,
+        limit=config.limit,
+    )
     if config.part_numbers is not None:
         stickers = [sticker for sticker in stickers if _belongs(sticker.id, config.part_numbers)]
     return stickers
