@@ -45,6 +45,13 @@ def describe(
     retry_failed: Annotated[
         bool | None, typer.Option("--retry-failed", help="Ask again for stickers that failed before.")
     ] = None,
+    reuse: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Earlier run, or folder of tries: rows with the same model, prompt, sampling and image are "
+            "taken over instead of asked again; may be given several times."
+        ),
+    ] = None,
     embed_images: Annotated[
         bool | None, typer.Option("--embed-images", help="Keep the image bytes in the shards.")
     ] = None,
@@ -119,6 +126,7 @@ def describe(
         "part": shard,
         "attempts": attempts,
         "retry_failed": retry_failed,
+        "reuse": reuse or None,
         "embed_images": embed_images,
         "strict": strict,
         "dry_run": dry_run,

@@ -89,6 +89,7 @@ class DescribeConfig(BaseModel):
         decode_workers: processes that decode images, by default one for each core but one, at most 8;
             0 decodes in this process.
         shard_rows: rows of a shard.
+        reuse: earlier runs, or folders of them, whose rows are taken over where the same would be asked.
         dry_run: describe a handful, keep nothing, and estimate the rest.
         window: stickers in memory at once: being decoded, asked about, or waiting for either.
     """
@@ -115,6 +116,7 @@ class DescribeConfig(BaseModel):
     window: int = Field(default=512, ge=1)
     decode_workers: int = Field(default_factory=_spare_cores, ge=0, le=256)
     retry_failed: bool = False
+    reuse: tuple[Path, ...] = ()
     embed_images: bool = False
     strict: bool = False
     dry_run: bool = False

@@ -10,7 +10,7 @@ import hashlib
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from types import FrameType
 from typing import Any
@@ -24,8 +24,9 @@ from pipeline.feed import open_feed
 from pipeline.images import ImageError, read_image
 from pipeline.manifest import RunLocked, build_manifest, check_run, lock_run, open_run
 from pipeline.models import ModelSource, find_model
-from pipeline.progress import Progress
+from pipeline.progress import Progress, say
 from pipeline.prompts import PromptPack, load_pack
+from pipeline.reuse import matching_runs, reused_rows
 from pipeline.rows import Row
 from pipeline.shards import remove_leftovers
 from pipeline.status import finish_run
@@ -67,6 +68,8 @@ def describe(config: DescribeConfig, *, start_engine: StartEngine | None = None)
             check_run(config.out, manifest)
             done = rows_there(config.out, manifest["fingerprint"])
             left = [sticker for sticker in stickers if sticker.id not in done]
+        taken = {row["sticker_id"] for row in _reusable(config, manifest, pack, left)}
+        left = [sticker for sticker in left if sticker.id not in taken]
         return estimate(left, len(stickers), lambda: start(source, config), config, pack)
     config.out.mkdir(parents=True, exist_ok=True)
     with lock_run(config.out, config.part_numbers):
@@ -88,7 +91,14 @@ def describe(config: DescribeConfig, *, start_engine: StartEngine | None = None)
             ]
             store.retry([sticker.id for sticker in retried])
             todo = retried + [sticker for sticker in stickers if sticker.id not in store.done]
-            progress = Progress(len(stickers), len(stickers) - len(todo), recovered)
+            anything = bool(todo or recovered)
+            taken = set()
+            for row in _reusable(config, manifest, pack, todo):
+                store.add(row)
+                taken.add(row["sticker_id"])
+            resumed = len(stickers) - len(todo)
+            todo = [sticker for sticker in todo if sticker.id not in taken]
+            progress = Progress(len(stickers), resumed, recovered, len(taken))
             if todo:
                 with _stop_on_sigterm():
                     _work(config, pack, todo, lambda: start(source, config), store, progress)
@@ -99,10 +109,22 @@ def describe(config: DescribeConfig, *, start_engine: StartEngine | None = None)
                 f"{len(missing)} of {len(stickers)} stickers have no row, the first is {missing[0]!r}: "
                 "start the same command again"
             )
-        stats = finish_run(config, manifest, corpus, progress, write=bool(todo or recovered))
+        stats = finish_run(config, manifest, corpus, progress, write=anything)
     if config.strict and stats["failed"]:
         raise ValueError(f"{stats['failed']} stickers failed: see them with `mghft failed {config.out}`")
     return stats
+
+
+def _reusable(
+    config: DescribeConfig, manifest: dict[str, Any], pack: PromptPack, todo: list[Sticker]
+) -> Iterator[Row]:
+    """Rows of earlier runs for stickers to be described; says in a sentence when a folder has none."""
+    if not (config.reuse and todo):
+        return
+    runs, notes = matching_runs(config.reuse, manifest, config.out)
+    for note in notes:
+        say(note)
+    yield from reused_rows(runs, todo, pack, config.data, embed=config.embed_images)
 
 
 def _chosen(config: DescribeConfig, corpus: Corpus) -> list[Sticker]:

@@ -148,6 +148,7 @@ def finish_run(
         "selected": progress.total,
         "resumed": progress.resumed,
         "recovered": progress.recovered,
+        **({"reused": progress.reused} if config.reuse else {}),
         "described_now": progress.rows,
         "engine_start_seconds": round(progress.engine_seconds, 2),
         "seconds": round(progress.seconds, 2),

@@ -88,8 +88,8 @@ def _fitting(chosen: Sequence[Sticker], all_stickers: Sequence[Sticker], conditi
     found = _CONDITION.fullmatch(condition)
     if found is None or found[1] not in _FIELDS:
         raise ValueError(
-            f"--where is {condition!r}: give FIELD=VALUE or FIELD!=VALUE with the field {', '.join(_FIELDS)}; "
-            "several values are parted by commas"
+            f"--where is {condition!r}: give FIELD=VALUE or FIELD!=VALUE (several values "
+            f"parted by commas) with the field {', '.join(_FIELDS)}"
         )
     field, sign, text = found.groups()
     value = _FIELDS[field]
@@ -126,7 +126,7 @@ def _read_ids(path: Path, stickers: Sequence[Sticker]) -> set[str]:
 
 
 def _balanced(stickers: Sequence[Sticker], count: int, seed: int) -> list[Sticker]:
-    """So many of each class. A sticker's place in the draw is a hash of seed and id: no other one moves it."""
+    """So many of each class; a sticker's place in the draw is a hash of seed and id, so no other moves it."""
     classes: defaultdict[str, list[Sticker]] = defaultdict(list)
     for sticker in stickers:
         if sticker.label_name is not None:
