@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from mghft import prompts_try
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -95,3 +97,7 @@ def check(
             typer.echo(f"  note: {note}")
     if broken:
         raise typer.Exit(1)
+
+
+app.command("try")(prompts_try.try_packs)
+app.command("history")(prompts_try.history)

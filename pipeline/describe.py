@@ -38,12 +38,20 @@ __all__ = ["DescribeConfig", "RunLocked", "build_describe_config", "describe"]
 StartEngine = Callable[[ModelSource, DescribeConfig], Engine]
 
 
-def describe(config: DescribeConfig, *, start_engine: StartEngine | None = None) -> dict[str, Any]:
+def describe(
+    config: DescribeConfig,
+    *,
+    start_engine: StartEngine | None = None,
+    source: ModelSource | None = None,
+    pack: PromptPack | None = None,
+) -> dict[str, Any]:
     """Describes the chosen stickers of a corpus into the folder `config.out`; goes on where a run stopped.
 
     Args:
         config: the run; the same folder takes only the same content-deciding choices (see `manifest`).
         start_engine: makes the engine when there is work; None starts the one of the configuration.
+        source: the model, where it was found before: hashing large weights takes a while.
+        pack: the prompt pack, where it was read before: its file may be edited while others are tried.
 
     Returns:
         The run's statistics, as in its stats.json; with `config.dry_run` an estimate, and nothing is written.
@@ -57,11 +65,11 @@ def describe(config: DescribeConfig, *, start_engine: StartEngine | None = None)
         KeyboardInterrupt: asked to stop; finished rows are written first.
     """
     corpus = load_corpus(load_card(config.card), config.data)
-    stickers = _chosen(config, corpus)
-    pack = load_pack(config.prompt)
-    source = _find_source(config)
-    start = start_engine or _start_engine
-    manifest = build_manifest(config, corpus, pack, source, _engine_facts(config))
+    stickers = chosen_stickers(config, corpus)
+    pack = pack or load_pack(config.prompt)
+    source = source or find_source(config)
+    start = start_engine or open_engine
+    manifest = build_manifest(config, corpus, pack, source, engine_facts(config))
     if config.dry_run:
         left = stickers
         if config.out.is_dir():
@@ -127,7 +135,8 @@ def _reusable(
     yield from reused_rows(runs, todo, pack, config.data, embed=config.embed_images)
 
 
-def _chosen(config: DescribeConfig, corpus: Corpus) -> list[Sticker]:
+def chosen_stickers(config: DescribeConfig, corpus: Corpus) -> list[Sticker]:
+    """The stickers that a configuration chooses, in the order of the corpus."""
     stickers = list(corpus.stickers) if config.split is None else corpus.split(config.split)
     stickers = select(
         stickers,
@@ -184,13 +193,14 @@ class _Embed:
         return bool(hashlib.sha256(content).hexdigest() == row["image_sha256"])
 
 
-def _find_source(config: DescribeConfig) -> ModelSource:
+def find_source(config: DescribeConfig) -> ModelSource:
+    """The model of a configuration; local weights are hashed."""
     if config.engine == "openai":
         return ModelSource(config.model, config.model)
     return find_model(config.model, config.revision)
 
 
-def _engine_facts(config: DescribeConfig) -> dict[str, Any]:
+def engine_facts(config: DescribeConfig) -> dict[str, Any]:
     """What decides the texts besides model and prompt."""
     if config.engine == "openai":
         from pipeline.openai_engine import server_facts
@@ -206,7 +216,14 @@ def _engine_facts(config: DescribeConfig) -> dict[str, Any]:
     }
 
 
-def _start_engine(source: ModelSource, config: DescribeConfig) -> Engine:
+def open_engine(source: ModelSource, config: DescribeConfig, *, share_images: bool | None = None) -> Engine:
+    """Starts the engine of a configuration.
+
+    Args:
+        source: the model.
+        config: its engine and options.
+        share_images: several requests are about one image; None: as its prompt pack says.
+    """
     if config.engine == "openai":
         from pipeline.openai_engine import OpenAiEngine
 
@@ -216,7 +233,7 @@ def _start_engine(source: ModelSource, config: DescribeConfig) -> Engine:
     return VllmEngine(
         source,
         config.vllm,
-        share_images=load_pack(config.prompt).mode == "per-view",
+        share_images=load_pack(config.prompt).mode == "per-view" if share_images is None else share_images,
         trust_remote_code=config.trust_remote_code,
     )
 

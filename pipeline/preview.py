@@ -5,9 +5,7 @@ Whatever comes from the corpus or the model is escaped, and the page's policy al
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,11 +14,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from PIL import Image
 
 from pipeline.images import ImageError, ImageTransform, decode_bytes, read_image
 from pipeline.manifest import read_manifest
+from pipeline.pages import page_environment, picture_url
 from pipeline.shards import IMAGE_FIELD, SCHEMA, read_shard, shard_paths, write_atomically
 from pipeline.status import run_status
 from pipeline.views import VIEWS
@@ -100,7 +97,7 @@ def write_preview(
     embedded = any(IMAGE_FIELD.name in pq.read_schema(shard).names for shard in chosen.shards)
     notes = _notes(chosen, only, sample, pictures=embedded or data is not None)
     transform = ImageTransform.model_validate({**manifest["image"], "max_side": view_size})
-    page = _environment().get_template("preview.html.j2")
+    page = page_environment().get_template("preview.html.j2")
     facts = {
         "manifest": manifest,
         "status": status,
@@ -117,24 +114,6 @@ def write_preview(
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda file: file.writelines(part.encode() for part in page.generate(facts)))
     return Preview(path, chosen.count, notes)
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["policy_hash"] = _policy_hash
-    environment.filters["thousands"] = lambda number: f"{number:,}"
-    return environment
-
-
-def _policy_hash(text: str) -> str:
-    """How a Content-Security-Policy names one script or style by its content."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(str(text).encode()).digest()).decode()
 
 
 def _check_page(path: Path) -> None:
@@ -214,7 +193,7 @@ def _card(row: dict[str, Any], data: Path | None, transform: ImageTransform) -> 
                 trouble = "this picture is not the one that was described: the file has changed since"
         if content is not None:
             image = decode_bytes(content, transform)
-            picture, size = _data_url(image), image.size
+            picture, size = picture_url(image), image.size
     except ImageError as error:
         trouble = str(error)
     return {
@@ -225,9 +204,3 @@ def _card(row: dict[str, Any], data: Path | None, transform: ImageTransform) -> 
         "size": size,
         "trouble": trouble,
     }
-
-
-def _data_url(image: Image.Image) -> str:
-    stream = io.BytesIO()
-    image.save(stream, "WEBP", quality=82, method=4)
-    return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
