@@ -40,6 +40,7 @@ from pipeline.subsets import class_counts
 
 FILE = "try.json"
 PAGE, SUMMARY = "index.html", "summary.md"
+_LONGEST_TITLE = 60
 
 
 class Subset(BaseModel):
@@ -242,6 +243,8 @@ def _titles(prompts: Sequence[str], packs: Sequence[PromptPack]) -> list[str]:
     names = [pack.name for pack in packs]
     if len(set(names)) < len(names):
         names = [Path(prompt).stem for prompt in prompts]
+    # A stranger's name goes to the terminal and into tables.
+    names = ["".join(c if c.isprintable() else " " for c in name)[:_LONGEST_TITLE] for name in names]
     return [
         name if names.count(name) == 1 else f"{name} {pack.digest()[:8]}"
         for name, pack in zip(names, packs, strict=True)

@@ -22,7 +22,7 @@ MOST_STICKERS = 500
 _PICTURE_SIDE = 112
 _RAW_SHOWN = 4_000
 _REASONS_SHOWN = 5
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W_\u3040-\u30ff\u3400-\u9fff]+")
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W_\u3040-\u30ff\u3400-\u9fff]+(?:['’]\w+)?")
 
 
 def write_try(done: Done, root: Path) -> tuple[Path, Path]:
