@@ -8,10 +8,11 @@ import yaml
 from pipeline.cards import load_card
 from pipeline.corpus import Sticker
 from pipeline.pack_notes import pack_notes
-from pipeline.prompts import load_pack, pack_names, read_pack
+from pipeline.prompts import PACKS_FOLDER, load_pack, pack_names, read_pack
 from pipeline.views import VIEWS
 
 STICKER = Sticker(id="a", path="a.png", split="train", text="hello")
+SHIPPED = ["multiview", "per-view", "figure", "multiview-zh", "with-text", "caption"]
 FIELDS = {"name": "mine", "user": "Describe it.", "views": {view: f"the {view}" for view in VIEWS}}
 
 
@@ -300,3 +301,16 @@ INSTRUCTIONS = "{{ views | map(attribute='instruction') | join }}"
 def test_notes_on_a_sound_pack(tmp_path, changes, note):
     notes = pack_notes(load_pack(write(tmp_path, **changes)), ["anger", "fear"])
     assert any(note in one for one in notes), notes
+
+
+def test_the_pack_in_the_documentation_is_sound(tmp_path):
+    text = (PACKS_FOLDER.parent / "docs" / "prompts.md").read_text(encoding="utf-8")
+    (tmp_path / "mine.yaml").write_text(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1], encoding="utf-8")
+    pack = load_pack(tmp_path / "mine.yaml")
+    assert pack_notes(pack) == []
+    assert "For a cat that covers its eyes a good answer is {" in pack.render(STICKER)
+    assert [line.split("`")[1] for line in text.splitlines() if line.startswith("| `")][:6] == SHIPPED
+
+
+def test_every_pack_that_is_promised_is_shipped():
+    assert pack_names() == sorted(SHIPPED)
