@@ -8,6 +8,20 @@ import typer
 CardArgument = Annotated[str | None, typer.Argument(help="Data card: a shipped name or a path.")]
 DataOption = Annotated[Path | None, typer.Option("--data", help="Root folder of the corpus.")]
 
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FIELD=VALUE[,VALUE]",
+        help="Only stickers that fit, field label, topic, split, part or text (yes, no); != for all others; "
+        "may be given several times.",
+    ),
+]
+IdsOption = Annotated[Path | None, typer.Option(help="Only the ids in this file, one a line.")]
+PerClassOption = Annotated[int | None, typer.Option(help="Only so many of every class, drawn by --seed.")]
+SampleOption = Annotated[int | None, typer.Option(help="Only so many of all, drawn by --seed.")]
+SeedOption = Annotated[int | None, typer.Option(help="Seed of --per-class and --sample.")]
+LimitOption = Annotated[int | None, typer.Option(help="Only the first of what the others leave.")]
+
 
 def describe(
     card: CardArgument = None,
@@ -20,14 +34,23 @@ def describe(
     revision: Annotated[str | None, typer.Option(help="Revision of the model on the hub.")] = None,
     prompt: Annotated[str | None, typer.Option(help="Prompt pack: a shipped name or a path.")] = None,
     split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Only the first stickers.")] = None,
-    sample: Annotated[int | None, typer.Option(help="Only a seeded sample.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of --sample.")] = None,
-    ids: Annotated[Path | None, typer.Option(help="Only the ids in this file, one a line.")] = None,
+    where: WhereOption = None,
+    ids: IdsOption = None,
+    per_class: PerClassOption = None,
+    sample: SampleOption = None,
+    seed: SeedOption = None,
+    limit: LimitOption = None,
     shard: Annotated[str | None, typer.Option(help="Part i of n, as 'i/n', one process per part.")] = None,
     attempts: Annotated[int | None, typer.Option(help="Times to ask when an answer is unusable.")] = None,
     retry_failed: Annotated[
         bool | None, typer.Option("--retry-failed", help="Ask again for stickers that failed before.")
+    ] = None,
+    reuse: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Earlier run, or folder of tries: rows with the same model, prompt, sampling and image are "
+            "taken over instead of asked again; may be given several times."
+        ),
     ] = None,
     embed_images: Annotated[
         bool | None, typer.Option("--embed-images", help="Keep the image bytes in the shards.")
@@ -74,11 +97,13 @@ def describe(
 ) -> None:
     """Describe the stickers of a corpus in four views with a multimodal model, under vLLM or on a server.
 
-    A run that was stopped goes on with the same command; a finished one is left as it is.
+    A run that was stopped goes on with the same command; a finished one is left as it is. Which stickers:
+    --split, --where, --ids, --per-class or --sample, --limit, in this order.
 
     \b
     Examples:
       mghft describe emoji --data demo/data --out demo/descriptions
+      mghft describe emoji --data demo/data --out runs/few --where label=anger,fear --per-class 8
       mghft describe ser30k --data SER30K --out runs/ser30k --model llava-hf/llava-v1.6-mistral-7b-hf
       mghft describe emoji --data demo/data --out runs/server --model NAME \\
         --engine openai --base-url http://localhost:8000/v1
@@ -92,13 +117,16 @@ def describe(
         "revision": revision,
         "prompt": prompt,
         "split": split,
-        "limit": limit,
+        "where": where or None,
+        "ids": ids,
+        "per_class": per_class,
         "sample": sample,
         "seed": seed,
-        "ids": ids,
+        "limit": limit,
         "part": shard,
         "attempts": attempts,
         "retry_failed": retry_failed,
+        "reuse": reuse or None,
         "embed_images": embed_images,
         "strict": strict,
         "dry_run": dry_run,

@@ -83,11 +83,13 @@ class DescribeConfig(BaseModel):
         out: run folder.
         engine: "vllm" in this process, or "openai", any server that speaks its protocol (`server`).
         model: "interpreter" (the shipped stand-in), a folder, or a hub id; with a server, its name there.
+        where, ids, per_class, sample, seed, limit: which stickers, see `pipeline.subsets.select`.
         part: "i/n", this process' share of the stickers (i from 1 to n), for several processes on one folder.
         attempts: how often a sticker is asked at most before its row says failed.
         decode_workers: processes that decode images, by default one for each core but one, at most 8;
             0 decodes in this process.
         shard_rows: rows of a shard.
+        reuse: earlier runs, or folders of them, whose rows are taken over where the same would be asked.
         dry_run: describe a handful, keep nothing, and estimate the rest.
         window: stickers in memory at once: being decoded, asked about, or waiting for either.
     """
@@ -102,16 +104,19 @@ class DescribeConfig(BaseModel):
     revision: str | None = None
     prompt: str = "multiview"
     split: str | None = None
-    limit: int | None = None
+    where: tuple[str, ...] = ()
+    ids: Path | None = None
+    per_class: int | None = None
     sample: int | None = None
     seed: int = 0
-    ids: Path | None = None
+    limit: int | None = None
     part: str | None = None
     attempts: int = Field(default=1, ge=1, le=20)
     shard_rows: int = Field(default=512, ge=1)
     window: int = Field(default=512, ge=1)
     decode_workers: int = Field(default_factory=_spare_cores, ge=0, le=256)
     retry_failed: bool = False
+    reuse: tuple[Path, ...] = ()
     embed_images: bool = False
     strict: bool = False
     dry_run: bool = False

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from pipeline.cards import Card
 
 if TYPE_CHECKING:
@@ -173,49 +171,6 @@ def printable(name: str) -> str:
 def unprintable(text: str) -> str:
     """The name on the disk that `printable` made `text` of."""
     return _ESCAPE.sub(lambda found: _unescape(found[0]), text)
-
-
-def select(
-    stickers: Sequence[Sticker],
-    *,
-    limit: int | None = None,
-    sample: int | None = None,
-    seed: int = 0,
-    ids: Path | None = None,
-) -> list[Sticker]:
-    """A part of a corpus: by a file of ids, a seeded sample, or the first ones; corpus order is kept.
-
-    The sample depends on the ids and the seed alone, so every prompt and model meets the same stickers.
-
-    Raises:
-        ValueError: a count is not positive, or the file names an id that is not in the corpus.
-        FileNotFoundError: the file of ids is missing.
-    """
-    chosen = list(stickers)
-    for name, count in (("--limit", limit), ("--sample", sample)):
-        if count is not None and count < 1:
-            raise ValueError(f"{name} must be at least 1, not {count}")
-    if ids is not None:
-        if not ids.is_file():
-            raise FileNotFoundError(f"the file of ids {ids} is not there")
-        try:
-            wanted = [line for line in ids.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
-        except UnicodeDecodeError:
-            raise ValueError(f"the file of ids {ids} is not UTF-8 text") from None
-        known = {sticker.id for sticker in chosen}
-        unknown = [name for name in wanted if name not in known]
-        if unknown:
-            raise ValueError(
-                f"{len(unknown)} ids of {ids} are not in the corpus, the first is {unknown[0]!r}"
-            )
-        keep = set(wanted)
-        chosen = [sticker for sticker in chosen if sticker.id in keep]
-    if sample is not None:
-        order = sorted(range(len(chosen)), key=lambda i: chosen[i].id)
-        drawn = np.random.default_rng(seed).permutation(len(order))[:sample]
-        picked = {order[i] for i in drawn}
-        chosen = [sticker for i, sticker in enumerate(chosen) if i in picked]
-    return chosen[:limit]
 
 
 def _escape(character: str) -> str:

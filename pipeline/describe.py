@@ -10,38 +10,48 @@ import hashlib
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from types import FrameType
 from typing import Any
 
 from pipeline.cards import load_card
 from pipeline.config import DescribeConfig, build_describe_config
-from pipeline.corpus import Corpus, Sticker, load_corpus, select
+from pipeline.corpus import Corpus, Sticker, load_corpus
 from pipeline.engines import Engine
 from pipeline.estimate import estimate
 from pipeline.feed import open_feed
 from pipeline.images import ImageError, read_image
 from pipeline.manifest import RunLocked, build_manifest, check_run, lock_run, open_run
 from pipeline.models import ModelSource, find_model
-from pipeline.progress import Progress
+from pipeline.progress import Progress, say
 from pipeline.prompts import PromptPack, load_pack
+from pipeline.reuse import matching_runs, reused_rows
 from pipeline.rows import Row
 from pipeline.shards import remove_leftovers
 from pipeline.status import finish_run
 from pipeline.store import RunStore, rows_there
+from pipeline.subsets import select
 
 __all__ = ["DescribeConfig", "RunLocked", "build_describe_config", "describe"]
 
 StartEngine = Callable[[ModelSource, DescribeConfig], Engine]
 
 
-def describe(config: DescribeConfig, *, start_engine: StartEngine | None = None) -> dict[str, Any]:
+def describe(
+    config: DescribeConfig,
+    *,
+    start_engine: StartEngine | None = None,
+    source: ModelSource | None = None,
+    pack: PromptPack | None = None,
+) -> dict[str, Any]:
     """Describes the chosen stickers of a corpus into the folder `config.out`; goes on where a run stopped.
 
     Args:
         config: the run; the same folder takes only the same content-deciding choices (see `manifest`).
         start_engine: makes the engine when there is work; None starts the one of the configuration.
+        source: the model, where it was found before: hashing large weights takes a while.
+        pack: the prompt pack, where it was read before: its file may be edited while others are tried.
 
     Returns:
         The run's statistics, as in its stats.json; with `config.dry_run` an estimate, and nothing is written.
@@ -55,17 +65,19 @@ def describe(config: DescribeConfig, *, start_engine: StartEngine | None = None)
         KeyboardInterrupt: asked to stop; finished rows are written first.
     """
     corpus = load_corpus(load_card(config.card), config.data)
-    stickers = _chosen(config, corpus)
-    pack = load_pack(config.prompt)
-    source = _find_source(config)
-    start = start_engine or _start_engine
-    manifest = build_manifest(config, corpus, pack, source, _engine_facts(config))
+    stickers = chosen_stickers(config, corpus)
+    pack = pack or load_pack(config.prompt)
+    source = source or find_source(config)
+    start = start_engine or open_engine
+    manifest = build_manifest(config, corpus, pack, source, engine_facts(config))
     if config.dry_run:
         left = stickers
         if config.out.is_dir():
             check_run(config.out, manifest)
             done = rows_there(config.out, manifest["fingerprint"])
             left = [sticker for sticker in stickers if sticker.id not in done]
+        taken = {row["sticker_id"] for row in _reusable(config, manifest, pack, left)}
+        left = [sticker for sticker in left if sticker.id not in taken]
         return estimate(left, len(stickers), lambda: start(source, config), config, pack)
     config.out.mkdir(parents=True, exist_ok=True)
     with lock_run(config.out, config.part_numbers):
@@ -87,7 +99,14 @@ def describe(config: DescribeConfig, *, start_engine: StartEngine | None = None)
             ]
             store.retry([sticker.id for sticker in retried])
             todo = retried + [sticker for sticker in stickers if sticker.id not in store.done]
-            progress = Progress(len(stickers), len(stickers) - len(todo), recovered)
+            anything = bool(todo or recovered)
+            taken = set()
+            for row in _reusable(config, manifest, pack, todo):
+                store.add(row)
+                taken.add(row["sticker_id"])
+            resumed = len(stickers) - len(todo)
+            todo = [sticker for sticker in todo if sticker.id not in taken]
+            progress = Progress(len(stickers), resumed, recovered, len(taken))
             if todo:
                 with _stop_on_sigterm():
                     _work(config, pack, todo, lambda: start(source, config), store, progress)
@@ -98,15 +117,36 @@ def describe(config: DescribeConfig, *, start_engine: StartEngine | None = None)
                 f"{len(missing)} of {len(stickers)} stickers have no row, the first is {missing[0]!r}: "
                 "start the same command again"
             )
-        stats = finish_run(config, manifest, corpus, progress, write=bool(todo or recovered))
+        stats = finish_run(config, manifest, corpus, progress, write=anything)
     if config.strict and stats["failed"]:
         raise ValueError(f"{stats['failed']} stickers failed: see them with `mghft failed {config.out}`")
     return stats
 
 
-def _chosen(config: DescribeConfig, corpus: Corpus) -> list[Sticker]:
+def _reusable(
+    config: DescribeConfig, manifest: dict[str, Any], pack: PromptPack, todo: list[Sticker]
+) -> Iterator[Row]:
+    """Rows of earlier runs for stickers to be described; says in a sentence when a folder has none."""
+    if not (config.reuse and todo):
+        return
+    runs, notes = matching_runs(config.reuse, manifest, config.out)
+    for note in notes:
+        say(note)
+    yield from reused_rows(runs, todo, pack, config.data, embed=config.embed_images)
+
+
+def chosen_stickers(config: DescribeConfig, corpus: Corpus) -> list[Sticker]:
+    """The stickers that a configuration chooses, in the order of the corpus."""
     stickers = list(corpus.stickers) if config.split is None else corpus.split(config.split)
-    stickers = select(stickers, limit=config.limit, sample=config.sample, seed=config.seed, ids=config.ids)
+    stickers = select(
+        stickers,
+        where=config.where,
+        ids=config.ids,
+        per_class=config.per_class,
+        sample=config.sample,
+        seed=config.seed,
+        limit=config.limit,
+    )
     if config.part_numbers is not None:
         stickers = [sticker for sticker in stickers if _belongs(sticker.id, config.part_numbers)]
     return stickers
@@ -153,13 +193,14 @@ class _Embed:
         return bool(hashlib.sha256(content).hexdigest() == row["image_sha256"])
 
 
-def _find_source(config: DescribeConfig) -> ModelSource:
+def find_source(config: DescribeConfig) -> ModelSource:
+    """The model of a configuration; local weights are hashed."""
     if config.engine == "openai":
         return ModelSource(config.model, config.model)
     return find_model(config.model, config.revision)
 
 
-def _engine_facts(config: DescribeConfig) -> dict[str, Any]:
+def engine_facts(config: DescribeConfig) -> dict[str, Any]:
     """What decides the texts besides model and prompt."""
     if config.engine == "openai":
         from pipeline.openai_engine import server_facts
@@ -175,7 +216,14 @@ def _engine_facts(config: DescribeConfig) -> dict[str, Any]:
     }
 
 
-def _start_engine(source: ModelSource, config: DescribeConfig) -> Engine:
+def open_engine(source: ModelSource, config: DescribeConfig, *, share_images: bool | None = None) -> Engine:
+    """Starts the engine of a configuration.
+
+    Args:
+        source: the model.
+        config: its engine and options.
+        share_images: several requests are about one image; None: as its prompt pack says.
+    """
     if config.engine == "openai":
         from pipeline.openai_engine import OpenAiEngine
 
@@ -185,7 +233,7 @@ def _start_engine(source: ModelSource, config: DescribeConfig) -> Engine:
     return VllmEngine(
         source,
         config.vllm,
-        share_images=load_pack(config.prompt).mode == "per-view",
+        share_images=load_pack(config.prompt).mode == "per-view" if share_images is None else share_images,
         trust_remote_code=config.trust_remote_code,
     )
 

@@ -109,7 +109,7 @@ class Feed:
         one.answers[answer.key] = answer
         if one.open_keys:
             return None
-        judge(one.row, one.answers)
+        judge(one.row, one.answers, self.pack.asked)
         one.attempt += 1
         if one.row["status"] == "ok" or one.attempt >= self.attempts:
             del asked[name]

@@ -42,13 +42,18 @@ def build_manifest(
         },
         "prompt": {"sha256": pack.digest(), **pack.model_dump(mode="json")},
         "views": list(VIEWS),
-        "schema": views_schema(),
+        "schema": views_schema(pack.asked),
         "image": config.image.model_dump(mode="json"),
         "engine": dict(engine),
         "attempts": config.attempts,
         "embed_images": config.embed_images,
     }
     return {"fingerprint": fingerprint(manifest), **manifest}
+
+
+def asked_views(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """The views that a run's prompt asks for; the columns of the others are null."""
+    return tuple(view for view in VIEWS if manifest["prompt"]["views"].get(view) is not None)
 
 
 def fingerprint(manifest: Mapping[str, Any]) -> str:

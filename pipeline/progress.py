@@ -19,10 +19,11 @@ class Progress:
         total: stickers of the selection.
         resumed: how many of them had a row before.
         recovered: rows that came back from the journal of a killed process.
+        reused: rows taken over from other runs.
     """
 
-    def __init__(self, total: int, resumed: int, recovered: int = 0) -> None:
-        self.total, self.resumed, self.recovered = total, resumed, recovered
+    def __init__(self, total: int, resumed: int, recovered: int = 0, reused: int = 0) -> None:
+        self.total, self.resumed, self.recovered, self.reused = total, resumed, recovered, reused
         self.rows = self.failed = self.prompt_tokens = self.output_tokens = 0
         self.engine_seconds = self.seconds = 0.0
         self._bar: Any = None
@@ -30,7 +31,9 @@ class Progress:
     def __enter__(self) -> Progress:
         self._began = self._said = time.monotonic()
         if sys.stderr.isatty():
-            self._bar = tqdm(total=self.total, initial=self.resumed, unit="sticker", dynamic_ncols=True)
+            self._bar = tqdm(
+                total=self.total, initial=self.resumed + self.reused, unit="sticker", dynamic_ncols=True
+            )
         return self
 
     def engine_is_up(self, seconds: float) -> None:
@@ -39,9 +42,9 @@ class Progress:
         self._began = self._said = time.monotonic()
         if self._bar is None:
             recovered = f", {self.recovered} rows recovered from a killed run" if self.recovered else ""
-            self._say(
-                f"engine up after {seconds:.1f} s; {self.total - self.resumed} stickers to do{recovered}"
-            )
+            reused = f", {self.reused} rows reused" if self.reused else ""
+            left = self.total - self.resumed - self.reused
+            say(f"engine up after {seconds:.1f} s; {left} stickers to do{recovered}{reused}")
 
     def __exit__(self, *_: object) -> None:
         self.seconds = time.monotonic() - self._began
@@ -62,9 +65,10 @@ class Progress:
         elif time.monotonic() - self._said >= _LINE_SECONDS:
             self._said = time.monotonic()
             rate = self.rows / max(self.seconds, 1e-9)
-            left = (self.total - self.resumed - self.rows) / max(rate, 1e-9)
-            self._say(
-                f"{self.resumed + self.rows}/{self.total} stickers, {rate:.1f} stickers/s, "
+            there = self.resumed + self.reused + self.rows
+            left = (self.total - there) / max(rate, 1e-9)
+            say(
+                f"{there}/{self.total} stickers, {rate:.1f} stickers/s, "
                 f"{self.failed} failed, {left:.0f} s left"
             )
 
@@ -77,6 +81,7 @@ class Progress:
             "prompt_tokens_per_second": round(self.prompt_tokens / seconds, 1),
         }
 
-    @staticmethod
-    def _say(line: str) -> None:
-        print(f"describe: {line}", file=sys.stderr, flush=True)
+
+def say(line: str) -> None:
+    """A line of news on standard error."""
+    print(f"describe: {line}", file=sys.stderr, flush=True)

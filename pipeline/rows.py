@@ -84,25 +84,22 @@ def make_requests(pack: PromptPack, sticker: Sticker, loaded: Loaded, attempt: i
                 "temperature": sampling.temperature or _RETRY_TEMPERATURE,
             }
         )
-    asked: list[tuple[str | None, tuple[str, ...]]] = (
-        [(None, VIEWS)] if pack.mode == "joint" else [(view, (view,)) for view in VIEWS]
-    )
     return [
         Request(
             key=f"{view or ''}\n{sticker.id}",
             image=loaded.image,
             image_id=loaded.sha256,
             system=pack.system,
-            user=pack.render(sticker, view),
-            schema=views_schema(keys),
+            user=user,
+            schema=views_schema(pack.asked if view is None else (view,)),
             sampling=sampling,
         )
-        for view, keys in asked
+        for view, user in pack.messages(sticker)
     ]
 
 
-def judge(row: Row, answers: Mapping[str, Answer]) -> None:
-    """Fills a row with its answers, by key: the views and `ok`, or `failed` with the reason."""
+def judge(row: Row, answers: Mapping[str, Answer], asked: tuple[str, ...] = VIEWS) -> None:
+    """Fills a row with its answers, by key: the views asked for and `ok`, or `failed` with the reason."""
     named = {key.partition("\n")[0]: answer for key, answer in answers.items()}
     joint = "" in named
     # In the order of the views, whatever was finished first.
@@ -123,7 +120,7 @@ def judge(row: Row, answers: Mapping[str, Answer]) -> None:
             if name:
                 views[name] = parse_view(part.text, part.finish_reason, name)
             else:
-                views = parse_views(part.text, part.finish_reason)
+                views = parse_views(part.text, part.finish_reason, asked)
     except ViewError as error:
         row.update(status="failed", error=str(error))
     else:

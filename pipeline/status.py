@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from pipeline.config import DescribeConfig
 from pipeline.corpus import Corpus
 from pipeline.journal import journal_paths, read_journal
-from pipeline.manifest import read_manifest
+from pipeline.manifest import asked_views, read_manifest
 from pipeline.progress import Progress
 from pipeline.shards import FINGERPRINT_KEY, iterate_shards, read_shard, shard_paths, write_atomically
 from pipeline.views import VIEWS
@@ -28,14 +28,14 @@ def run_status(folder: Path) -> dict[str, Any]:
 
     Returns:
         rows, ok, failed, in_journal (finished, in no shard yet; left out at 0), shards, tokens,
-        distinct_texts (view: count), failures (reason: count), warnings.
+        distinct_texts (view asked for: count), failures (reason: count), warnings.
 
     Raises:
         FileNotFoundError: the folder is no run.
         ValueError: its manifest or a shard is damaged.
     """
     manifest = read_manifest(folder)
-    texts: dict[str, Counter[str]] = {view: Counter() for view in VIEWS}
+    texts: dict[str, Counter[str]] = {view: Counter() for view in asked_views(manifest)}
     statuses: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     prompt_tokens = output_tokens = 0
@@ -45,8 +45,8 @@ def run_status(folder: Path) -> dict[str, Any]:
         reasons.update(reason for reason in table.column("error").to_pylist() if reason)
         prompt_tokens += pc.sum(table.column("prompt_tokens")).as_py() or 0
         output_tokens += pc.sum(table.column("output_tokens")).as_py() or 0
-        for view in VIEWS:
-            texts[view].update(text for text in table.column(view).to_pylist() if text)
+        for view, counts in texts.items():
+            counts.update(text for text in table.column(view).to_pylist() if text)
     warnings = []
     for view, counts in texts.items():
         rows = counts.total()
@@ -98,6 +98,7 @@ def verify_run(folder: Path, corpus: Corpus | None = None) -> list[str]:
         ValueError: its manifest is damaged.
     """
     manifest = read_manifest(folder)
+    asked = asked_views(manifest)
     problems: list[str] = []
     seen: Counter[str] = Counter()
     for path in shard_paths(folder):
@@ -110,7 +111,7 @@ def verify_run(folder: Path, corpus: Corpus | None = None) -> list[str]:
             problems.append(f"the shard {path.name} belongs to another run")
         seen.update(table.column("sticker_id").to_pylist())
         for row in table.select(["sticker_id", "status", "error", *VIEWS]).to_pylist():
-            whole = all(row[view] for view in VIEWS) and row["error"] is None
+            whole = all(bool(row[view]) == (view in asked) for view in VIEWS) and row["error"] is None
             if (row["status"] == "ok") != whole or (row["status"] != "ok" and not row["error"]):
                 problems.append(f"the row of {row['sticker_id']!r} in {path.name} contradicts its own status")
     twice = [name for name, count in seen.items() if count > 1]
@@ -147,6 +148,7 @@ def finish_run(
         "selected": progress.total,
         "resumed": progress.resumed,
         "recovered": progress.recovered,
+        **({"reused": progress.reused} if config.reuse else {}),
         "described_now": progress.rows,
         "engine_start_seconds": round(progress.engine_seconds, 2),
         "seconds": round(progress.seconds, 2),

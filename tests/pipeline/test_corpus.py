@@ -1,4 +1,4 @@
-"""Corpora read by their cards, and the choice of a part of one."""
+"""Corpora read by their cards."""
 
 import os
 import random
@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from pipeline.cards import Card, Columns
-from pipeline.corpus import Sticker, load_corpus, printable, select, unprintable
+from pipeline.corpus import Sticker, load_corpus, printable, unprintable
 from pipeline.images import decode_image
 
 LABELS = ("anger", "joy")
@@ -30,10 +30,6 @@ def table(columns=FULL, **fields):
 def write(root, *rows, header="path,label,split,text,part", encoding="utf-8"):
     (root / "a.csv").write_bytes("\n".join([header, *rows, ""]).encode(encoding))
     return root
-
-
-def stickers(count):
-    return [Sticker(id=f"s{i}", path=f"s{i}.png", split="train") for i in range(count)]
 
 
 def test_table_row_is_a_sticker(tmp_path):
@@ -199,59 +195,3 @@ def test_folder_per_class(tmp_path):
         ("train/joy/b.PNG", "train", "joy"),
         ("val/joy/c.webp", "validation", "joy"),
     ]
-
-
-def test_limit_takes_the_first():
-    assert [sticker.id for sticker in select(stickers(5), limit=2)] == ["s0", "s1"]
-
-
-def test_same_seed_same_sample():
-    assert select(stickers(50), sample=10, seed=1) == select(stickers(50), sample=10, seed=1)
-
-
-def test_other_seed_other_sample():
-    assert select(stickers(50), sample=10, seed=1) != select(stickers(50), sample=10, seed=2)
-
-
-def test_sample_does_not_depend_on_the_order_of_the_corpus():
-    forward, backward = (select(some, sample=10) for some in (stickers(50), stickers(50)[::-1]))
-    assert {sticker.id for sticker in forward} == {sticker.id for sticker in backward}
-
-
-def test_sample_keeps_the_order_of_the_corpus():
-    drawn = [int(sticker.id[1:]) for sticker in select(stickers(50), sample=10)]
-    assert drawn == sorted(drawn)
-
-
-def test_sample_larger_than_the_corpus_is_all():
-    assert len(select(stickers(5), sample=10)) == 5
-
-
-@pytest.mark.parametrize("option", ["limit", "sample"])
-@pytest.mark.parametrize("count", [0, -1])
-def test_count_that_is_not_positive(option, count):
-    with pytest.raises(ValueError, match=f"--{option} must be at least 1, not {count}"):
-        select(stickers(5), **{option: count})
-
-
-@pytest.mark.parametrize("text", ["s3\ns1\n", "s3\r\ns1\r\n", "\ufeffs3\n\ns1"])
-def test_ids_from_a_file(tmp_path, text):
-    (tmp_path / "ids.txt").write_bytes(text.encode())
-    assert [sticker.id for sticker in select(stickers(5), ids=tmp_path / "ids.txt")] == ["s1", "s3"]
-
-
-def test_unknown_id_is_named(tmp_path):
-    (tmp_path / "ids.txt").write_text("s1\nnope\n")
-    with pytest.raises(ValueError, match=r"1 ids of .* not in the corpus, the first is 'nope'"):
-        select(stickers(5), ids=tmp_path / "ids.txt")
-
-
-def test_missing_file_of_ids(tmp_path):
-    with pytest.raises(FileNotFoundError, match="the file of ids"):
-        select(stickers(5), ids=tmp_path / "ids.txt")
-
-
-def test_file_of_ids_that_is_no_text(tmp_path):
-    (tmp_path / "ids.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match="not UTF-8"):
-        select(stickers(5), ids=tmp_path / "ids.txt")

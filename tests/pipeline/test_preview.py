@@ -17,9 +17,10 @@ from PIL import Image
 
 from pipeline import preview
 from pipeline.cards import load_card
-from pipeline.corpus import load_corpus, select
+from pipeline.corpus import load_corpus
 from pipeline.preview import write_preview
 from pipeline.shards import SCHEMA, read_shard, shard_paths, write_shard
+from pipeline.subsets import select
 
 HOSTILE = "<script>alert(1)</script> \" ' & </script> \u2028 {{ 7 * 7 }}"
 
