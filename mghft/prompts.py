@@ -1,10 +1,13 @@
-"""Commands on prompt packs: prompts list, show."""
+"""Commands on prompt packs: prompts list, show; score has a module of its own."""
 
 from typing import Annotated
 
 import typer
 
+from mghft.prompts_score import score
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app.command("score")(score)
 
 
 @app.callback()
