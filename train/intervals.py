@@ -1,4 +1,4 @@
-"""How sure a figure is: bootstrap intervals over groups of stickers, and differences between paired systems."""
+"""How sure a figure is: bootstrap intervals over groups of stickers, and differences of paired systems."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
 
 ROUNDS = 2000
 LEVEL = 0.95
@@ -33,8 +32,8 @@ def accuracy_and_f1(
 ) -> tuple[Figure, Figure]:
     """Accuracy and macro F1, mean over repeats, with intervals by drawing groups with replacement.
 
-    The intervals hold the trained probes fixed: they say how much the choice of the stickers to judge moves the
-    figure, not how much other stickers to learn from would.
+    The intervals hold the trained probes fixed: they say how much the choice of the stickers to judge moves
+    the figure, not how much other stickers to learn from would.
 
     Args:
         predicted: [R, n].
@@ -59,7 +58,7 @@ class Difference:
     Attributes:
         first, second: indices of the systems.
         value: difference of the accuracies.
-        interval: all intervals of one call hold together at 95 %, so that many prompts bring no false winners.
+        interval: all intervals of one call hold together at 95 %, so that many prompts bring no false winner.
         shows: the smallest difference that this many stickers would show 4 times of 5.
         needed: stickers that would show `value` 4 times of 5; None where `value` is next to nothing.
     """
@@ -80,8 +79,8 @@ class Difference:
 def paired_differences(right: NDArray[np.float64], groups: NDArray[np.int64], seed: int) -> list[Difference]:
     """Every pair of systems compared sticker by sticker.
 
-    The intervals are bootstrap intervals whose width is set by the largest studentised deviation over all pairs;
-    with few groups at least by Student's t.
+    The intervals are bootstrap intervals whose width is set by the largest studentised deviation over all
+    pairs; with few groups at least by Student's t.
 
     Args:
         right: [P, n] share of repeats in which the system was right about the sticker.
@@ -98,10 +97,7 @@ def paired_differences(right: NDArray[np.float64], groups: NDArray[np.int64], se
     # Draws of G groups vary by (G - 1) / G less than new groups would.
     error = drawn.std(axis=0) * math.sqrt(count / max(1, count - 1))
     deviation = np.divide(np.abs(drawn - value), error, out=np.zeros_like(drawn), where=error > 0)
-    width = max(
-        float(np.quantile(deviation.max(axis=1), LEVEL)),
-        float(student.ppf((1 + LEVEL) / 2, max(1, count - 1))),
-    )
+    width = max(float(np.quantile(deviation.max(axis=1), LEVEL)), _student(max(1, count - 1)))
     found = []
     for (first, second), gap, spread in zip(pairs, value.tolist(), error.tolist(), strict=True):
         shows = (width + _POWER) * spread
@@ -111,12 +107,18 @@ def paired_differences(right: NDArray[np.float64], groups: NDArray[np.int64], se
     return found
 
 
+def _student(freedom: int) -> float:
+    """Student's t at 97.5 %, by Fisher's expansion: 2.73 for 4 degrees (exact 2.78), 1.98 for 100."""
+    z = 1.96
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+
+
 def _needed(count: int, shows: float, value: float) -> int | None:
     """Stickers for a difference of `value`, to two digits: errors shrink with the root of their number."""
     if abs(value) < WORTH:
         return None
     exact = count * (shows / abs(value)) ** 2
-    digits = 10 ** max(0, math.floor(math.log10(max(1.0, exact))) - 1)
+    digits = int(10 ** max(0, math.floor(math.log10(max(1.0, exact))) - 1))
     return math.ceil(exact / digits) * digits
 
 

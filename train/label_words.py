@@ -1,4 +1,4 @@
-"""Words that give a label away, phrases that decline to describe, and scripts of languages: short lists, no model.
+"""Words that give a label away, phrases that decline to describe, scripts of languages: lists, no model.
 
 The lists are shown and their limits told in docs/prompt_scores.md.
 """
@@ -16,7 +16,7 @@ _KANA = "\u3041-\u3096\u30a1-\u30fa"
 _WORD = re.compile(rf"[{_HAN}{_KANA}]|[^\W_{_HAN}{_KANA}]+(?:'[^\W_{_HAN}{_KANA}]+)*")
 
 # English endings that keep a word's sense; -less turns it round and is left out.
-_ENDINGS = "s es d ed edly ing ingly ly er ers est ful fully ous ously en ens ened ening some".split()
+_ENDINGS = "s es d ed edly ing ingly ly er ers est ful fully ous ously en ens ened ening some"
 # Forms that no ending makes.
 _IRREGULAR = {
     "anger": ("angry", "angrily", "angrier", "angriest"),
@@ -37,19 +37,18 @@ _CHINESE = {
     "hate": ("仇恨", "憎恨", "讨厌"),
 }
 
-# What is denied is part of each phrase: "I'm sorry" alone is what many a sticker says.
-_VERBS = (
-    "help|assist|describe|identify|see|view|provide|comply|process|analy[sz]e|fulfil+|answer|determine|access"
-)
+# What is denied is part of each phrase: "I'm sorry" and "I can't see" alone are what stickers say.
+_VERBS = "help with|assist|describe|identify|view|provide|comply|process|analy[sz]e|fulfil+|access"
+_CANNOT = "can't|cannot|can not|am unable to|'m unable to|am not able to|'m not able to|won't"
+_PICTURE = "image|picture|sticker|photo"
 REFUSALS = (
-    rf"\bi (?:can't|cannot|can not|am unable to|'m unable to|am not able to|won't) (?:{_VERBS})\b",
-    rf"\bi'm (?:unable|not able) to (?:{_VERBS})\b",
-    rf"\b(?:sorry|apologi[sz]e),? (?:but )?(?:i )?(?:can't|cannot|can not|am unable|am not able) (?:to )?(?:{_VERBS})\b",
+    rf"\bi ?(?:{_CANNOT}) (?:{_VERBS})\b",
+    rf"\b(?:sorry|apologi[sz]e),? (?:but )?(?:{_CANNOT}) (?:{_VERBS})\b",
     r"\bas an ai\b",
     r"\bas a (?:large )?(?:vision[- ])?language model\b",
-    r"\bunable to (?:view|see|process|access|describe|analy[sz]e) (?:the |this |your )?(?:image|picture|sticker|photo)\b",
-    r"\bno (?:image|picture|sticker) (?:was |is |has been )?(?:provided|attached|uploaded|visible)\b",
-    r"\bplease (?:provide|upload|attach|share) (?:the |an? |your )?(?:image|picture|sticker)\b",
+    rf"\bunable to (?:{_VERBS}) (?:the |this |your )?(?:{_PICTURE})\b",
+    rf"\bno (?:{_PICTURE}) (?:was |is |has been )?(?:provided|attached|uploaded|visible)\b",
+    rf"\bplease (?:provide|upload|attach|share) (?:the |an? |your )?(?:{_PICTURE})\b",
     r"我(?:无法|不能|没有办法)(?:查看|看到|识别|描述|分析|协助|提供|回答|帮助|处理)",
     r"(?:抱歉|对不起)[,,]?\s*(?:但)?我(?:无法|不能)",
     r"作为(?:一个|一名)?(?:ai|人工智能|(?:大型?)?语言模型)",
@@ -94,24 +93,20 @@ def _forms(word: str) -> frozenset[str]:
     changed = {base[:-1] for base in whole if base.endswith("e")}  # surprising; but not the hat in hate
     changed |= {base[:-1] + "i" for base in whole if base.endswith("y")}  # happier, happily
     changed |= {base + base[-1] for base in whole - {word}}  # sadder
-    forms = whole | {base + ending for base in whole for ending in _ENDINGS}
-    forms |= {base + ending for base in changed for ending in _ENDINGS if ending[0] in "aeiouly"}
+    forms = whole | {base + ending for base in whole for ending in _ENDINGS.split()}
+    forms |= {base + ending for base in changed for ending in _ENDINGS.split() if ending[0] in "aeiouly"}
     return frozenset(forms) | frozenset(_IRREGULAR.get(word, ())) | frozenset(_CHINESE.get(word, ()))
 
 
 def labels_named(text: str, labels: Iterable[str]) -> set[str]:
     """Which labels a text names: every word of the name in some form."""
-    folded = text.casefold()
-    found = set(words(text))
+    folded, found = text.casefold(), set(words(text))
 
-    def names(form: str) -> bool:
-        return form in (folded if form and re.match(f"[{_HAN}{_KANA}]", form) else found)
+    def named(forms: frozenset[str]) -> bool:
+        # Chinese has no spaces to find a word by: it counts wherever it stands.
+        return not forms.isdisjoint(found) or any(form in folded for form in forms if not form.isascii())
 
-    return {
-        label
-        for label in labels
-        if (parts := label_forms(label)) and all(any(names(form) for form in forms) for forms in parts)
-    }
+    return {label for label in labels if (parts := label_forms(label)) and all(map(named, parts))}
 
 
 def refuses(text: str) -> bool:

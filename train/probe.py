@@ -25,8 +25,8 @@ FOLDS = 5
 # One division into folds moves the accuracy of 50 stickers by points; the mean over some moves less.
 REPEATS = 4
 NEIGHBOURS = 5
-# Ridge penalty on standardised features scaled to length 1. Fixed and not searched: with 8 stickers per class an
-# inner search follows chance, and a prompt should not win by its luck in it. Measured in docs/prompt_scores.md.
+# Ridge penalty on standardised features scaled to length 1. Fixed and not searched: with 8 stickers per class
+# an inner search follows chance, and no prompt should win by luck in it. Figures: docs/prompt_scores.md.
 ALPHA = 1.0
 # Fewer folders than this are art styles or classes, not sets of stickers.
 _MIN_FOLDERS = 4 * FOLDS
@@ -38,8 +38,8 @@ def keep_together(rows: Sequence[dict[str, Any]], together: str = "auto") -> tup
     """Which stickers must not stand on both sides of a fold.
 
     The same picture (by its hash) is always kept together; beside it the same file name (an emoji drawn in
-    several styles) or the same folder (a sticker set). Identical texts are not: that a prompt gives two stickers
-    the same text is what is measured, and folds would differ between prompts.
+    several styles) or the same folder (a sticker set). Identical texts are not: that a prompt gives two
+    stickers the same text is what is measured, and folds would differ between prompts.
 
     Args:
         rows: labelled rows of a run.
@@ -81,7 +81,7 @@ def _part(row: dict[str, Any], rule: str) -> str:
 
 
 def _choose(rows: Sequence[dict[str, Any]]) -> str:
-    """Folders that are sets: many, and the labels spread over them. Names: the same name, always one label."""
+    """Folders that are sets: many, labels spread over them. File names: the same name, always one label."""
     folders = {_part(row, "folder") for row in rows}
     if _MIN_FOLDERS <= len(folders) < len(rows):
         common = Counter(row["label"] for row in rows).most_common(1)[0][0]
@@ -104,8 +104,8 @@ def assign_folds(labels: Labels, groups: Labels, seed: int) -> NDArray[np.int64]
         seed: of the divisions.
 
     Returns:
-        [REPEATS, n] fold numbers, or None: fewer than two labels have two groups each, so nothing can be learnt
-        on one part and tried on another.
+        [REPEATS, n] fold numbers, or None: fewer than two labels have two groups each, so nothing can be
+        learnt on one part and tried on another.
     """
     spread = [len(set(groups[labels == label])) for label in np.unique(labels)]
     if sum(count >= 2 for count in spread) < 2:
@@ -154,9 +154,9 @@ def linear_probe(features: NDArray[np.float32], labels: Labels, folds: NDArray[n
 def nearest_neighbours(features: NDArray[np.float32], labels: Labels, folds: NDArray[np.int64]) -> Labels:
     """The label that most of the nearest stickers of the other folds have, by cosine.
 
-    The cosine of several views is the mean of the views' own. Whoever ties with the last neighbour votes as well
-    (small models give many stickers one text); a draw goes to the nearer side. A sticker without text, as every
-    one without a neighbour, gets the most frequent label.
+    The cosine of several views is the mean of the views' own. Whoever ties with the last neighbour votes as
+    well (small models give many stickers one text); a draw goes to the nearer side. A sticker without text,
+    as every one without a neighbour, gets the most frequent label.
 
     Args:
         features: [n, V, width], zeros where a view is missing.

@@ -1,4 +1,4 @@
-"""Describe runs as `prompts score` reads them: found below a folder, cut to the stickers that all of them have."""
+"""Describe runs as `prompts score` reads them: found in folders, cut to stickers that all of them have."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.journal import journal_paths
 from pipeline.manifest import FILE, read_manifest
 from pipeline.shards import read_descriptions, shard_paths
+from pipeline.views import VIEWS
 
 Row = dict[str, Any]
 
@@ -33,6 +34,11 @@ class Run:
         """Language of the prompt pack."""
         return str(self.manifest["prompt"].get("language", "en"))
 
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The views that its prompt asks for."""
+        return tuple(view for view in VIEWS if self.manifest["prompt"]["views"].get(view) is not None)
+
 
 def find_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
     """The runs that are named, and those in folders of tries.
@@ -50,22 +56,8 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
     folders: dict[Path, Path] = {}
     notes = []
     for path in paths:
-        if not path.is_dir():
-            raise FileNotFoundError(
-                f"the run {path} is not there: give the folder of a describe run or of tries"
-            )
-        if (path / FILE).is_file() or shard_paths(path):
-            found = [path]
-        else:
-            inner = sorted(child for child in path.iterdir() if (child / FILE).is_file())
-            found = [child for child in inner if shard_paths(child)]
-            notes += [
-                f"{child.name} has no finished row and is left out" for child in inner if child not in found
-            ]
-        if not found:
-            raise FileNotFoundError(
-                f"the folder {path} holds no describe run with rows: give the folder of one, or of 'prompts try'"
-            )
+        found, left_out = _folders(path)
+        notes += [f"{child.name} has no finished row and is left out" for child in left_out]
         for folder in found:
             folders.setdefault(folder.resolve(), folder)
     names = [folder.resolve().name for folder in folders.values()]
@@ -82,6 +74,27 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
     return runs, notes
 
 
+def _folders(path: Path) -> tuple[list[Path], list[Path]]:
+    """Run folders that a path means, and those that are left out because they have no shard."""
+    if not path.is_dir():
+        raise FileNotFoundError(f"the run {path} is not there: give the folder of a run, or one of tries")
+    if (path / FILE).is_file() or shard_paths(path):
+        return [path], []
+    inner = sorted(child for child in path.iterdir() if (child / FILE).is_file())
+    found = [child for child in inner if shard_paths(child)]
+    if found:
+        return found, [child for child in inner if child not in found]
+    deeper = sorted(child.parent for child in path.glob(f"*/*/{FILE}"))
+    if deeper:
+        # Tries differ in their stickers: all of them at once would be compared on what little they share.
+        raise FileNotFoundError(
+            f"the folder {path} holds several tries: score one, as in {deeper[-1].parent}"
+        )
+    raise FileNotFoundError(
+        f"the folder {path} holds no describe run with rows: describe some stickers first"
+    )
+
+
 def cut_to_splits(runs: Sequence[Run], splits: Sequence[str] | None) -> tuple[list[Run], list[str]]:
     """The rows of some splits; without a choice all but test, since a prompt is chosen by this score.
 
@@ -96,9 +109,7 @@ def cut_to_splits(runs: Sequence[Run], splits: Sequence[str] | None) -> tuple[li
     notes = []
     if not splits and "test" in have:
         if wanted == {"test"}:
-            notes.append(
-                "all stickers are of the split test: a prompt chosen by this score has seen it, so describe others"
-            )
+            notes.append("all stickers are of the split test: a prompt chosen by this score has seen them")
         else:
             count = max(sum(row["split"] == "test" for row in run.rows) for run in runs)
             notes.append(
@@ -121,8 +132,8 @@ def cut_to_common(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     shared = set.intersection(*({row["sticker_id"] for row in run.rows} for run in runs))
     if not shared:
         raise ValueError(
-            f"the runs {', '.join(run.name for run in runs)} have no sticker in common: describe the same ones "
-            "with each prompt, or score them one by one"
+            f"the runs {', '.join(run.name for run in runs)} have no sticker in common: describe the same "
+            "ones with each prompt, or score them one by one"
         )
     cut = [_with_rows(run, [row for row in run.rows if row["sticker_id"] in shared]) for run in runs]
     for run in cut[1:]:
@@ -132,11 +143,11 @@ def cut_to_common(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
             if len(pictures) > 1 or len(labels) > 1:
                 what = "picture" if len(pictures) > 1 else "label"
                 raise ValueError(
-                    f"the sticker {one['sticker_id']!r} has another {what} in {run.name} than in {cut[0].name}: "
-                    "the corpus changed between the runs, so describe it again"
+                    f"the sticker {one['sticker_id']!r} has another {what} in {run.name} than in "
+                    f"{cut[0].name}: the corpus changed between the runs, so describe it again"
                 )
     notes = [
-        f"{run.name}: {len(run.rows) - len(shared)} of {len(run.rows)} stickers are not in every run and left out"
+        f"{run.name}: {len(run.rows) - len(shared)} of {len(run.rows)} stickers are not in every run"
         for run in runs
         if len(run.rows) > len(shared)
     ]

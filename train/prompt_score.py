@@ -1,4 +1,4 @@
-"""A score for prompts without training MGHFT: what their texts tell about the label, and what can be counted."""
+"""A score for prompts without training MGHFT: what texts tell about the label, and what can be counted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.shards import write_atomically
-from pipeline.views import VIEWS
 from train.intervals import Difference, Figure, accuracy_and_f1, paired_differences
 from train.probe import (
     FOLDS,
@@ -31,7 +30,7 @@ from train.text_checks import count_texts
 from train.text_features import Encoder, default_folder, text_features
 
 FILE = "score.json"
-# The four views side by side, as MGHFT gets them.
+# The views side by side, as MGHFT gets them.
 TOGETHER = "all"
 # Below this many stickers a figure is an anecdote.
 FEW = 30
@@ -98,22 +97,22 @@ def score_prompts(paths: Sequence[Path], config: ScoreConfig, encoder: Encoder |
     folder = config.cache_dir or default_folder()
     scores, right = [], []
     for run in runs:
-        texts = [tuple(row[view] or "" for view in VIEWS) for row in run.rows]
+        texts = [tuple(row[view] or "" for view in run.views) for row in run.rows]
         features = text_features(encoder, texts, pooling=config.pooling, folder=folder)[0].numpy()
         found: dict[str, Any] = {"probe": None, "neighbours": None}
         if labelled is not None:
-            found, correct = _probe_views(features, labelled, config.seed)
+            found, correct = _probe_views(features, run.views, labelled, config.seed)
             right.append(correct)
-        counts = count_texts(run.rows, features, VIEWS, run.language)
+        counts = count_texts(run.rows, features, run.views, run.language)
         if counts["wrong_language"] is None:
             notes.append(
-                f"{run.name}: the language {run.language!r} is not checked, its script is not in the list"
+                f"{run.name}: the language {run.language!r} has no script in the list, so it is not checked"
             )
         share = unknown_share(encoder, texts)
         if share > 0.1:
             notes.append(
-                f"{run.name}: {share:.0%} of the word pieces are unknown to the encoder {config.encoder}, so its "
-                "figures come out too low: give one that reads this language with --encoder"
+                f"{run.name}: {share:.0%} of the word pieces are unknown to the encoder {config.encoder}, so "
+                "its figures come out too low: give one that reads this language with --encoder"
             )
         beside = {"beside": [other.name for other in runs if other is not run]}
         scores.append({**_head(run, config, encoder), **beside, **facts, **found, "counts": counts})
@@ -144,25 +143,21 @@ def _prepare(rows: Sequence[Row], config: ScoreConfig) -> tuple[dict[str, Any], 
         "majority": {"label": names[frequent], "accuracy": count / len(labels)},
     }
     if folds is None:
-        reason = (
-            "the labels do not suffice for a probe (two labels with two stickers or groups each are needed)"
-        )
+        reason = "the labels do not suffice for a probe (two labels with two groups each are needed)"
         return facts, None, [*notes, f"{reason}: only what can be counted is given"]
     if len(chosen) < FEW:
-        notes.append(
-            f"{len(chosen)} stickers are too few to rank prompts: take at least {FEW}, better hundreds"
-        )
+        notes.append(f"{len(chosen)} stickers are too few to rank prompts: take hundreds")
     return facts, _Labelled(places, labels, groups, folds), notes
 
 
 def _probe_views(
-    features: NDArray[np.float32], labelled: _Labelled, seed: int
+    features: NDArray[np.float32], views: Sequence[str], labelled: _Labelled, seed: int
 ) -> tuple[dict[str, Any], NDArray[np.float64]]:
     """Figures of every view and of all; and [n] how often the probe on all views was right."""
     chosen = features[labelled.places]
     result: dict[str, Any] = {"probe": {}, "neighbours": {}}
     right = np.zeros(len(chosen))
-    for place, view in enumerate([*VIEWS, TOGETHER]):
+    for place, view in enumerate([*views, TOGETHER]):
         part = chosen if view == TOGETHER else chosen[:, place : place + 1]
         probed = linear_probe(part.reshape(len(part), -1), labelled.labels, labelled.folds)
         near = nearest_neighbours(part, labelled.labels, labelled.folds)

@@ -1,4 +1,4 @@
-"""Scores of prompts as tables, for the terminal and as Markdown, and what the comparisons say in sentences."""
+"""Scores of prompts as tables, for the terminal and as Markdown, and the comparisons in sentences."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.views import VIEWS
 from train.intervals import Difference
 from train.prompt_score import TOGETHER, Scores
 
@@ -32,8 +31,8 @@ def tables(scores: Scores) -> list[Table]:
 def _probes(runs: Sequence[dict[str, Any]]) -> Table:
     rows = []
     for score in runs:
-        for view in (*VIEWS, TOGETHER):
-            cells = ["all four" if view == TOGETHER else view]
+        for view in score["probe"]:
+            cells = ["all together" if view == TOGETHER else view]
             for method in ("probe", "neighbours"):
                 figures = score[method][view]
                 low, high = figures["accuracy_interval"]

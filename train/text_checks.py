@@ -27,8 +27,8 @@ def count_texts(
         language: the prompt pack's.
 
     Returns:
-        Whole numbers for answers, means and shares from 0 to 1 for the rest; None where there is nothing to count
-        (no text, no label, a language of unknown script). `views` holds the same for every view.
+        Whole numbers for answers, means and shares from 0 to 1 for the rest; None where there is nothing to
+        count (no text, no label, a language of unknown script). `views` holds the same for every view.
     """
     labels = sorted({row["label_name"] for row in rows if row["label_name"]})
     scripts = scripts_of(language)
@@ -120,7 +120,7 @@ def _distinct(texts: Sequence[str]) -> float | None:
 
 
 def _ngrams(texts: Sequence[Sequence[str]], size: int) -> float | None:
-    """Different runs of `size` words by all of them (distinct-n, Li et al., NAACL 2016); falls with more texts."""
+    """Different runs of `size` words by all (distinct-n, Li et al., NAACL 2016); falls with more texts."""
     grams = [tuple(found[i : i + size]) for found in texts for i in range(len(found) - size + 1)]
     return len(set(grams)) / len(grams) if grams else None
 
