@@ -27,8 +27,21 @@ class Figure:
     interval: tuple[float, float]
 
 
+def draw_groups(groups: NDArray[np.int64], seed: int) -> NDArray[np.uint16]:
+    """Bootstrap draws: how often each sticker is in each draw, [ROUNDS, n].
+
+    Args:
+        groups: [n]; a draw takes as many groups as there are, with replacement, each with its stickers.
+        seed: of the draws.
+    """
+    numbers = np.unique(groups, return_inverse=True)[1]
+    count = int(numbers.max()) + 1
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=ROUNDS)
+    return drawn.astype(np.uint16)[:, numbers]
+
+
 def accuracy_and_f1(
-    predicted: NDArray[np.int64], labels: NDArray[np.int64], groups: NDArray[np.int64], seed: int
+    predicted: NDArray[np.int64], labels: NDArray[np.int64], draws: NDArray[np.uint16]
 ) -> tuple[Figure, Figure]:
     """Accuracy and macro F1, mean over repeats, with intervals by drawing groups with replacement.
 
@@ -38,16 +51,14 @@ def accuracy_and_f1(
     Args:
         predicted: [R, n].
         labels: [n].
-        groups: [n]; stickers of one group are drawn together.
-        seed: of the draws.
+        draws: of `draw_groups`.
     """
-    everything = np.ones((1, len(labels)))
+    once = np.ones((1, len(labels)))
     figures = []
     for measure in (_accuracy, _f1):
-        drawn = np.concatenate([measure(weights, predicted, labels) for weights in _draws(groups, seed)])
+        drawn = np.concatenate([measure(weights, predicted, labels) for weights in _pieces(draws)])
         low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        value = float(measure(everything, predicted, labels)[0])
-        figures.append(Figure(value, (float(low), float(high))))
+        figures.append(Figure(float(measure(once, predicted, labels)[0]), (float(low), float(high))))
     return figures[0], figures[1]
 
 
@@ -76,7 +87,9 @@ class Difference:
         return self.interval[0] > 0 or self.interval[1] < 0
 
 
-def paired_differences(right: NDArray[np.float64], groups: NDArray[np.int64], seed: int) -> list[Difference]:
+def paired_differences(
+    right: NDArray[np.float64], groups: NDArray[np.int64], draws: NDArray[np.uint16]
+) -> list[Difference]:
     """Every pair of systems compared sticker by sticker.
 
     The intervals are bootstrap intervals whose width is set by the largest studentised deviation over all
@@ -85,14 +98,14 @@ def paired_differences(right: NDArray[np.float64], groups: NDArray[np.int64], se
     Args:
         right: [P, n] share of repeats in which the system was right about the sticker.
         groups: [n].
-        seed: of the draws.
+        draws: of `draw_groups` with these groups.
     """
     pairs = list(itertools.combinations(range(len(right)), 2))
     if not pairs:
         return []
     gaps = np.stack([right[first] - right[second] for first, second in pairs])
     value = gaps.mean(axis=1)
-    drawn = np.concatenate([w @ gaps.T / w.sum(1, keepdims=True) for w in _draws(groups, seed)])
+    drawn = np.concatenate([w @ gaps.T / w.sum(1, keepdims=True) for w in _pieces(draws)])
     count = len(np.unique(groups))
     # Draws of G groups vary by (G - 1) / G less than new groups would.
     error = drawn.std(axis=0) * math.sqrt(count / max(1, count - 1))
@@ -122,17 +135,11 @@ def _needed(count: int, shows: float, value: float) -> int | None:
     return math.ceil(exact / digits) * digits
 
 
-def _draws(groups: NDArray[np.int64], seed: int) -> Iterator[NDArray[np.float64]]:
-    """Weights [rounds, n]: how often each sticker is in the draw; in pieces that fit into memory."""
-    rng = np.random.default_rng(seed)
-    numbers = np.unique(groups, return_inverse=True)[1]
-    count = int(numbers.max()) + 1
-    rounds, step = ROUNDS, max(1, _CHUNK // len(groups))
-    while rounds > 0:
-        size = min(step, rounds)
-        drawn = rng.multinomial(count, np.full(count, 1 / count), size=size)
-        yield drawn[:, numbers].astype(np.float64)
-        rounds -= size
+def _pieces(draws: NDArray[np.uint16]) -> Iterator[NDArray[np.float64]]:
+    """The draws as floating point numbers, in pieces that fit into memory."""
+    step = max(1, _CHUNK // draws.shape[1])
+    for start in range(0, len(draws), step):
+        yield draws[start : start + step].astype(np.float64)
 
 
 def _accuracy(

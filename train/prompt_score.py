@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.shards import write_atomically
-from train.intervals import Difference, Figure, accuracy_and_f1, paired_differences
+from train.intervals import Difference, Figure, accuracy_and_f1, draw_groups, paired_differences
 from train.probe import (
     FOLDS,
     NEIGHBOURS,
@@ -68,12 +68,13 @@ class Scores:
 
 @dataclass(frozen=True)
 class _Labelled:
-    """The labelled stickers of the runs, which are the same in each, and their folds."""
+    """The labelled stickers of the runs, which are the same in each, with their folds and bootstrap draws."""
 
     places: NDArray[np.int64]
     labels: Labels
     groups: Labels
     folds: NDArray[np.int64]
+    draws: NDArray[np.uint16]
 
 
 def score_prompts(paths: Sequence[Path], config: ScoreConfig, encoder: Encoder | None = None) -> Scores:
@@ -101,7 +102,7 @@ def score_prompts(paths: Sequence[Path], config: ScoreConfig, encoder: Encoder |
         features = text_features(encoder, texts, pooling=config.pooling, folder=folder)[0].numpy()
         found: dict[str, Any] = {"probe": None, "neighbours": None}
         if labelled is not None:
-            found, correct = _probe_views(features, run.views, labelled, config.seed)
+            found, correct = _probe_views(features, run.views, labelled)
             right.append(correct)
         counts = count_texts(run.rows, features, run.views, run.language)
         if counts["wrong_language"] is None:
@@ -116,7 +117,7 @@ def score_prompts(paths: Sequence[Path], config: ScoreConfig, encoder: Encoder |
             )
         beside = {"beside": [other.name for other in runs if other is not run]}
         scores.append({**_head(run, config, encoder), **beside, **facts, **found, "counts": counts})
-    differences = paired_differences(np.stack(right), labelled.groups, config.seed) if labelled else []
+    differences = paired_differences(np.stack(right), labelled.groups, labelled.draws) if labelled else []
     for run, score in zip(runs, scores, strict=True):
         _write(run.folder / FILE, score)
     return Scores(scores, differences, notes)
@@ -147,11 +148,12 @@ def _prepare(rows: Sequence[Row], config: ScoreConfig) -> tuple[dict[str, Any], 
         return facts, None, [*notes, f"{reason}: only what can be counted is given"]
     if len(chosen) < FEW:
         notes.append(f"{len(chosen)} stickers are too few to rank prompts: take hundreds")
-    return facts, _Labelled(places, labels, groups, folds), notes
+    draws = draw_groups(groups, config.seed)
+    return facts, _Labelled(places, labels, groups, folds, draws), notes
 
 
 def _probe_views(
-    features: NDArray[np.float32], views: Sequence[str], labelled: _Labelled, seed: int
+    features: NDArray[np.float32], views: Sequence[str], labelled: _Labelled
 ) -> tuple[dict[str, Any], NDArray[np.float64]]:
     """Figures of every view and of all; and [n] how often the probe on all views was right."""
     chosen = features[labelled.places]
@@ -162,7 +164,7 @@ def _probe_views(
         probed = linear_probe(part.reshape(len(part), -1), labelled.labels, labelled.folds)
         near = nearest_neighbours(part, labelled.labels, labelled.folds)
         for method, predicted in (("probe", probed), ("neighbours", near)):
-            accuracy, f1 = accuracy_and_f1(predicted, labelled.labels, labelled.groups, seed)
+            accuracy, f1 = accuracy_and_f1(predicted, labelled.labels, labelled.draws)
             result[method][view] = _figures(accuracy, f1)
         if view == TOGETHER:
             right = (probed == labelled.labels).mean(axis=0)

@@ -27,8 +27,8 @@ CUES = (
     "weeping drooping sobbing lonely",
     "gasping staring startled jumping",
 )
-CREATURES = "cat dog bear rabbit duck ghost robot girl boy fox".split(" ")
-STYLES = "flat cartoon|soft watercolour|bold outlines|pixel art".split("|")
+CREATURES = ("cat", "dog", "bear", "rabbit", "duck", "ghost", "robot", "girl", "boy", "fox")
+STYLES = ("flat cartoon", "soft watercolour", "bold outlines", "pixel art")
 Row = dict[str, Any]
 
 
