@@ -1,10 +1,10 @@
-"""Commands on prompt packs: prompts list, show, check; those that run them lie in prompts_try.py."""
+"""Commands on prompt packs: prompts list, show, check; those that run or judge them have modules of their own."""
 
 from typing import Annotated
 
 import typer
 
-from mghft import prompts_try
+from mghft import prompts_score, prompts_try
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -101,3 +101,4 @@ def check(
 
 app.command("try")(prompts_try.try_packs)
 app.command("history")(prompts_try.history)
+app.command("score")(prompts_score.score)

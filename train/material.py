@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from pipeline.corpus import Corpus, Sticker, load_corpus
 from train.config import TrainConfig, one_sentence
 from train.data import Descriptions, join_descriptions, labelled, labels_of, whole_texts
 from train.images import StickerImages
-from train.text_features import text_features
+from train.text_features import default_folder, text_features
 
 
 @dataclass(frozen=True)
@@ -42,9 +41,7 @@ class Split:
 
 def cache_folder(config: TrainConfig) -> Path:
     """Where decoded images and text features are kept."""
-    if config.cache_dir is not None:
-        return config.cache_dir
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mghft"
+    return config.cache_dir or default_folder()
 
 
 def open_corpus(config: TrainConfig) -> Corpus:

@@ -27,6 +27,11 @@ class Encoder(Protocol):
     def fingerprint(self) -> str: ...
 
 
+def default_folder() -> Path:
+    """Where features are kept when nobody says where: XDG_CACHE_HOME or ~/.cache, below `mghft`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mghft"
+
+
 def text_features(
     encoder: Encoder, texts: Sequence[Sequence[str]], *, pooling: str, folder: Path
 ) -> tuple[Tensor, Path]:
