@@ -9,11 +9,14 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from train.imbalance import Imbalance
+
 RECIPES_FOLDER = Path(__file__).resolve().parent / "recipes"
 
 # Where a run lives and how it is carried out; two runs that differ in these alone are the same run.
 NOT_PART_OF_A_RUN = frozenset(
     {"data", "descriptions", "out", "resume", "workers", "num_threads", "cache_dir", "cache_gb", "progress"}
+    | {"images", "prefetch", "pin_memory"}
     | {"keep_checkpoints", "checkpoint_every_epochs", "checkpoint_every_steps", "recipe"}
 )
 
@@ -51,7 +54,9 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     card: str = Field(description="data card: a shipped name or a path")
-    data: Path = Field(description="root folder of the corpus")
+    data: Path | None = Field(
+        default=None, description="root folder of the corpus; not needed where images come from shards"
+    )
     descriptions: Path | None = Field(default=None, description="run folder of `mghft describe`")
     out: Path = Field(description="run folder to write")
     recipe: str = Field(default="mghft", description="name of the recipe the values came from")
@@ -69,7 +74,10 @@ class TrainConfig(BaseModel):
         default=False, description="centre and scale the text features by the training split's statistics"
     )
     view_dropout: float = Field(default=0.0, ge=0, lt=1, description="chance that training hides a view")
-    pvt_weights: Path | None = Field(default=None, description="ImageNet weights of PVT, a file")
+    pvt_weights: str | None = Field(
+        default=None,
+        description="ImageNet weights of PVT: a file, a folder or a Hugging Face id; null: from scratch",
+    )
 
     epochs: int = Field(default=50, ge=1, description="passes over the training split")
     batch_size: int = Field(default=16, ge=1, description="per process")
@@ -83,6 +91,9 @@ class TrainConfig(BaseModel):
     label_smoothing: float = Field(default=0.2, ge=0, lt=1, description="of the classification loss")
     ema_decay: float | None = Field(
         default=None, gt=0, lt=1, description="evaluate and keep a running mean of the weights"
+    )
+    imbalance: Imbalance = Field(
+        default_factory=Imbalance, description="what is done about unequal classes; nothing by default"
     )
     repeats: int = Field(default=3, ge=1, description="augmented copies of a sticker per epoch")
     augmentation: Augmentation = Field(default_factory=Augmentation, description="timm's transforms")
@@ -98,13 +109,23 @@ class TrainConfig(BaseModel):
         default=None, ge=1, description="checkpoints inside an epoch too"
     )
     keep_checkpoints: int = Field(default=2, ge=1, description="how many of the last checkpoints stay")
+    images: Literal["files", "shards"] = Field(
+        default="files",
+        description="bytes of the images: files of `data`, or shards of `mghft describe --embed-images`",
+    )
     workers: int = Field(default=4, ge=0, description="processes that read and augment images")
+    prefetch: int = Field(default=2, ge=1, description="batches that every worker is ahead")
+    pin_memory: bool | None = Field(
+        default=None, description="batches in page-locked memory; null: where there is a GPU"
+    )
     num_threads: int | None = Field(default=None, ge=1, description="threads of torch on CPU")
     cache_dir: Path | None = Field(
         default=None, description="decoded images and text features; null: ~/.cache/mghft"
     )
     cache_gb: float = Field(
-        default=16.0, ge=0, description="larger corpora are decoded from their files every time"
+        default=16.0,
+        ge=0,
+        description="decoded images are kept up to this size, beyond it decoded every time; 0: never kept",
     )
     progress: bool = Field(default=True, description="progress bar")
 
@@ -115,12 +136,27 @@ class TrainConfig(BaseModel):
                 "descriptions: a run with text needs a run folder of 'mghft describe' "
                 "(or set use_text to false for the network without text)"
             )
+        if self.images == "shards" and self.descriptions is None:
+            raise ValueError(
+                "images: shards are those of a run folder of 'mghft describe --embed-images': "
+                "give it as descriptions"
+            )
+        if self.images == "files" and self.data is None:
+            raise ValueError(
+                "data: give the root folder of the corpus (or set images to shards, where the shards of the "
+                "descriptions hold the images)"
+            )
         for driven in ("num_classes", "text_dim", "use_text", "label_smoothing"):
             if driven in self.model:
                 raise ValueError(
                     f"model.{driven}: it follows from the card, the encoder or the field of that name "
                     "in the training configuration; remove it from 'model'"
                 )
+        if self.imbalance.loss == "focal" and self.label_smoothing:
+            raise ValueError(
+                f"imbalance.loss: focal loss is defined for hard labels, label_smoothing is "
+                f"{self.label_smoothing}: set label_smoothing to 0 with it"
+            )
         if self.warmup_epochs >= self.epochs:
             raise ValueError(
                 f"warmup_epochs: {self.warmup_epochs} does not leave an epoch of {self.epochs} to train"

@@ -125,7 +125,6 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
         result,
         split=shown[config.splits[-1]],
         probabilities=systems[main.name][config.splits[-1]],
-        root=main.config.data,
         views=resolve_views(main.config),
         histories={run.name: read_metrics(run.folder) for run in runs},
         count=config.stickers_shown,
@@ -209,7 +208,12 @@ def _predict_run(
         found[name] = load_split(run.config, corpus, name, model_config=model.config, encoder=encoder)
         if name in config.splits:
             probabilities[name] = predict(
-                model, found[name], transform, accelerator=accelerator, batch_size=config.batch_size
+                model,
+                found[name],
+                transform,
+                accelerator=accelerator,
+                batch_size=config.batch_size,
+                workers=run.config.workers,
             )
     return found, probabilities
 

@@ -18,7 +18,8 @@ from pipeline.cards import load_card
 from pipeline.corpus import Corpus, Sticker, load_corpus
 from train.config import TrainConfig, one_sentence
 from train.data import Descriptions, join_descriptions, labelled, labels_of, whole_texts
-from train.images import StickerImages
+from train.images import FileImages, StickerImages
+from train.shard_images import ShardImages, shard_corpus
 from train.text_features import text_features
 
 
@@ -48,8 +49,12 @@ def cache_folder(config: TrainConfig) -> Path:
 
 
 def open_corpus(config: TrainConfig) -> Corpus:
-    """The corpus that a configuration names."""
-    return load_corpus(load_card(config.card), config.data)
+    """The corpus that a configuration names; without a data folder, that of the shards."""
+    card = load_card(config.card)
+    if config.data is not None:
+        return load_corpus(card, config.data)
+    assert config.descriptions is not None
+    return shard_corpus(card, config.descriptions)
 
 
 def views_of(config: TrainConfig) -> tuple[str, ...]:
@@ -90,8 +95,7 @@ def load_split(
     stickers, descriptions = read_split(config, corpus, name)
     folder = cache_folder(config)
     images = StickerImages(
-        corpus.root,
-        stickers,
+        image_source(config, corpus, stickers),
         # Twice the model's size: room for the random crop, and a bound for what the cache holds.
         short_side=2 * model_config.image_size,
         folder=folder,
@@ -102,6 +106,14 @@ def load_split(
         features, _ = text_features(encoder, descriptions.texts, pooling=config.text_pooling, folder=folder)
         mask = torch.from_numpy(descriptions.mask)
     return Split(stickers, labels_of(stickers), images, descriptions, features, mask)
+
+
+def image_source(config: TrainConfig, corpus: Corpus, stickers: list[Sticker]) -> FileImages | ShardImages:
+    """Where the bytes of the images come from."""
+    if config.images == "files":
+        return FileImages(corpus.root, stickers)
+    assert config.descriptions is not None
+    return ShardImages(config.descriptions, stickers, folder=cache_folder(config))
 
 
 def resolve_model(config: TrainConfig, *, labels: tuple[str, ...], text_dim: int | None) -> MGHFTConfig:
