@@ -70,6 +70,12 @@ class TrainConfig(BaseModel):
     view_texts: Literal["own", "whole"] = Field(
         default="own", description="'whole' gives every view the whole description, as the released code does"
     )
+    tune_text_encoder: bool = Field(
+        default=False, description="train the text encoder's weights too; then no features are cached"
+    )
+    text_lr_scale: float = Field(
+        default=0.1, gt=0, description="learning rate of a text encoder that is trained, as a share of lr"
+    )
     standardize_text: bool = Field(
         default=False, description="centre and scale the text features by the training split's statistics"
     )
@@ -135,6 +141,11 @@ class TrainConfig(BaseModel):
             raise ValueError(
                 "descriptions: a run with text needs a run folder of 'mghft describe' "
                 "(or set use_text to false for the network without text)"
+            )
+        if self.tune_text_encoder and not self.use_text:
+            raise ValueError(
+                "tune_text_encoder: a run without text has no encoder to train: set use_text to true, or "
+                "tune_text_encoder to false"
             )
         if self.images == "shards" and self.descriptions is None:
             raise ValueError(

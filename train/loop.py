@@ -33,6 +33,7 @@ from train.sampler import AugmentedStickers, EpochBatches, eval_transform, mixed
 from train.schedule import build_optimizer, learning_rate, update_average
 from train.stopping import StopRequest
 from train.text_features import text_statistics
+from train.text_tuning import Trained, TunedMGHFT, text_of, to_predict
 
 LOSSES = ("loss", "classification_loss", "alignment_loss")
 
@@ -82,16 +83,22 @@ class Trainer:
             config, labels=self.labels, text_dim=None if encoder is None else encoder.width
         )
         with accelerator.main_process_first():
+            frozen = None if config.tune_text_encoder else encoder
             self.train_split, self.validation = (
-                load_split(config, corpus, name, model_config=self.model_config, encoder=encoder)
+                load_split(config, corpus, name, model_config=self.model_config, encoder=frozen)
                 for name in ("train", "validation")
             )
         torch.manual_seed(config.seed)
-        plain = MGHFT(self.model_config)
-        if config.standardize_text and self.train_split.features is not None:
-            plain.set_text_statistics(*text_statistics(self.train_split.features, self.train_split.mask))
+        mghft = MGHFT(self.model_config)
         if config.pvt_weights is not None:
-            load_pvt_weights(plain, config.pvt_weights)
+            load_pvt_weights(mghft, config.pvt_weights)
+        plain: Trained = mghft
+        if config.tune_text_encoder and encoder is not None:
+            plain = TunedMGHFT(mghft, encoder)
+        if config.standardize_text and config.use_text:
+            features = to_predict(plain, self.train_split)[1].features
+            assert features is not None
+            mghft.set_text_statistics(*text_statistics(features, self.train_split.mask))
         self.criterion = Criterion(
             config.imbalance,
             class_counts(self.train_split.labels, len(self.labels)),
@@ -101,8 +108,8 @@ class Trainer:
         self.peak = config.learning_rate(accelerator.num_processes)
         optimizer = build_optimizer(plain, config, self.peak)
         self.model, self.optimizer = accelerator.prepare(plain, optimizer)
-        self.plain: MGHFT = accelerator.unwrap_model(self.model)
-        self.average: MGHFT | None = None
+        self.plain: Trained = accelerator.unwrap_model(self.model)
+        self.average: Trained | None = None
         if config.ema_decay is not None:
             self.average = copy.deepcopy(self.plain).eval().requires_grad_(False)
         self._build_loader()
@@ -215,15 +222,13 @@ class Trainer:
         config, device, step = self.config, self.accelerator.device, self.state["step"]
         rate = learning_rate(step, config=config, peak=self.peak, steps_per_epoch=self.batches.steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("lr_scale", 1.0)
         torch.manual_seed(mixed_seed(config.seed, step, self.accelerator.process_index, 1))
         labels = torch.from_numpy(self.train_split.labels[indices.numpy()]).to(device, non_blocking=True)
-        features, mask = self.text_of(indices)
         output = self.model(
             images.to(device, non_blocking=True),
-            text_features=features,
-            text_mask=mask,
             labels=labels,
+            **text_of(self.train_split, indices, device, tuned=config.tune_text_encoder),
         )
         output = self.criterion(output, labels)
         values = {name: getattr(output, name) for name in LOSSES}
@@ -239,14 +244,6 @@ class Trainer:
             update_average(self.average, self.plain, decay=config.ema_decay, step=step)
         return losses
 
-    def text_of(self, indices: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Text features and mask of a batch."""
-        split, device = self.train_split, self.accelerator.device
-        if split.features is None or split.mask is None:
-            return None, None
-        features, mask = split.features[indices], split.mask[indices]
-        return features.to(device, non_blocking=True), mask.to(device, non_blocking=True)
-
     def ids(self, indices: Tensor) -> list[str]:
         return [self.train_split.stickers[index].id for index in indices.tolist()]
 
@@ -259,8 +256,7 @@ class Trainer:
             # The workers would be idle while the main process validates.
             self.loader.prepare(state["epoch"] + 1)
         probabilities = predict(
-            judged,
-            self.validation,
+            *to_predict(judged, self.validation),
             self.eval_transform,
             accelerator=self.accelerator,
             batch_size=config.eval_batch_size,

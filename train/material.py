@@ -29,7 +29,7 @@ class Split:
 
     Attributes:
         labels: [n] label indices.
-        features: [n, V, width] text features; None without text.
+        features: [n, V, width] text features; None without text and where the encoder is trained along.
         mask: [n, V] bool, False where a view is missing; None without text.
     """
 
@@ -72,15 +72,19 @@ def read_split(config: TrainConfig, corpus: Corpus, name: str) -> tuple[list[Sti
     return stickers, whole_texts(found) if config.view_texts == "whole" else found
 
 
-def load_encoder(config: TrainConfig) -> TextEncoder | None:
-    """The frozen text encoder, None for a run without text."""
+def load_encoder(config: TrainConfig, tuned: Path | None = None) -> TextEncoder | None:
+    """The frozen text encoder, None for a run without text.
+
+    Args:
+        tuned: folder of an encoder that a run has trained, read instead of the configured one.
+    """
     if not config.use_text:
         return None
     # Loading takes a second; its bar would stand among the epochs.
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # type: ignore[no-untyped-call]
-    return TextEncoder.from_pretrained(config.text_encoder, pooling=config.text_pooling)
+    return TextEncoder.from_pretrained(tuned or config.text_encoder, pooling=config.text_pooling)
 
 
 def load_split(
@@ -91,7 +95,11 @@ def load_split(
     model_config: MGHFTConfig,
     encoder: TextEncoder | None,
 ) -> Split:
-    """Everything of one split; images and text features come from the cache where they are in it."""
+    """Everything of one split; images and text features come from the cache where they are in it.
+
+    Args:
+        encoder: frozen; None leaves the features out, for a run without text or one that trains its encoder.
+    """
     stickers, descriptions = read_split(config, corpus, name)
     folder = cache_folder(config)
     images = StickerImages(
@@ -101,10 +109,10 @@ def load_split(
         folder=folder,
         limit_gb=config.cache_gb,
     )
-    features = mask = None
+    mask = None if descriptions is None else torch.from_numpy(descriptions.mask)
+    features = None
     if descriptions is not None and encoder is not None:
         features, _ = text_features(encoder, descriptions.texts, pooling=config.text_pooling, folder=folder)
-        mask = torch.from_numpy(descriptions.mask)
     return Split(stickers, labels_of(stickers), images, descriptions, features, mask)
 
 
