@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticUndefined
 
 from train.imbalance import Imbalance
 
@@ -196,7 +198,7 @@ def load_config(
     Args:
         recipe: name of a shipped recipe.
         file: YAML with fields of TrainConfig; it may name another recipe itself.
-        overrides: fields of TrainConfig; None means "not given"; a dot reaches inside (`model.alpha`).
+        overrides: fields of TrainConfig; a dot reaches inside (`model.alpha`); None is a null like any other.
 
     Raises:
         ValueError: a field is unknown or has a wrong value; the message names it.
@@ -212,8 +214,6 @@ def load_config(
         )
     merged = _merge(_read_yaml(RECIPES_FOLDER / f"{recipe}.yaml"), fields)
     for name, value in (overrides or {}).items():
-        if value is None:
-            continue
         nested: Any = value
         for part in reversed(name.split(".")):
             nested = {part: nested}
@@ -227,6 +227,20 @@ def build_config(fields: Mapping[str, Any]) -> TrainConfig:
         return TrainConfig.model_validate(fields)
     except ValidationError as error:
         raise ValueError(one_sentence(error, "the training configuration")) from None
+
+
+def describe_fields(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """A line for every field: name, what it is, default; fields of a field by their dotted names."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from describe_fields(field.annotation, f"{prefix}{name}.")
+            continue
+        default = field.get_default(call_default_factory=True, validated_data={})
+        if default is PydanticUndefined:
+            ending = "required"
+        else:  # as one would write it behind --set
+            ending = f"default {default if isinstance(default, str) else json.dumps(default)}"
+        yield f"{prefix}{name}: {field.description} ({ending})"
 
 
 def one_sentence(error: ValidationError, what: str) -> str:
