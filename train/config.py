@@ -123,9 +123,7 @@ class TrainConfig(BaseModel):
     )
     workers: int = Field(default=4, ge=0, description="processes that read and augment images")
     prefetch: int = Field(default=2, ge=1, description="batches that every worker is ahead")
-    pin_memory: bool | None = Field(
-        default=None, description="batches in page-locked memory; null: where there is a GPU"
-    )
+    pin_memory: bool = Field(default=True, description="page-locked memory for batches, where there is a GPU")
     num_threads: int | None = Field(default=None, ge=1, description="threads of torch on CPU")
     cache_dir: Path | None = Field(
         default=None, description="decoded images and text features; null: ~/.cache/mghft"

@@ -31,7 +31,7 @@ class EpochLoader:
             worker_init_fn=leave_signals_to_the_loop,
             persistent_workers=config.workers > 0,
             prefetch_factor=config.prefetch if config.workers else None,
-            pin_memory=cuda if config.pin_memory is None else config.pin_memory,
+            pin_memory=cuda and config.pin_memory,
         )
         self._ahead: tuple[int, Iterator[Any]] | None = None
 
