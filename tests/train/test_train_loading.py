@@ -38,7 +38,7 @@ def same(one: list[tuple[list[int], Tensor]], other: list[tuple[list[int], Tenso
 
 
 @pytest.mark.parametrize(
-    "fields", [{"workers": 1}, {"workers": 2, "prefetch": 3}, {"workers": 3, "cache_gb": 0}]
+    "fields", [{"workers": 1}, {"workers": 2, "prefetch": 3}, {"workers": 2, "cache_gb": 0}]
 )
 def test_prepared_epochs_are_those_read_without_workers(world: World, fields: dict[str, int]) -> None:
     plain = loader_of(world.config("plain"))
