@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
@@ -54,8 +55,19 @@ def focal_loss(logits: Tensor, labels: Tensor, *, gamma: float, weights: Tensor 
     losses = -(missed**gamma) * log_p
     if weights is None:
         return losses.mean()
-    chosen = weights[labels]
-    return (chosen * losses).sum() / chosen.sum()
+    return (weights[labels] * losses).sum() / total_weight(weights, labels)
+
+
+def total_weight(weights: Tensor, labels: Tensor) -> Tensor:
+    """What a weighted mean divides by; with several processes that of all, shared out evenly.
+
+    The average of the processes' gradients is then that of one process with the whole batch.
+    """
+    total = weights[labels].sum()
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(total)
+        total /= dist.get_world_size()
+    return total
 
 
 class Criterion:
@@ -105,4 +117,9 @@ class Criterion:
             return focal_loss(wide, labels, gamma=self._imbalance.focal_gamma, weights=weights)
         if self._imbalance.loss == "logit_adjusted":
             wide = wide + self._imbalance.logit_tau * self._log_prior.to(wide.device, wide.dtype)
-        return F.cross_entropy(wide, labels, weight=weights, label_smoothing=self._label_smoothing)
+        if weights is None:
+            return F.cross_entropy(wide, labels, label_smoothing=self._label_smoothing)
+        losses = F.cross_entropy(
+            wide, labels, weight=weights, label_smoothing=self._label_smoothing, reduction="sum"
+        )
+        return losses / total_weight(weights, labels)

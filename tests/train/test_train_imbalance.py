@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,6 +69,50 @@ def test_weighted_loss_is_the_weighted_mean() -> None:
     w = [100 / 180, 100 / 30]
     expected = -(w[0] * math.log(p[0]) + w[1] * math.log(p[1])) / sum(w)
     assert float(loss) == pytest.approx(expected)
+
+
+def test_weighted_loss_is_that_of_pytorch() -> None:
+    weights = torch.tensor([100 / 180, 100 / 90, 100 / 30])
+    expected = torch.nn.functional.cross_entropy(LOGITS, TRUE, weight=weights, label_smoothing=0.1)
+    found = criterion(smoothing=0.1, class_weights="balanced").classification(LOGITS, TRUE)
+    torch.testing.assert_close(found, expected)
+
+
+CHILD = """
+import sys, torch, torch.distributed as dist, numpy as np
+from train.imbalance import Imbalance
+from train.losses import Criterion
+rank = int(sys.argv[1])
+dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
+logits = torch.tensor([[2.0, 0.5, -1.0], [0.1, 0.2, 0.3], [1.0, 0.0, 0.0], [0.0, 1.0, 3.0]])
+labels = torch.tensor([0, 2, 1, 0])
+losses = []
+for fields in ({"class_weights": "balanced"}, {"class_weights": "balanced", "loss": "focal"}):
+    found = Criterion(Imbalance(**fields), np.array([60, 30, 10]), label_smoothing=0, alignment_weight=0)
+    mine = found.classification(logits[rank::2], labels[rank::2])
+    dist.all_reduce(mine)
+    losses.append(float(mine) / 2)
+print(losses)
+"""
+
+
+def test_weighted_loss_of_two_processes_is_that_of_one_with_the_whole_batch(tmp_path: Path) -> None:
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", CHILD, str(rank), str(tmp_path / "store")],
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+        for rank in range(2)
+    ]
+    found = [json.loads(child.communicate(timeout=120)[0]) for child in children]
+    logits = torch.tensor([[2.0, 0.5, -1.0], [0.1, 0.2, 0.3], [1.0, 0.0, 0.0], [0.0, 1.0, 3.0]])
+    labels = torch.tensor([0, 2, 1, 0])
+    expected = [
+        float(criterion(class_weights="balanced").classification(logits, labels)),
+        float(criterion(class_weights="balanced", loss="focal").classification(logits, labels)),
+    ]
+    assert found[0] == found[1] == pytest.approx(expected)
 
 
 def test_focal_loss_follows_the_formula() -> None:
