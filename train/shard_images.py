@@ -42,8 +42,9 @@ def shard_corpus(card: Card, run: Path) -> Corpus:
         )
         for row in read_descriptions(run).select(_COLUMNS).to_pylist()
     ]
+    names = dict(enumerate(card.labels))
     for sticker in stickers:
-        if sticker.label is not None and (sticker.label, sticker.label_name) not in enumerate(card.labels):
+        if sticker.label is not None and names.get(sticker.label) != sticker.label_name:
             raise ValueError(
                 f"the sticker {sticker.id!r} in {run} has the label {sticker.label_name!r} as number "
                 f"{sticker.label}, which the card {card.name} has not: give the card it was described with"
