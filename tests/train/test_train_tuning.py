@@ -11,11 +11,12 @@ import torch
 from safetensors.torch import load_file
 from squares import World, metrics
 
-from model import MGHFT, TextEncoder
+from model import MGHFT, MGHFTConfig, TextEncoder
 from train.checkpoints import checkpoint_paths
 from train.evaluate import EvalConfig, evaluate
 from train.loop import Trainer, train
-from train.text_tuning import TunedMGHFT
+from train.material import load_split, open_corpus, resolve_model
+from train.text_tuning import TunedMGHFT, to_predict
 
 NAMES = ("model.safetensors", "text_encoder/model.safetensors")
 TUNED = {"tune_text_encoder": True, "standardize_text": True}
@@ -66,9 +67,20 @@ def test_texts_become_the_encoders_features_with_gradients(world: World) -> None
     assert gradient is not None and gradient.abs().max() > 0
 
 
-def _model_config(world: World) -> object:
-    from train.material import resolve_model
+def test_validation_reads_the_encoder_without_dropout(world: World) -> None:
+    config = world.config("run", tune_text_encoder=True)
+    encoder = TextEncoder.from_pretrained(config.text_encoder)
+    model = TunedMGHFT(MGHFT(_model_config(world)), encoder).train()
+    split = load_split(
+        config, open_corpus(config), "validation", model_config=model.mghft.config, encoder=None
+    )
+    first, again = (to_predict(model, split)[1].features for _ in range(2))
+    assert first is not None and again is not None
+    assert torch.equal(first, again)
+    assert model.language.training
 
+
+def _model_config(world: World) -> MGHFTConfig:
     return resolve_model(world.config("run"), labels=("cold", "warm", "green"), text_dim=16)
 
 
