@@ -1,4 +1,4 @@
-"""Commands on prompt packs: prompts list, show, check; those that run or judge them have modules of their own."""
+"""Commands on prompt packs: prompts list, show, check; try, history and score have modules of their own."""
 
 from typing import Annotated
 

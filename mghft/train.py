@@ -29,6 +29,10 @@ def train(
     text_encoder: Annotated[
         str | None, typer.Option(help="BERT-like encoder: id, folder or 'minilm'.")
     ] = None,
+    images: Annotated[
+        str | None,
+        typer.Option(help="Where images come from: files of --data, or shards that embed them (no --data)."),
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that read images.")] = None,
     num_threads: Annotated[int | None, typer.Option(help="Threads of torch on CPU.")] = None,
     cache_dir: Annotated[
@@ -46,13 +50,16 @@ def train(
     Examples:
       mghft train emoji --data demo/data --descriptions demo/descriptions --recipe cpu --out runs/text
       mghft train emoji --data demo/data --recipe cpu --no-text --out runs/no-text --set model.alpha=2
+      mghft train emoji --descriptions runs/emoji --images shards --recipe cpu --out runs/text
+      mghft train emoji --data demo/data --descriptions demo/descriptions --recipe cpu --out runs/even \\
+        --set imbalance.class_weights=balanced
       accelerate launch -m mghft train ser30k --data SER30K --descriptions runs/ser30k --out runs/mghft
       mghft train --fields
     """
     if fields:
         _list_fields()
         return
-    overrides: dict[str, Any] = {
+    options: dict[str, Any] = {
         "card": card,
         "data": data,
         "descriptions": descriptions,
@@ -64,14 +71,15 @@ def train(
         "lr": lr,
         "seed": seed,
         "text_encoder": text_encoder,
+        "images": images,
         "workers": workers,
         "num_threads": num_threads,
         "cache_dir": cache_dir,
-        **parse_settings(settings or ()),
     }
     from train.config import load_config
 
-    resolved = load_config(recipe, config, overrides)
+    given = {name: value for name, value in options.items() if value is not None}
+    resolved = load_config(recipe, config, given | parse_settings(settings or ()))
     # The configuration is checked before torch is there, so that a slip is answered at once.
     from train.loop import train as run
 
@@ -100,11 +108,7 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
 
 
 def _list_fields() -> None:
-    from pydantic_core import PydanticUndefined
+    from train.config import TrainConfig, describe_fields
 
-    from train.config import TrainConfig
-
-    for name, field in TrainConfig.model_fields.items():
-        default = field.get_default(call_default_factory=True, validated_data={})
-        shown = "required" if default is PydanticUndefined else f"default {default}"
-        typer.echo(f"{name}: {field.description} ({shown})")
+    for line in describe_fields(TrainConfig):
+        typer.echo(line)

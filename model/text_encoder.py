@@ -113,6 +113,22 @@ class TextEncoder:
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
+    def vectors(self, texts: Sequence[str]) -> Tensor:
+        """Vectors of one batch of texts, [n, width] on the encoder's device.
+
+        With gradients, for whoever trains `model`, whose parameters are frozen until they are told otherwise.
+        """
+        tokens = self.tokenizer(
+            list(texts),
+            # Where the padding is part of the result, every text is padded to the full length.
+            padding="max_length" if self.pooling == "last4_mean" else "longest",
+            truncation=True,
+            max_length=self.max_tokens,
+            return_tensors="pt",
+        ).to(self.model.device)
+        states = self.model(**tokens, output_hidden_states=True).hidden_states
+        return pool(states, tokens["attention_mask"], self.pooling)
+
     @torch.no_grad()
     def encode(self, texts: Sequence[str], batch_size: int = 64) -> Tensor:
         """Vectors of texts, in their order: float32 [n, width] on the CPU.
@@ -122,18 +138,9 @@ class TextEncoder:
         """
         features = torch.empty(len(texts), self.width)
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-        padding = "max_length" if self.pooling == "last4_mean" else "longest"
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            tokens = self.tokenizer(
-                [texts[row] for row in rows],
-                padding=padding,
-                truncation=True,
-                max_length=self.max_tokens,
-                return_tensors="pt",
-            ).to(self.model.device)
-            states = self.model(**tokens, output_hidden_states=True).hidden_states
-            features[rows] = pool(states, tokens["attention_mask"], self.pooling).float().cpu()
+            features[rows] = self.vectors([texts[row] for row in rows]).float().cpu()
         return features
 
 

@@ -14,10 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
-from torch import nn
 
-from model import MGHFT
+from train.text_tuning import Trained, load_weights
 
 _NAME = re.compile(r"step-\d{8}")
 
@@ -31,8 +29,8 @@ def checkpoint_paths(run: Path) -> list[Path]:
 def save_checkpoint(
     run: Path,
     *,
-    model: MGHFT,
-    average: MGHFT | None,
+    model: Trained,
+    average: Trained | None,
     optimizer: Any,
     scaler: Any,
     state: dict[str, Any],
@@ -59,12 +57,12 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, *, model: nn.Module, average: nn.Module | None, optimizer: Any, scaler: Any
+    path: Path, *, model: Trained, average: Trained | None, optimizer: Any, scaler: Any
 ) -> dict[str, Any]:
     """Puts a checkpoint back into model, average, optimizer and scaler; returns its state."""
-    model.load_state_dict(load_file(path / "model.safetensors"))
+    load_weights(model, path)
     if average is not None:
-        average.load_state_dict(load_file(path / "average" / "model.safetensors"))
+        load_weights(average, path / "average")
     states = torch.load(path / "optimizer.pt", map_location="cpu", weights_only=True)
     optimizer.load_state_dict(states["optimizer"])
     if scaler is not None and states["scaler"] is not None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticUndefined
+
+from train.imbalance import Imbalance
 
 RECIPES_FOLDER = Path(__file__).resolve().parent / "recipes"
 
 # Where a run lives and how it is carried out; two runs that differ in these alone are the same run.
 NOT_PART_OF_A_RUN = frozenset(
     {"data", "descriptions", "out", "resume", "workers", "num_threads", "cache_dir", "cache_gb", "progress"}
+    | {"images", "prefetch", "pin_memory"}
     | {"keep_checkpoints", "checkpoint_every_epochs", "checkpoint_every_steps", "recipe"}
 )
 
@@ -51,7 +56,9 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     card: str = Field(description="data card: a shipped name or a path")
-    data: Path = Field(description="root folder of the corpus")
+    data: Path | None = Field(
+        default=None, description="root folder of the corpus; not needed where images come from shards"
+    )
     descriptions: Path | None = Field(default=None, description="run folder of `mghft describe`")
     out: Path = Field(description="run folder to write")
     recipe: str = Field(default="mghft", description="name of the recipe the values came from")
@@ -65,11 +72,20 @@ class TrainConfig(BaseModel):
     view_texts: Literal["own", "whole"] = Field(
         default="own", description="'whole' gives every view the whole description, as the released code does"
     )
+    tune_text_encoder: bool = Field(
+        default=False, description="train the text encoder's weights too; then no features are cached"
+    )
+    text_lr_scale: float = Field(
+        default=0.1, gt=0, description="learning rate of a text encoder that is trained, as a share of lr"
+    )
     standardize_text: bool = Field(
         default=False, description="centre and scale the text features by the training split's statistics"
     )
     view_dropout: float = Field(default=0.0, ge=0, lt=1, description="chance that training hides a view")
-    pvt_weights: Path | None = Field(default=None, description="ImageNet weights of PVT, a file")
+    pvt_weights: str | None = Field(
+        default=None,
+        description="ImageNet weights of PVT: a file, a folder or a Hugging Face id; null: from scratch",
+    )
 
     epochs: int = Field(default=50, ge=1, description="passes over the training split")
     batch_size: int = Field(default=16, ge=1, description="per process")
@@ -83,6 +99,9 @@ class TrainConfig(BaseModel):
     label_smoothing: float = Field(default=0.2, ge=0, lt=1, description="of the classification loss")
     ema_decay: float | None = Field(
         default=None, gt=0, lt=1, description="evaluate and keep a running mean of the weights"
+    )
+    imbalance: Imbalance = Field(
+        default_factory=Imbalance, description="what is done about unequal classes; nothing by default"
     )
     repeats: int = Field(default=3, ge=1, description="augmented copies of a sticker per epoch")
     augmentation: Augmentation = Field(default_factory=Augmentation, description="timm's transforms")
@@ -98,13 +117,21 @@ class TrainConfig(BaseModel):
         default=None, ge=1, description="checkpoints inside an epoch too"
     )
     keep_checkpoints: int = Field(default=2, ge=1, description="how many of the last checkpoints stay")
+    images: Literal["files", "shards"] = Field(
+        default="files",
+        description="bytes of the images: files of `data`, or shards of `mghft describe --embed-images`",
+    )
     workers: int = Field(default=4, ge=0, description="processes that read and augment images")
+    prefetch: int = Field(default=2, ge=1, description="batches that every worker is ahead")
+    pin_memory: bool = Field(default=True, description="page-locked memory for batches, where there is a GPU")
     num_threads: int | None = Field(default=None, ge=1, description="threads of torch on CPU")
     cache_dir: Path | None = Field(
         default=None, description="decoded images and text features; null: ~/.cache/mghft"
     )
     cache_gb: float = Field(
-        default=16.0, ge=0, description="larger corpora are decoded from their files every time"
+        default=16.0,
+        ge=0,
+        description="decoded images are kept up to this size, beyond it decoded every time; 0: never kept",
     )
     progress: bool = Field(default=True, description="progress bar")
 
@@ -115,12 +142,32 @@ class TrainConfig(BaseModel):
                 "descriptions: a run with text needs a run folder of 'mghft describe' "
                 "(or set use_text to false for the network without text)"
             )
+        if self.tune_text_encoder and not self.use_text:
+            raise ValueError(
+                "tune_text_encoder: a run without text has no encoder to train: set use_text to true, or "
+                "tune_text_encoder to false"
+            )
+        if self.images == "shards" and self.descriptions is None:
+            raise ValueError(
+                "images: shards are those of a run folder of 'mghft describe --embed-images': "
+                "give it as descriptions"
+            )
+        if self.images == "files" and self.data is None:
+            raise ValueError(
+                "data: give the root folder of the corpus (or set images to shards, where the shards of the "
+                "descriptions hold the images)"
+            )
         for driven in ("num_classes", "text_dim", "use_text", "label_smoothing"):
             if driven in self.model:
                 raise ValueError(
                     f"model.{driven}: it follows from the card, the encoder or the field of that name "
                     "in the training configuration; remove it from 'model'"
                 )
+        if self.imbalance.loss == "focal" and self.label_smoothing:
+            raise ValueError(
+                f"imbalance.loss: focal loss is defined for hard labels, label_smoothing is "
+                f"{self.label_smoothing}: set label_smoothing to 0 with it"
+            )
         if self.warmup_epochs >= self.epochs:
             raise ValueError(
                 f"warmup_epochs: {self.warmup_epochs} does not leave an epoch of {self.epochs} to train"
@@ -149,7 +196,7 @@ def load_config(
     Args:
         recipe: name of a shipped recipe.
         file: YAML with fields of TrainConfig; it may name another recipe itself.
-        overrides: fields of TrainConfig; None means "not given"; a dot reaches inside (`model.alpha`).
+        overrides: fields of TrainConfig; a dot reaches inside (`model.alpha`); None is a null like any other.
 
     Raises:
         ValueError: a field is unknown or has a wrong value; the message names it.
@@ -165,8 +212,6 @@ def load_config(
         )
     merged = _merge(_read_yaml(RECIPES_FOLDER / f"{recipe}.yaml"), fields)
     for name, value in (overrides or {}).items():
-        if value is None:
-            continue
         nested: Any = value
         for part in reversed(name.split(".")):
             nested = {part: nested}
@@ -180,6 +225,20 @@ def build_config(fields: Mapping[str, Any]) -> TrainConfig:
         return TrainConfig.model_validate(fields)
     except ValidationError as error:
         raise ValueError(one_sentence(error, "the training configuration")) from None
+
+
+def describe_fields(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """A line for every field: name, what it is, default; fields of a field by their dotted names."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from describe_fields(field.annotation, f"{prefix}{name}.")
+            continue
+        default = field.get_default(call_default_factory=True, validated_data={})
+        if default is PydanticUndefined:
+            ending = "required"
+        else:  # as one would write it behind --set
+            ending = f"default {default if isinstance(default, str) else json.dumps(default)}"
+        yield f"{prefix}{name}: {field.description} ({ending})"
 
 
 def one_sentence(error: ValidationError, what: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +19,14 @@ from model import MGHFT
 from pipeline.cards import load_card
 from train.baselines import majority_guess, text_alone
 from train.config import TrainConfig, build_config, one_sentence
-from train.material import Split, load_encoder, load_split, open_corpus, resolve_model, views_of
+from train.material import Split, cache_folder, load_encoder, load_split, open_corpus, resolve_model, views_of
 from train.metrics import bootstrap_interval, classification_metrics
 from train.predict import build_accelerator, predict
 from train.report import write_report
 from train.run_folder import read_json, read_metrics
 from train.sampler import eval_transform
+from train.text_features import text_features
+from train.text_tuning import ENCODER_FOLDER
 
 MAJORITY, TEXT_ALONE = "majority guess", "text alone"
 WITH_TEXT, WITHOUT_TEXT = "MGHFT", "MGHFT without text"
@@ -98,7 +101,7 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
     for name in config.splits:
         systems[MAJORITY][name] = majority_guess(truth["train"], len(labels), len(truth[name]))
     if main.config.use_text:
-        features = {name: _flat_features(split) for name, split in shown.items()}
+        features = {name: _flat_features(split) for name, split in _untuned(main.config, shown).items()}
         alone = text_alone(features, truth, len(labels))
         systems[TEXT_ALONE] = alone.probabilities
         facts["text_alone_strength"] = alone.strength
@@ -125,7 +128,6 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
         result,
         split=shown[config.splits[-1]],
         probabilities=systems[main.name][config.splits[-1]],
-        root=main.config.data,
         views=resolve_views(main.config),
         histories={run.name: read_metrics(run.folder) for run in runs},
         count=config.stickers_shown,
@@ -196,7 +198,8 @@ def _predict_run(
     corpus = open_corpus(run.config)
     if corpus.card.labels != run.labels:
         raise ValueError(f"the labels of the card {run.config.card} changed since {run.folder} was trained")
-    encoder = load_encoder(run.config)
+    tuned = run.folder / "best" / ENCODER_FOLDER if run.config.tune_text_encoder else None
+    encoder = load_encoder(run.config, tuned)
     model = MGHFT.from_pretrained(run.folder / "best")
     wanted = resolve_model(run.config, labels=run.labels, text_dim=None if encoder is None else encoder.width)
     if model.config != wanted:
@@ -209,9 +212,29 @@ def _predict_run(
         found[name] = load_split(run.config, corpus, name, model_config=model.config, encoder=encoder)
         if name in config.splits:
             probabilities[name] = predict(
-                model, found[name], transform, accelerator=accelerator, batch_size=config.batch_size
+                model,
+                found[name],
+                transform,
+                accelerator=accelerator,
+                batch_size=config.batch_size,
+                workers=run.config.workers,
             )
     return found, probabilities
+
+
+def _untuned(config: TrainConfig, splits: dict[str, Split]) -> dict[str, Split]:
+    """The splits with features of the encoder as it was: a tuned one has seen the labels."""
+    encoder = load_encoder(config) if config.tune_text_encoder else None
+    if encoder is None:
+        return splits
+    found = {}
+    for name, split in splits.items():
+        assert split.descriptions is not None
+        features, _ = text_features(
+            encoder, split.descriptions.texts, pooling=config.text_pooling, folder=cache_folder(config)
+        )
+        found[name] = dataclasses.replace(split, features=features)
+    return found
 
 
 def _flat_features(split: Split) -> NDArray[np.float32]:

@@ -1,4 +1,7 @@
-"""Decoded stickers, kept once on disk as one memory-mapped file, so that no epoch decodes an image again."""
+"""Decoded stickers, kept once on disk as one memory-mapped file, so that no epoch decodes an image again.
+
+Where the bytes come from is the source's business: files of the corpus (here) or shards (`shard_images`).
+"""
 
 from __future__ import annotations
 
@@ -9,36 +12,85 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.corpus import Sticker, printable
-from pipeline.images import ImageError, decode_image
+from pipeline.images import ImageError, ImageTransform, decode_bytes, read_image
 
 _CHUNK = 128
 # Raised when the same file decodes to other pixels than before, so that no old cache is taken for a new one.
 _DECODER = 2
+# The engine's bound of the longer side is not the trainer's, which bounds the shorter one.
+_WHOLE = ImageTransform(max_side=None)
+
+
+class ImageSource(Protocol):
+    """Encoded images of some stickers by index."""
+
+    def __len__(self) -> int: ...
+    def facts(self) -> list[Any]:
+        """What tells these images from others, for a fingerprint."""
+        ...
+
+    def read(self, index: int) -> bytes: ...
+    def name(self, index: int) -> str:
+        """Where the image lies, for messages: 'IMAGE below FOLDER'."""
+        ...
+
+
+class FileImages:
+    """The image files of a corpus."""
+
+    def __init__(self, root: Path, stickers: Sequence[Sticker]) -> None:
+        self._root = root
+        self._paths = [sticker.path for sticker in stickers]
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def facts(self) -> list[Any]:
+        """Folder, and name, size and time of every file.
+
+        Raises:
+            FileNotFoundError: a file is missing.
+        """
+        stats = []
+        for path in self._paths:
+            try:
+                stat = (self._root / path).stat()
+            except OSError:
+                raise FileNotFoundError(
+                    f"the image {printable(path)} is not below {self._root}, though the corpus lists it: "
+                    "check the folder with 'mghft data check'"
+                ) from None
+            stats.append((path, stat.st_size, stat.st_mtime_ns))
+        return [str(self._root.resolve()), stats]
+
+    def read(self, index: int) -> bytes:
+        return read_image(self._root, self._paths[index])
+
+    def name(self, index: int) -> str:
+        return f"{printable(self._paths[index])} below {self._root}"
 
 
 class StickerImages:
     """The images of some stickers by index, short side at most `short_side` pixels.
 
-    A corpus whose decoded images would pass the limit is decoded from its files every time instead; the
+    A corpus whose decoded images would pass the limit is decoded from its source every time instead; the
     pixels are the same.
     """
 
-    def __init__(
-        self, root: Path, stickers: Sequence[Sticker], *, short_side: int, folder: Path, limit_gb: float
-    ) -> None:
+    def __init__(self, source: ImageSource, *, short_side: int, folder: Path, limit_gb: float) -> None:
         """Opens the cache in `folder`, or writes it.
 
         Raises:
             ValueError: an image cannot be decoded; the message names it.
         """
-        self._root = root
-        self._paths = [sticker.path for sticker in stickers]
+        self._source = source
         self._short_side = short_side
         self._shapes: list[tuple[int, int]] = []
         self._offsets: list[int] = []
@@ -54,7 +106,7 @@ class StickerImages:
         self._shapes = [(h, w) for h, w in json.loads(index.read_text())["shapes"]]
         sizes = [h * w * 3 for h, w in self._shapes]
         self._offsets = [0, *np.cumsum(sizes, dtype=np.int64).tolist()]
-        if len(sizes) != len(self._paths) or data.stat().st_size != self._offsets[-1]:
+        if len(sizes) != len(source) or data.stat().st_size != self._offsets[-1]:
             data.unlink()
             index.unlink()
             raise ValueError(
@@ -63,11 +115,11 @@ class StickerImages:
         self._file = data
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self._source)
 
     def __getitem__(self, index: int) -> Image.Image:
         if self._file is None:
-            return self._decode(self._paths[index])
+            return self._decode(index)
         if self._pixels is None:  # opened by the process that reads, so that workers do not share a handle
             self._pixels = np.memmap(self._file, dtype=np.uint8, mode="r")
         height, width = self._shapes[index]
@@ -79,12 +131,12 @@ class StickerImages:
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_pixels": None}
 
-    def _decode(self, path: str) -> Image.Image:
+    def _decode(self, index: int) -> Image.Image:
         try:
-            image = decode_image(self._root, path)
+            image = decode_bytes(self._source.read(index), _WHOLE)
         except ImageError as error:
             raise ValueError(
-                f"the image {path} below {self._root} cannot be decoded ({error}): "
+                f"the image {self._source.name(index)} cannot be decoded ({error}): "
                 "replace it, or take the sticker out of the corpus"
             ) from None
         short = min(image.size)
@@ -95,23 +147,12 @@ class StickerImages:
         return image
 
     def _fingerprint(self) -> str:
-        stats = []
-        for path in self._paths:
-            try:
-                stat = (self._root / path).stat()
-            except OSError:
-                raise FileNotFoundError(
-                    f"the image {printable(path)} is not below {self._root}, though the corpus lists it: "
-                    "check the folder with 'mghft data check'"
-                ) from None
-            stats.append((path, stat.st_size, stat.st_mtime_ns))
-        facts = json.dumps([_DECODER, self._short_side, str(self._root.resolve()), stats])
+        facts = json.dumps([_DECODER, self._short_side, *self._source.facts()])
         return hashlib.sha256(facts.encode()).hexdigest()
 
     def _estimated_bytes(self) -> float:
-        count = len(self._paths)
-        some = self._paths[:: max(1, count // 32)]
-        images = [self._decode(path) for path in some]
+        count = len(self._source)
+        images = [self._decode(index) for index in range(0, count, max(1, count // 32))]
         return sum(image.width * image.height * 3 for image in images) / max(1, len(images)) * count
 
     def _write(self, data: Path, index: Path) -> None:
@@ -120,8 +161,9 @@ class StickerImages:
         shapes = []
         try:
             with part.open("wb") as stream, ThreadPoolExecutor(os.cpu_count()) as pool:
-                for start in range(0, len(self._paths), _CHUNK):
-                    for image in pool.map(self._decode, self._paths[start : start + _CHUNK]):
+                for start in range(0, len(self._source), _CHUNK):
+                    some = range(start, min(start + _CHUNK, len(self._source)))
+                    for image in pool.map(self._decode, some):
                         shapes.append((image.height, image.width))
                         stream.write(np.asarray(image, dtype=np.uint8).tobytes())
             part.replace(data)

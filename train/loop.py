@@ -17,21 +17,23 @@ import numpy as np
 import torch
 from accelerate import Accelerator  # type: ignore[import-untyped]
 from torch import Tensor
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from model import MGHFT, load_pvt_weights
 from train import checkpoints
 from train.config import TrainConfig
 from train.data import data_fingerprint
+from train.loading import EpochLoader
+from train.losses import Criterion, class_counts
 from train.material import load_encoder, load_split, open_corpus, read_split, resolve_model
 from train.metrics import classification_metrics
 from train.predict import build_accelerator, predict
 from train.run_folder import RunFolder, epoch_line
 from train.sampler import AugmentedStickers, EpochBatches, eval_transform, mixed_seed, train_transform
 from train.schedule import build_optimizer, learning_rate, update_average
-from train.stopping import StopRequest, leave_signals_to_the_loop
+from train.stopping import StopRequest
 from train.text_features import text_statistics
+from train.text_tuning import Trained, TunedMGHFT, text_of, to_predict
 
 LOSSES = ("loss", "classification_loss", "alignment_loss")
 
@@ -81,21 +83,33 @@ class Trainer:
             config, labels=self.labels, text_dim=None if encoder is None else encoder.width
         )
         with accelerator.main_process_first():
+            frozen = None if config.tune_text_encoder else encoder
             self.train_split, self.validation = (
-                load_split(config, corpus, name, model_config=self.model_config, encoder=encoder)
+                load_split(config, corpus, name, model_config=self.model_config, encoder=frozen)
                 for name in ("train", "validation")
             )
         torch.manual_seed(config.seed)
-        plain = MGHFT(self.model_config)
-        if config.standardize_text and self.train_split.features is not None:
-            plain.set_text_statistics(*text_statistics(self.train_split.features, self.train_split.mask))
+        mghft = MGHFT(self.model_config)
         if config.pvt_weights is not None:
-            load_pvt_weights(plain, config.pvt_weights)
+            load_pvt_weights(mghft, config.pvt_weights)
+        plain: Trained = mghft
+        if config.tune_text_encoder and encoder is not None:
+            plain = TunedMGHFT(mghft, encoder)
+        if config.standardize_text and config.use_text:
+            features = to_predict(plain, self.train_split)[1].features
+            assert features is not None
+            mghft.set_text_statistics(*text_statistics(features, self.train_split.mask))
+        self.criterion = Criterion(
+            config.imbalance,
+            class_counts(self.train_split.labels, len(self.labels)),
+            label_smoothing=config.label_smoothing,
+            alignment_weight=self.model_config.alignment_weight,
+        )
         self.peak = config.learning_rate(accelerator.num_processes)
         optimizer = build_optimizer(plain, config, self.peak)
         self.model, self.optimizer = accelerator.prepare(plain, optimizer)
-        self.plain: MGHFT = accelerator.unwrap_model(self.model)
-        self.average: MGHFT | None = None
+        self.plain: Trained = accelerator.unwrap_model(self.model)
+        self.average: Trained | None = None
         if config.ema_decay is not None:
             self.average = copy.deepcopy(self.plain).eval().requires_grad_(False)
         self._build_loader()
@@ -133,17 +147,12 @@ class Trainer:
             repeats=config.repeats,
             rank=accelerator.process_index,
             processes=accelerator.num_processes,
+            labels=self.train_split.labels if config.imbalance.sampling == "balanced" else None,
         )
-        self.loader: DataLoader[Any] = DataLoader(
-            AugmentedStickers(
-                self.train_split.images, train_transform(size, config.augmentation), config.seed
-            ),
-            batch_sampler=self.batches,
-            num_workers=config.workers,
-            worker_init_fn=leave_signals_to_the_loop,
-            persistent_workers=config.workers > 0,
-            pin_memory=accelerator.device.type == "cuda",
+        stickers = AugmentedStickers(
+            self.train_split.images, train_transform(size, config.augmentation), config.seed
         )
+        self.loader = EpochLoader(stickers, self.batches, config, cuda=accelerator.device.type == "cuda")
         self.eval_transform = eval_transform(size, config.augmentation)
 
     @property
@@ -179,10 +188,9 @@ class Trainer:
     def train_epoch(self, bar: Any) -> None:
         """The steps of an epoch that are left."""
         state = self.state
-        self.batches.start(state["epoch"], state["step_in_epoch"])
         self.model.train()
         before = time.perf_counter()
-        for images, indices in self.loader:
+        for images, indices in self.loader.epoch(state["epoch"], state["step_in_epoch"]):
             arrived = time.perf_counter()
             losses = self.train_step(images, indices)
             state["step"] += 1
@@ -214,16 +222,15 @@ class Trainer:
         config, device, step = self.config, self.accelerator.device, self.state["step"]
         rate = learning_rate(step, config=config, peak=self.peak, steps_per_epoch=self.batches.steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("lr_scale", 1.0)
         torch.manual_seed(mixed_seed(config.seed, step, self.accelerator.process_index, 1))
-        labels = torch.from_numpy(self.train_split.labels[indices.numpy()])
-        features, mask = self.text_of(indices)
+        labels = torch.from_numpy(self.train_split.labels[indices.numpy()]).to(device, non_blocking=True)
         output = self.model(
             images.to(device, non_blocking=True),
-            text_features=features,
-            text_mask=mask,
-            labels=labels.to(device, non_blocking=True),
+            labels=labels,
+            **text_of(self.train_split, indices, device, tuned=config.tune_text_encoder),
         )
+        output = self.criterion(output, labels)
         values = {name: getattr(output, name) for name in LOSSES}
         losses = {name: 0.0 if value is None else value.item() for name, value in values.items()}
         if not math.isfinite(losses["loss"]):
@@ -237,14 +244,6 @@ class Trainer:
             update_average(self.average, self.plain, decay=config.ema_decay, step=step)
         return losses
 
-    def text_of(self, indices: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Text features and mask of a batch."""
-        split, device = self.train_split, self.accelerator.device
-        if split.features is None or split.mask is None:
-            return None, None
-        features, mask = split.features[indices], split.mask[indices]
-        return features.to(device, non_blocking=True), mask.to(device, non_blocking=True)
-
     def ids(self, indices: Tensor) -> list[str]:
         return [self.train_split.stickers[index].id for index in indices.tolist()]
 
@@ -253,12 +252,15 @@ class Trainer:
         state, config = self.state, self.config
         judged = self.average if self.average is not None else self.plain
         started = time.perf_counter()
+        if state["epoch"] + 1 < config.epochs:
+            # The workers would be idle while the main process validates.
+            self.loader.prepare(state["epoch"] + 1)
         probabilities = predict(
-            judged,
-            self.validation,
+            *to_predict(judged, self.validation),
             self.eval_transform,
             accelerator=self.accelerator,
             batch_size=config.eval_batch_size,
+            workers=config.workers,
         )
         figures = classification_metrics(self.validation.labels, probabilities.argmax(1), self.labels)
         chosen = probabilities[np.arange(len(probabilities)), self.validation.labels]

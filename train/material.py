@@ -17,7 +17,8 @@ from pipeline.cards import load_card
 from pipeline.corpus import Corpus, Sticker, load_corpus
 from train.config import TrainConfig, one_sentence
 from train.data import Descriptions, join_descriptions, labelled, labels_of, whole_texts
-from train.images import StickerImages
+from train.images import FileImages, StickerImages
+from train.shard_images import ShardImages, shard_corpus
 from train.text_features import default_folder, text_features
 
 
@@ -27,7 +28,7 @@ class Split:
 
     Attributes:
         labels: [n] label indices.
-        features: [n, V, width] text features; None without text.
+        features: [n, V, width] text features; None without text and where the encoder is trained along.
         mask: [n, V] bool, False where a view is missing; None without text.
     """
 
@@ -45,8 +46,12 @@ def cache_folder(config: TrainConfig) -> Path:
 
 
 def open_corpus(config: TrainConfig) -> Corpus:
-    """The corpus that a configuration names."""
-    return load_corpus(load_card(config.card), config.data)
+    """The corpus that a configuration names; without a data folder, that of the shards."""
+    card = load_card(config.card)
+    if config.data is not None:
+        return load_corpus(card, config.data)
+    assert config.descriptions is not None
+    return shard_corpus(card, config.descriptions)
 
 
 def views_of(config: TrainConfig) -> tuple[str, ...]:
@@ -64,15 +69,19 @@ def read_split(config: TrainConfig, corpus: Corpus, name: str) -> tuple[list[Sti
     return stickers, whole_texts(found) if config.view_texts == "whole" else found
 
 
-def load_encoder(config: TrainConfig) -> TextEncoder | None:
-    """The frozen text encoder, None for a run without text."""
+def load_encoder(config: TrainConfig, tuned: Path | None = None) -> TextEncoder | None:
+    """The frozen text encoder, None for a run without text.
+
+    Args:
+        tuned: folder of an encoder that a run has trained, read instead of the configured one.
+    """
     if not config.use_text:
         return None
     # Loading takes a second; its bar would stand among the epochs.
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # type: ignore[no-untyped-call]
-    return TextEncoder.from_pretrained(config.text_encoder, pooling=config.text_pooling)
+    return TextEncoder.from_pretrained(tuned or config.text_encoder, pooling=config.text_pooling)
 
 
 def load_split(
@@ -83,22 +92,33 @@ def load_split(
     model_config: MGHFTConfig,
     encoder: TextEncoder | None,
 ) -> Split:
-    """Everything of one split; images and text features come from the cache where they are in it."""
+    """Everything of one split; images and text features come from the cache where they are in it.
+
+    Args:
+        encoder: frozen; None leaves the features out, for a run without text or one that trains its encoder.
+    """
     stickers, descriptions = read_split(config, corpus, name)
     folder = cache_folder(config)
     images = StickerImages(
-        corpus.root,
-        stickers,
+        image_source(config, corpus, stickers),
         # Twice the model's size: room for the random crop, and a bound for what the cache holds.
         short_side=2 * model_config.image_size,
         folder=folder,
         limit_gb=config.cache_gb,
     )
-    features = mask = None
+    mask = None if descriptions is None else torch.from_numpy(descriptions.mask)
+    features = None
     if descriptions is not None and encoder is not None:
         features, _ = text_features(encoder, descriptions.texts, pooling=config.text_pooling, folder=folder)
-        mask = torch.from_numpy(descriptions.mask)
     return Split(stickers, labels_of(stickers), images, descriptions, features, mask)
+
+
+def image_source(config: TrainConfig, corpus: Corpus, stickers: list[Sticker]) -> FileImages | ShardImages:
+    """Where the bytes of the images come from."""
+    if config.images == "files":
+        return FileImages(corpus.root, stickers)
+    assert config.descriptions is not None
+    return ShardImages(config.descriptions, stickers, folder=cache_folder(config))
 
 
 def resolve_model(config: TrainConfig, *, labels: tuple[str, ...], text_dim: int | None) -> MGHFTConfig:

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Subset
 from train.config import TrainConfig
 from train.material import Split
 from train.sampler import PlainStickers
+from train.stopping import leave_signals_to_the_loop
 
 
 def build_accelerator(config: TrainConfig) -> Accelerator:
@@ -37,10 +38,18 @@ def predict(
     batch_size: int,
     workers: int = 0,
 ) -> NDArray[np.float64]:
-    """[n, classes] probabilities in the order of the split; the model is left in the mode it came in."""
+    """[n, classes] probabilities in the order of the split; the model is left in the mode it came in.
+
+    Args:
+        workers: at most so many processes read images, one for every two batches: a small split is read
+            before they would be up.
+    """
     mine = range(accelerator.process_index, len(split.stickers), accelerator.num_processes)
     loader = DataLoader(
-        Subset(PlainStickers(split.images, transform), mine), batch_size=batch_size, num_workers=workers
+        Subset(PlainStickers(split.images, transform), mine),
+        batch_size=batch_size,
+        num_workers=min(workers, len(mine) // (2 * batch_size)),
+        worker_init_fn=leave_signals_to_the_loop,
     )
     was_training = model.training
     model.eval()

@@ -13,7 +13,6 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 
-from pipeline.images import ImageError, decode_image
 from train.material import Split
 from train.plots import draw_comparison, draw_confusion, draw_curves
 
@@ -27,7 +26,6 @@ def write_report(
     *,
     split: Split,
     probabilities: NDArray[np.float64],
-    root: Path,
     views: Sequence[str],
     histories: Mapping[str, Sequence[Mapping[str, Any]]],
     count: int,
@@ -39,7 +37,6 @@ def write_report(
         result: what `evaluate` returns.
         split: the last split judged; stickers are shown from it.
         probabilities: [n, classes] of the main system on it.
-        root: folder of the corpus, for the images.
         views: names of the views, empty for a run without text.
         histories: metrics.jsonl of every run.
         count: stickers to show.
@@ -57,9 +54,7 @@ def write_report(
     pictures = {
         key: _data_url((folder / f"{key}.png").read_bytes()) for key in ("comparison", "confusion", "curves")
     }
-    cards = sticker_cards(
-        split, probabilities, root=root, views=views, labels=result["labels"], count=count, seed=seed
-    )
+    cards = sticker_cards(split, probabilities, views=views, labels=result["labels"], count=count, seed=seed)
     page = render_page({"result": result, "split": name, "pictures": pictures, "cards": cards})
     (folder / "index.html").write_text(page, encoding="utf-8")
 
@@ -90,7 +85,6 @@ def sticker_cards(
     split: Split,
     probabilities: NDArray[np.float64],
     *,
-    root: Path,
     views: Sequence[str],
     labels: Sequence[str],
     count: int,
@@ -107,7 +101,7 @@ def sticker_cards(
             {
                 "id": sticker.id,
                 "part": sticker.part,
-                "image": _thumbnail(root, sticker.path),
+                "image": _thumbnail(split, index),
                 "true": sticker.label_name,
                 "predicted": labels[int(predicted[index])],
                 "right": bool(predicted[index] == split.labels[index]),
@@ -159,11 +153,12 @@ def markdown(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _thumbnail(root: Path, path: str) -> str | None:
+def _thumbnail(split: Split, index: int) -> str | None:
     try:
-        image = decode_image(root, path, max_side=_THUMBNAIL)
-    except ImageError:
+        image = split.images[index]
+    except ValueError:
         return None
+    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
     stream = io.BytesIO()
     image.save(stream, "PNG", optimize=True)
     return _data_url(stream.getvalue())

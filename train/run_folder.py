@@ -11,9 +11,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from model import MGHFT, MGHFTConfig
+from model import MGHFTConfig
 from train.checkpoints import checkpoint_paths, mend_folder, replace_folder
 from train.config import TrainConfig
+from train.text_tuning import Trained
 
 
 class RunFolder:
@@ -96,7 +97,7 @@ class RunFolder:
         with self.metrics_file.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
 
-    def write_best(self, model: MGHFT, line: dict[str, Any]) -> None:
+    def write_best(self, model: Trained, line: dict[str, Any]) -> None:
         """Weights and card of the best epoch so far."""
 
         def write(folder: Path) -> None:

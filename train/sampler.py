@@ -46,13 +46,46 @@ def epoch_order(count: int, *, seed: int, epoch: int, batch: int, repeats: int =
     return np.resize(np.repeat(shuffled, repeats), max(count // batch, 1) * batch)
 
 
+def balanced_order(
+    labels: NDArray[np.int64], *, seed: int, epoch: int, batch: int, repeats: int = 1
+) -> NDArray[np.int64]:
+    """As `epoch_order`, with every class equally often: one sticker of each class, in a new order, and again.
+
+    A small class is gone through several times an epoch, each time in another order; of a large one an epoch
+    sees a part, another epoch another.
+    """
+    rng = np.random.default_rng([seed, epoch, len(labels)])
+    places = max(len(labels) // batch, 1) * batch
+    classes = np.unique(labels)
+    rounds = -(-places // (len(classes) * repeats))
+    columns = []
+    for label in classes:
+        members = np.flatnonzero(labels == label)
+        passes = -(-rounds // len(members))
+        columns.append(np.concatenate([rng.permutation(members) for _ in range(passes)])[:rounds])
+    mixed = rng.permuted(np.stack(columns, axis=1), axis=1).ravel()
+    return np.repeat(mixed, repeats)[:places]
+
+
 class EpochBatches(Sampler[list[Draw]]):
-    """The batches of one process; `start` says which epoch and from which step on."""
+    """The batches of one process; `start` says which epoch and from which step on.
+
+    Args:
+        labels: [count] class of every sticker, for balanced sampling; None draws every sticker equally often.
+    """
 
     def __init__(
-        self, count: int, *, seed: int, batch_size: int, repeats: int, rank: int, processes: int
+        self,
+        count: int,
+        *,
+        seed: int,
+        batch_size: int,
+        repeats: int,
+        rank: int,
+        processes: int,
+        labels: NDArray[np.int64] | None = None,
     ) -> None:
-        self._count, self._seed, self._repeats = count, seed, repeats
+        self._count, self._seed, self._repeats, self._labels = count, seed, repeats, labels
         self._rank, self._processes, self._global_batch = rank, processes, batch_size * processes
         self._epoch, self._first_step = 0, 0
 
@@ -68,17 +101,22 @@ class EpochBatches(Sampler[list[Draw]]):
         return self.steps - self._first_step
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        order = epoch_order(
-            self._count,
-            seed=self._seed,
-            epoch=self._epoch,
-            batch=self._global_batch,
-            repeats=self._repeats,
-        )
+        order = self._order()
         for step in range(self._first_step, self.steps):
             start = step * self._global_batch
             places = range(start + self._rank, start + self._global_batch, self._processes)
             yield [Draw(self._epoch, place, int(order[place])) for place in places]
+
+    def _order(self) -> NDArray[np.int64]:
+        how = {
+            "seed": self._seed,
+            "epoch": self._epoch,
+            "batch": self._global_batch,
+            "repeats": self._repeats,
+        }
+        if self._labels is None:
+            return epoch_order(self._count, **how)
+        return balanced_order(self._labels, **how)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from timm.optim import param_groups_weight_decay
 from torch import nn
 
 from train.config import TrainConfig
+from train.text_tuning import TunedMGHFT
 
 
 def learning_rate(step: int, *, config: TrainConfig, peak: float, steps_per_epoch: int) -> float:
@@ -22,8 +23,15 @@ def learning_rate(step: int, *, config: TrainConfig, peak: float, steps_per_epoc
 
 
 def build_optimizer(model: nn.Module, config: TrainConfig, peak: float) -> torch.optim.AdamW:
-    """AdamW; no weight decay on biases and other one-dimensional parameters (timm's rule)."""
-    groups = param_groups_weight_decay(model, config.weight_decay)
+    """AdamW; no weight decay on biases and other one-dimensional parameters (timm's rule).
+
+    A group's `lr_scale`, where it has one, is its share of the learning rate.
+    """
+    if not isinstance(model, TunedMGHFT):
+        return torch.optim.AdamW(param_groups_weight_decay(model, config.weight_decay), lr=peak)
+    groups = param_groups_weight_decay(model.mghft, config.weight_decay)
+    for group in param_groups_weight_decay(model.language, config.weight_decay):
+        groups.append({**group, "lr_scale": config.text_lr_scale})
     return torch.optim.AdamW(groups, lr=peak)
 
 

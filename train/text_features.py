@@ -51,6 +51,13 @@ def text_features(
     kept = _load(path, key)
     if kept is not None:
         return kept, path
+    features = features_of(encoder, texts)
+    _save(path, key, features)
+    return features, path
+
+
+def features_of(encoder: Encoder, texts: Sequence[Sequence[str]]) -> Tensor:
+    """[n, V, width] float32, computed now; "" gives zeros."""
     # Small captioning models say the same of many stickers: every distinct text is encoded once, in the order
     # of length, so that a batch is hardly padded.
     distinct = sorted({text for row in texts for text in row if text.strip()}, key=lambda t: (len(t), t))
@@ -60,9 +67,7 @@ def text_features(
     rows = [
         torch.stack([vectors[place[text]] if text in place else nothing for text in row]) for row in texts
     ]
-    features = torch.stack(rows).float().contiguous()
-    _save(path, key, features)
-    return features, path
+    return torch.stack(rows).float().contiguous()
 
 
 def text_statistics(features: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -64,10 +65,16 @@ class World:
             writer.writeheader()
             writer.writerows(rows)
 
-    def describe(self, *, failed: frozenset[str] = frozenset(), absent: frozenset[str] = frozenset()) -> None:
-        """Writes the shard, in another order than the corpus has."""
+    def describe(
+        self,
+        *,
+        failed: frozenset[str] = frozenset(),
+        absent: frozenset[str] = frozenset(),
+        embed: bool = False,
+    ) -> None:
+        """Writes the shards, in another order than the corpus has; two of them with embedded images."""
         self.runs.mkdir(exist_ok=True)
-        described = [
+        described: list[dict[str, Any]] = [
             {
                 "sticker_id": row["path"],
                 "path": row["path"],
@@ -79,7 +86,18 @@ class World:
             for row in reversed(self.rows)
             if row["path"] not in absent
         ]
-        write_shard(self.runs / "descriptions-00000.parquet", described, "test")
+        if not embed:
+            write_shard(self.runs / "descriptions-00000.parquet", described, "test")
+            return
+        labels = {row["path"]: row["label"] for row in self.rows}
+        for row in described:
+            content = (self.data / row["path"]).read_bytes()
+            row["image"] = {"bytes": content, "path": row["path"]}
+            row["image_sha256"] = hashlib.sha256(content).hexdigest()
+            row["label_name"] = labels[row["path"]]
+            row["label"] = LABELS.index(row["label_name"])
+        for number, part in enumerate((described[:20], described[20:])):
+            write_shard(self.runs / f"descriptions-0000{number}.parquet", part, "test", images=True)
 
     def _write_encoder(self) -> None:
         torch.manual_seed(0)

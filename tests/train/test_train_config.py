@@ -30,7 +30,7 @@ def test_paper_recipe_scales_the_learning_rate_by_batch_and_processes() -> None:
 def test_override_wins_over_file_and_file_over_recipe(tmp_path: Path) -> None:
     file = tmp_path / "my.yaml"
     file.write_text("epochs: 7\nbatch_size: 3\nmodel: {alpha: 2}\n")
-    changes = {**BASE, "batch_size": 5, "model.hidden_dim": 96, "seed": None}
+    changes = {**BASE, "batch_size": 5, "model.hidden_dim": 96}
     config = load_config("cpu", file, changes)
     assert (config.epochs, config.batch_size, config.seed) == (7, 5, load_config("cpu", None, BASE).seed)
     assert (config.model["alpha"], config.model["hidden_dim"]) == (2, 96)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from squares import World
 from torch import Tensor
 
@@ -81,15 +82,50 @@ def test_features_of_another_key_are_computed_anew(tmp_path: Path, change: str) 
     assert encoder.calls == 1
 
 
-@pytest.mark.parametrize("damage", ["byte", "cut"])
+def test_features_of_the_real_encoder_follow_its_weights_and_pooling(world: World) -> None:
+    def keys(name: str, **changes: str) -> set[str]:
+        train(world.config(name, epochs=1, warmup_epochs=0, **changes))
+        return {path.name for path in (world.folder / "cache").glob("text-*.safetensors")}
+
+    first = keys("first")
+    assert len(first) == 2
+    assert keys("same") == first
+    pooled = keys("pooled", text_pooling="cls")
+    assert len(pooled) == 4
+    weights = world.encoder / "model.safetensors"
+    tensors = load_file(weights)
+    tensors["encoder.layer.0.output.dense.bias"][0] += 1e-3
+    save_file(tensors, weights, metadata={"format": "pt"})
+    assert len(keys("retrained")) == 6
+
+
+def test_features_under_the_name_of_others_are_rejected(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    encoder = CountingEncoder()
+    right, path = text_features(encoder, TEXTS, pooling="cls", folder=tmp_path)
+    _, other = text_features(encoder, TEXTS, pooling="mean", folder=tmp_path)
+    other.replace(path)
+    again, _ = text_features(encoder, TEXTS, pooling="cls", folder=tmp_path)
+    assert torch.equal(again, right)
+    assert encoder.calls == 3
+    assert "computed again" in caplog.text
+
+
+@pytest.mark.parametrize("damage", ["byte", "cut", "header", "empty"])
 def test_tampered_features_are_rejected(
     tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     encoder = CountingEncoder()
     right, path = text_features(encoder, TEXTS, pooling="cls", folder=tmp_path)
     content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content if damage == "byte" else content[:-5])
+    damaged = {
+        "byte": bytes([*content[:-1], content[-1] ^ 1]),
+        "cut": bytes(content[:-5]),
+        "header": bytes(content).replace(b"sha256", b"sha257"),
+        "empty": b"",
+    }
+    path.write_bytes(damaged[damage])
     again, _ = text_features(encoder, TEXTS, pooling="cls", folder=tmp_path)
     assert torch.equal(again, right)
     assert encoder.calls == 2

@@ -11,7 +11,7 @@ from squares import World
 from pipeline.cards import load_card
 from pipeline.corpus import load_corpus
 from train.config import Augmentation
-from train.images import StickerImages
+from train.images import FileImages, StickerImages
 from train.sampler import AugmentedStickers, Draw, EpochBatches, epoch_order, seeded, train_transform
 
 
@@ -55,9 +55,8 @@ def test_start_in_the_middle_gives_the_rest_of_the_epoch() -> None:
 
 def test_augmentation_depends_on_seed_epoch_and_position_alone(world: World) -> None:
     corpus = load_corpus(load_card(str(world.card)), world.data)
-    images = StickerImages(
-        corpus.root, corpus.split("train"), short_side=32, folder=world.folder / "c", limit_gb=1
-    )
+    source = FileImages(corpus.root, corpus.split("train"))
+    images = StickerImages(source, short_side=32, folder=world.folder / "c", limit_gb=1)
     stickers = AugmentedStickers(images, train_transform(32, Augmentation(color_jitter=0.4)), seed=5)
     first, _ = stickers[Draw(1, 2, 3)]
     random.seed(0)
@@ -84,8 +83,9 @@ def test_cached_images_are_those_decoded_from_files(world: World) -> None:
     corpus = load_corpus(load_card(str(world.card)), world.data)
     stickers = corpus.split("train")
     folder = world.folder / "c"
-    cached = StickerImages(corpus.root, stickers, short_side=24, folder=folder, limit_gb=1)
-    direct = StickerImages(corpus.root, stickers, short_side=24, folder=world.folder / "d", limit_gb=0)
+    source = FileImages(corpus.root, stickers)
+    cached = StickerImages(source, short_side=24, folder=folder, limit_gb=1)
+    direct = StickerImages(source, short_side=24, folder=world.folder / "d", limit_gb=0)
     assert len(list(folder.glob("*.bin"))) == 1
     assert not (world.folder / "d").exists()
     assert all(np.array_equal(np.asarray(cached[i]), np.asarray(direct[i])) for i in range(len(stickers)))
