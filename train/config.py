@@ -15,6 +15,7 @@ RECIPES_FOLDER = Path(__file__).resolve().parent / "recipes"
 NOT_PART_OF_A_RUN = frozenset(
     {"data", "descriptions", "out", "resume", "workers", "num_threads", "cache_dir", "cache_gb", "progress"}
     | {"keep_checkpoints", "checkpoint_every_epochs", "checkpoint_every_steps", "recipe"}
+    | {"allow_changes", "tracker"}
 )
 
 
@@ -43,6 +44,7 @@ class Augmentation(BaseModel):
     crop_pct: float = Field(
         default=224 / 256, gt=0, le=1, description="evaluation: share of the short side in the crop"
     )
+    off: bool = Field(default=False, description="no augmentation: training sees what evaluation sees")
 
 
 class TrainConfig(BaseModel):
@@ -84,6 +86,10 @@ class TrainConfig(BaseModel):
     ema_decay: float | None = Field(
         default=None, gt=0, lt=1, description="evaluate and keep a running mean of the weights"
     )
+    gather_negatives: bool = Field(
+        default=False,
+        description="alignment pairs across all processes; false: inside each process, as the released code",
+    )
     repeats: int = Field(default=3, ge=1, description="augmented copies of a sticker per epoch")
     augmentation: Augmentation = Field(default_factory=Augmentation, description="timm's transforms")
     seed: int = Field(default=42, ge=0, description="of weights, order, augmentation and dropout")
@@ -93,6 +99,18 @@ class TrainConfig(BaseModel):
     eval_batch_size: int = Field(default=64, ge=1, description="per process")
 
     resume: bool = Field(default=False, description="go on with the run in `out`")
+    allow_changes: tuple[str, ...] = Field(
+        default=(), description="with resume: fields that may differ from the run's; recorded in config.json"
+    )
+    init_from: str | None = Field(
+        default=None, description="begin with these weights: a run, a folder with a model, or a hub id"
+    )
+    overfit: int | None = Field(
+        default=None, ge=2, description="learn so many stickers by heart, without augmentation: a check"
+    )
+    tracker: Literal["tensorboard", "wandb", "trackio"] | None = Field(
+        default=None, description="also log to it; W&B offline unless WANDB_MODE says otherwise"
+    )
     checkpoint_every_epochs: int = Field(default=1, ge=1, description="epochs between checkpoints")
     checkpoint_every_steps: int | None = Field(
         default=None, ge=1, description="checkpoints inside an epoch too"
@@ -121,6 +139,10 @@ class TrainConfig(BaseModel):
                     f"model.{driven}: it follows from the card, the encoder or the field of that name "
                     "in the training configuration; remove it from 'model'"
                 )
+        if self.allow_changes and not self.resume:
+            raise ValueError("allow_changes: it goes with resume, for a run that is there")
+        if self.init_from is not None and self.pvt_weights is not None:
+            raise ValueError("init_from: it brings the backbone's weights too; leave pvt_weights out")
         if self.warmup_epochs >= self.epochs:
             raise ValueError(
                 f"warmup_epochs: {self.warmup_epochs} does not leave an epoch of {self.epochs} to train"
