@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from train.config import TrainConfig
 from train.material import Split
 from train.sampler import PlainStickers
 from train.stopping import leave_signals_to_the_loop
+from train.tracking import tracker_options
 
 
 def build_accelerator(config: TrainConfig) -> Accelerator:
@@ -25,7 +27,14 @@ def build_accelerator(config: TrainConfig) -> Accelerator:
         cuda = torch.cuda.is_available()
         precision = ("bf16" if torch.cuda.is_bf16_supported() else "fp16") if cuda else "no"
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-    return Accelerator(mixed_precision=precision, kwargs_handlers=[unused])
+    # Without a GPU accelerate joins the processes of torchrun only when told that it is the CPU they compute on.
+    cpu = int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.accelerator.is_available()
+    return Accelerator(
+        cpu=cpu,
+        mixed_precision=precision,
+        kwargs_handlers=[unused],
+        **tracker_options(config.tracker, config.out / "tracker"),
+    )
 
 
 @torch.inference_mode()
