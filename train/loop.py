@@ -51,7 +51,12 @@ def train(config: TrainConfig) -> Path:
         ProcessLost: another process of the run is gone; one sentence.
         KeyboardInterrupt: after Ctrl-C or SIGTERM, once a checkpoint is written.
     """
-    config = overfit_config(config)
+    run_trainer(overfit_config(config), Trainer)
+    return config.out
+
+
+def run_trainer(config: TrainConfig, kind: type[Trainer]) -> Trainer | None:
+    """Opens data and folder and lets a trainer do its work; None where the run is finished already."""
     check_tracker(config.tracker)
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
@@ -68,15 +73,15 @@ def train(config: TrainConfig) -> Path:
         ),
     }
     if run.check(identity, resume=config.resume, allow=config.allow_changes):
-        return config.out
+        return None
     accelerator.wait_for_everyone()
     with processes_watched(accelerator), contextlib.ExitStack() as held:
         if accelerator.is_main_process:
             held.enter_context(run.held())
-        trainer = Trainer(config, accelerator, run, identity)
+        trainer = kind(config, accelerator, run, identity)
         with trainer.stop.on_signals():
             trainer.fit()
-    return config.out
+    return trainer
 
 
 class Trainer:

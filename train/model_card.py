@@ -41,10 +41,12 @@ def training_card(
         dataset=card.title,
         split="validation",
         license=None,
-        origin=f"Trained by mghft {text}. These are the weights of epoch {line['epoch']} of {config.epochs}, the "
-        "best on validation;\nthe test split was not looked at.",
+        origin=f"Trained by mghft {text}. These are the weights of epoch {line['epoch']} of "
+        f"{config.epochs}, the best on validation;\nthe test split was not looked at.",
     )
-    return "\n".join([str(made).rstrip(), "", *_data(config, card, counts), *_training(config, processes, versions)])
+    return "\n".join(
+        [str(made).rstrip(), "", *_data(config, card, counts), *_training(config, processes, versions)]
+    )
 
 
 def _data(config: TrainConfig, card: Card, counts: Mapping[str, int]) -> list[str]:
@@ -55,7 +57,9 @@ def _data(config: TrainConfig, card: Card, counts: Mapping[str, int]) -> list[st
     lines.append(f"Licence of the corpus: {named or 'not named in its card'}; it bears on these weights too.")
     lines += [f"- {name}: {count} stickers" for name, count in counts.items()]
     if config.descriptions is not None:
-        lines.append(f"- descriptions by {_interpreter(config)}, read by the text encoder {config.text_encoder}")
+        lines.append(
+            f"- descriptions by {_interpreter(config)}, read by the text encoder {config.text_encoder}"
+        )
     return [*lines, ""]
 
 
@@ -74,7 +78,9 @@ def _training(config: TrainConfig, processes: int, versions: Mapping[str, str]) 
     rows |= {
         "learning rate": config.learning_rate(processes),
         "weight decay": config.weight_decay,
-        "augmentation": "off" if config.augmentation.off else (config.augmentation.auto_augment or "crops, jitter"),
+        "augmentation": "off"
+        if config.augmentation.off
+        else (config.augmentation.auto_augment or "crops, jitter"),
         "mixed precision": config.mixed_precision,
         "processes": processes,
         **versions,

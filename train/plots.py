@@ -117,7 +117,9 @@ def draw_training(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
     def draw(axes: Axes, name: str, label: str, place: int, style: str = "-") -> None:
         values = [line[name] for line in lines]
         # One epoch makes no line.
-        axes.plot(epochs, values, style, color=COLOURS[place], label=label, marker="." if len(lines) == 1 else "")
+        axes.plot(
+            epochs, values, style, color=COLOURS[place], label=label, marker="." if len(lines) == 1 else ""
+        )
 
     draw(losses, "classification_loss", "train", 3)
     draw(losses, "validation_loss", "validation", 3, "--")

@@ -26,8 +26,11 @@ def build_accelerator(config: TrainConfig) -> Accelerator:
         cuda = torch.cuda.is_available()
         precision = ("bf16" if torch.cuda.is_bf16_supported() else "fp16") if cuda else "no"
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-    # Without a GPU accelerate joins the processes of torchrun only when told that it is the CPU they compute on.
+    # Without a GPU accelerate joins the processes of torchrun only when told that they compute on the CPU.
     cpu = int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.accelerator.is_available()
+    rank, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if count and rank >= count:
+        raise ValueError(f"there are {count} GPUs for more processes than that: start {count} at most")
     return Accelerator(
         cpu=cpu,
         mixed_precision=precision,

@@ -13,7 +13,14 @@ from accelerate.utils import broadcast_object_list  # type: ignore[import-untype
 T = TypeVar("T")
 
 # How gloo, NCCL and the store name a process that is no longer there.
-_GONE = ("connection closed", "connection reset", "broken pipe", "connection refused", "remote process", "nccl")
+_GONE = (
+    "connection closed",
+    "connection reset",
+    "broken pipe",
+    "connection refused",
+    "remote process",
+    "nccl",
+)
 
 
 class ProcessLost(RuntimeError):  # noqa: N818 - it is a state of the run that ends in one sentence

@@ -43,7 +43,9 @@ def start_tracker(accelerator: Any, name: str | None, folder: Path, config: Mapp
         return
     if accelerator.is_main_process:
         folder.mkdir(parents=True, exist_ok=True)
-    plain = {key: value for key, value in _flat(config).items() if isinstance(value, int | float | str | bool)}
+    plain = {
+        key: value for key, value in _flat(config).items() if isinstance(value, int | float | str | bool)
+    }
     options = {"wandb": {"dir": str(folder)}} if name == "wandb" else {}
     accelerator.init_trackers("mghft", config=plain, init_kwargs=options)
 
