@@ -85,10 +85,10 @@ def _note_writes(folder: Path, log: Path) -> None:
 
     def note(event: str, arguments: Any) -> None:
         if event == "open" and isinstance(arguments[0], str) and isinstance(arguments[1], str):
-            if arguments[0].startswith(str(folder)) and set(arguments[1]) & set("wax+"):
+            if arguments[0].startswith(f"{folder}/") and set(arguments[1]) & set("wax+"):
                 with log.open("a") as stream:
                     stream.write(arguments[0] + "\n")
-        elif event == "os.rename" and str(arguments[1]).startswith(str(folder)):
+        elif event == "os.rename" and str(arguments[1]).startswith(f"{folder}/"):
             with log.open("a") as stream:
                 stream.write(f"{arguments[1]}\n")
 

@@ -1,4 +1,4 @@
-"""SIGKILL at any moment: what is resumed is what would have been, bit by bit, and nothing half-written counts."""
+"""SIGKILL at any moment: what is resumed is what would have been, bit by bit; nothing half-written counts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from train.checkpoints import checkpoint_paths, damage
 from train.loop import train
 from train.run_folder import RunFolder
 
-# All that has a memory or draws at random: mean of the weights, dropouts, augmentation, copies, half precision.
+# All that has a memory or draws at random: mean of weights, dropouts, augmentation, copies, half precision.
 EVERYTHING: dict[str, Any] = {
     "epochs": 3,
     "checkpoint_every_steps": 3,
