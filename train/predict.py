@@ -31,12 +31,19 @@ def build_accelerator(config: TrainConfig) -> Accelerator:
     rank, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
     if count and rank >= count:
         raise ValueError(f"there are {count} GPUs for more processes than that: start {count} at most")
-    return Accelerator(
+    accelerator = Accelerator(
         cpu=cpu,
         mixed_precision=precision,
         kwargs_handlers=[unused],
         **tracker_options(config.tracker, config.out / "tracker"),
     )
+    # A sharded model would be saved as the shard of one process.
+    if accelerator.distributed_type.value in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
+        raise ValueError(
+            f"accelerate is set to {accelerator.distributed_type.value}, which this trainer does not do: choose "
+            "MULTI_GPU in the accelerate configuration (docs/distributed.md)"
+        )
+    return accelerator
 
 
 @torch.inference_mode()
