@@ -28,8 +28,8 @@ class MGHFTOutput(NamedTuple):
         visual_tokens: [B, n, D] normalised global and local tokens.
         text_tokens: [B, t, D] what guides the fusion attention, None where no text does.
         view_embeddings: [B, 4, D] projected view of every stage that a view feeds, None without text.
-        stage_alignments: [4] what every stage adds to alignment_loss, 0 where it has no term; no gradient. None
-            where alignment_loss is.
+        stage_alignments: [4] what every stage adds to alignment_loss, 0 where it has no term; no gradient.
+            None where alignment_loss is.
     """
 
     logits: Tensor
@@ -52,7 +52,7 @@ class MGHFT(HubModel):
 
     def __init__(self, config: MGHFTConfig) -> None:
         super().__init__(config)
-        # Pairs of the alignment loss across all processes of a training; the released code forms them inside one.
+        # Alignment pairs across all processes of a training; the released code forms them inside one.
         self.gather_negatives = False
         widths, width = config.embed_dims, config.embed_dims[3]
         local = [s for s in range(4) if config.local_stages[s] and config.local_token_counts[s]]

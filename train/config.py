@@ -122,7 +122,8 @@ class TrainConfig(BaseModel):
         default=(), description="with resume: fields that may differ from the run's; recorded in config.json"
     )
     init_from: str | None = Field(
-        default=None, description="begin with these weights: a run, a folder with a model, or a hub id"
+        default=None,
+        description="begin with these weights, not with pvt_weights: a run, a folder with a model, a hub id",
     )
     overfit: int | None = Field(
         default=None, ge=2, description="learn so many stickers by heart, without augmentation: a check"

@@ -33,8 +33,8 @@ def load_initial(model: MGHFT, source: str, labels: tuple[str, ...]) -> str:
     ]
     if other:
         raise ValueError(
-            f"init_from: the backbone of {source} has another shape ({other[0]}): give the same model.* settings "
-            "as it was trained with"
+            f"init_from: the backbone of {source} has another shape ({other[0]}): "
+            "give the same model.* settings as it was trained with"
         )
     fitting = {name: value for name, value in tensors.items() if _fits(value, wanted.get(name))}
     if theirs is not None and theirs != labels:

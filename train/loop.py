@@ -53,7 +53,12 @@ def train(config: TrainConfig) -> Path:
         ProcessLost: another process of the run is gone; one sentence.
         KeyboardInterrupt: after Ctrl-C or SIGTERM, once a checkpoint is written.
     """
-    config = overfit_config(config)
+    run_trainer(overfit_config(config), Trainer)
+    return config.out
+
+
+def run_trainer(config: TrainConfig, kind: type[Trainer]) -> Trainer | None:
+    """Opens data and folder and lets a trainer do its work; None where the run is finished already."""
     check_tracker(config.tracker)
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
@@ -70,15 +75,15 @@ def train(config: TrainConfig) -> Path:
         ),
     }
     if run.check(identity, resume=config.resume, allow=config.allow_changes):
-        return config.out
+        return None
     accelerator.wait_for_everyone()
     with processes_watched(accelerator), contextlib.ExitStack() as held:
         if accelerator.is_main_process:
             held.enter_context(run.held())
-        trainer = Trainer(config, accelerator, run, identity)
+        trainer = kind(config, accelerator, run, identity)
         with trainer.stop.on_signals():
             trainer.fit()
-    return config.out
+    return trainer
 
 
 class Trainer:
@@ -102,12 +107,6 @@ class Trainer:
             )
         torch.manual_seed(config.seed)
         mghft = MGHFT(self.model_config)
-        if config.pvt_weights is not None and config.init_from is None:
-            load_pvt_weights(mghft, config.pvt_weights)
-        self.latest = told_by_main(accelerator, lambda: run.resume_from(self.say))
-        if config.init_from is not None and self.latest is None:
-            self.say(load_initial(mghft, config.init_from, self.labels))
-        mghft.gather_negatives = config.gather_negatives
         plain: Trained = mghft
         if config.tune_text_encoder and encoder is not None:
             plain = TunedMGHFT(mghft, encoder)
@@ -115,6 +114,13 @@ class Trainer:
             features = to_predict(plain, self.train_split)[1].features
             assert features is not None
             mghft.set_text_statistics(*text_statistics(features, self.train_split.mask))
+        # A recipe names weights of its own; those of another model take their place.
+        if config.pvt_weights is not None and config.init_from is None:
+            load_pvt_weights(mghft, config.pvt_weights)
+        self.latest = told_by_main(accelerator, lambda: run.resume_from(self.say))
+        if config.init_from is not None and self.latest is None:
+            self.say(load_initial(mghft, config.init_from, self.labels))
+        mghft.gather_negatives = config.gather_negatives
         self.criterion = Criterion(
             config.imbalance,
             class_counts(self.train_split.labels, len(self.labels)),

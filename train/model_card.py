@@ -41,8 +41,8 @@ def training_card(
         dataset=card.title,
         split="validation",
         license=None,
-        origin=f"Trained by mghft {text}. These are the weights of epoch {line['epoch']} of {config.epochs}, the "
-        "best on validation;\nthe test split was not looked at.",
+        origin=f"Trained by mghft {text}. These are the weights of epoch {line['epoch']} of "
+        f"{config.epochs}, the best on validation;\nthe test split was not looked at.",
     )
     return "\n".join(
         [str(made).rstrip(), "", *_data(config, card, counts), *_training(config, processes, versions)]

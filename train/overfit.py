@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,16 @@ from pipeline.corpus import Corpus, Sticker
 from train.config import TrainConfig, build_config
 from train.data import labelled
 from train.material import open_corpus
+from train.run_folder import read_json
 
 # Steps that suffice for a small network at the learning rate below, several times over.
 _STEPS = 600
 _RATE = 1e-3
 ENOUGH = 0.99
+
+
+class NotLearnt(RuntimeError):  # noqa: N818 - it is a result that ends in one sentence
+    """The network did not learn what it was shown."""
 
 
 def overfit_config(config: TrainConfig) -> TrainConfig:
@@ -80,3 +86,19 @@ def choose(stickers: list[Sticker], count: int, seed: int) -> list[Sticker]:
 def learnt_by_heart(config: TrainConfig, state: dict[str, Any]) -> bool:
     """Whether the check is over before its last epoch."""
     return config.overfit is not None and state["best_accuracy"] == 1.0
+
+
+def verdict(run: Path, count: int) -> str:
+    """The result of a finished check in one sentence.
+
+    Raises:
+        NotLearnt: fewer than 99 % of the stickers are right; one sentence.
+    """
+    summary = read_json(run / "summary.json")
+    share, epochs = summary["best_accuracy"], summary["epoch"]
+    if share < ENOUGH:
+        raise NotLearnt(
+            f"only {share:.1%} of {count} stickers were learnt by heart in {epochs} epochs: give more "
+            "--epochs or another --lr; if that does not help, look at the labels, the images and the loss"
+        )
+    return f"learnt by heart: {share:.1%} of {count} stickers after {epochs} epochs"

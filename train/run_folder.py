@@ -58,8 +58,8 @@ class RunFolder:
         if refused:
             raise ValueError(
                 f"the folder {self.path} holds a run of another configuration, they differ in "
-                f"{', '.join(refused)}: choose another --out or the same settings, or go on all the same with "
-                f"--resume --allow-changes {','.join(refused)}"
+                f"{', '.join(refused)}: choose another --out or the same settings, or go on all the same "
+                f"with --resume --allow-changes {','.join(refused)}"
             )
         self._changes = {name: {"from": _at(old, name), "to": _at(identity, name)} for name in differing}
         if self.summary_file.is_file() and not differing:

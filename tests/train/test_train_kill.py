@@ -1,7 +1,8 @@
-"""SIGKILL at any moment: what is resumed is what would have been, bit by bit, and nothing half-written counts."""
+"""SIGKILL at any moment: what is resumed is what would have been, bit by bit; nothing half-written counts."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from squares import World, metrics
 
 from train.checkpoints import checkpoint_paths, damage
 from train.loop import train
+from train.run_folder import RunFolder
 
-# All that has a memory or draws at random: mean of the weights, dropouts, augmentation, copies, half precision.
+# All that has a memory or draws at random: mean of weights, dropouts, augmentation, copies, half precision.
 EVERYTHING: dict[str, Any] = {
     "epochs": 3,
     "checkpoint_every_steps": 3,
@@ -47,40 +49,25 @@ def same_as_undisturbed(world: World, name: str) -> None:
     assert (run / "summary.json").read_bytes() == (other / "summary.json").read_bytes()
 
 
-@pytest.mark.parametrize(("first", "second"), [(1, 2), (3, 7), (5, 6), (8, 11)])
-def test_run_killed_twice_ends_as_an_undisturbed_one(undisturbed: World, first: int, second: int) -> None:
+def test_run_killed_again_and_again_ends_as_an_undisturbed_one(undisturbed: World) -> None:
     """An epoch has 4 steps and checkpoints lie at steps 3, 4, 6, 8, 9 and 12; readers are processes."""
-    name = f"killed-{first}-{second}"
-    config = undisturbed.config(name, **EVERYTHING, resume=True, workers=2)
-    log = undisturbed.folder / f"{name}.log"
-    assert [run_apart(config, log, "step", step) for step in (first, second)] == [-9, -9]
+    config = undisturbed.config("killed", **EVERYTHING, resume=True, workers=2)
+    log = undisturbed.folder / "killed.log"
+    assert [run_apart(config, log, "step", step) for step in (1, 5, 5, 8, 11)] == [-9] * 5
     assert run_apart(config, log) == 0
-    same_as_undisturbed(undisturbed, name)
+    same_as_undisturbed(undisturbed, "killed")
 
 
-@pytest.mark.parametrize(
-    ("moment", "number"),
-    [
-        ("torch.save", 1),
-        ("rename", 3),
-        ("rename", 4),
-        ("rename", 6),
-        ("remove", 1),
-        ("metrics", 1),
-        ("best", 1),
-        ("finish", 0),
-    ],
-)
-def test_kill_while_files_are_written(undisturbed: World, moment: str, number: int) -> None:
-    name = f"killed-{moment}-{number}"
-    config = undisturbed.config(name, **EVERYTHING, resume=True)
-    log = undisturbed.folder / f"{name}.log"
-    assert run_apart(config, log, moment, number) == -9
-    assert [damage(path) for path in checkpoint_paths(config.out)] == [None] * len(
-        checkpoint_paths(config.out)
-    )
+def test_run_killed_while_files_are_written_ends_as_an_undisturbed_one(undisturbed: World) -> None:
+    config = undisturbed.config("writing", **EVERYTHING, resume=True)
+    log = undisturbed.folder / "writing.log"
+    moments = [("torch.save", 1), ("best", 0), ("metrics", 0), ("rename", 2), ("remove", 1), ("finish", 0)]
+    for moment, number in moments:
+        assert run_apart(config, log, moment, number) == -9, moment
+        paths = checkpoint_paths(config.out)
+        assert [damage(path) for path in paths] == [None] * len(paths), moment
     assert run_apart(config, log) == 0
-    same_as_undisturbed(undisturbed, name)
+    same_as_undisturbed(undisturbed, "writing")
     names = [path.name for path in (config.out / "checkpoints").iterdir()]
     assert sorted(names) == ["step-00000009", "step-00000012"]
 
@@ -105,24 +92,27 @@ def flip(path: Path) -> None:
     ],
 )
 def test_damaged_checkpoint_is_skipped_with_a_word(
-    undisturbed: World, capsys: pytest.CaptureFixture[str], file: str, harm: Any, word: str
+    undisturbed: World, tmp_path: Path, file: str, harm: Any, word: str
 ) -> None:
-    name = f"damaged-{file.replace('/', '-')}"
-    config = undisturbed.config(name, **EVERYTHING, resume=True, keep_checkpoints=1)
-    config = config.model_copy(update={"keep_checkpoints": 2})
-    log = undisturbed.folder / f"{name}.log"
-    assert run_apart(config, log, "step", 7) == -9
-    harm(config.out / "checkpoints" / "step-00000006" / file)
-    train(config.model_copy(update={"progress": True, "keep_checkpoints": 1}))
-    assert f"skipped the checkpoint step-00000006: {word}" in capsys.readouterr().out
-    assert tensors(config.out) == tensors(undisturbed.folder / "undisturbed")
-    assert metrics(config.out) == metrics(undisturbed.folder / "undisturbed")
+    run, said = RunFolder(tmp_path / "run"), []
+    shutil.copytree(undisturbed.folder / "undisturbed", run.path)
+    harm(run.path / "checkpoints" / "step-00000012" / file)
+    found = run.resume_from(said.append)
+    assert found is not None and found.name == "step-00000009"
+    assert len(said) == 1 and said[0].startswith(f"skipped the checkpoint step-00000012: {word}")
+    assert [path.name for path in checkpoint_paths(run.path)] == ["step-00000009"]
 
 
-def test_half_written_checkpoint_is_skipped_with_a_word(
+def test_run_whose_last_checkpoint_is_damaged_ends_as_an_undisturbed_one(
     undisturbed: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = undisturbed.config("half", **EVERYTHING, resume=True)
-    assert run_apart(config, undisturbed.folder / "half.log", "torch.save", 1) == -9
+    config = undisturbed.config("damaged", **EVERYTHING, resume=True)
+    log = undisturbed.folder / "damaged.log"
+    assert run_apart(config, log, "torch.save", 3) == -9
+    cut(config.out / "checkpoints" / "step-00000006" / "optimizer.pt")
     train(config.model_copy(update={"progress": True}))
-    assert "skipped the half-written checkpoint step-00000004" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "skipped the half-written checkpoint step-00000008" in said
+    assert "skipped the checkpoint step-00000006" in said
+    assert tensors(config.out) == tensors(undisturbed.folder / "undisturbed")
+    assert metrics(config.out) == metrics(undisturbed.folder / "undisturbed")
