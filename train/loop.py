@@ -334,12 +334,13 @@ class Trainer:
             }
         state["step_in_epoch"] = 0
         state["sums"] = dict.fromkeys(state["sums"], 0.0)
+        last = state["epoch"] == config.epochs or learnt_by_heart(config, state)
         if self.accelerator.is_main_process:
-            if better:
+            # The check has hundreds of short epochs, and only whether it ends well is of interest.
+            if last if config.overfit is not None else better:
                 self.run.write_best(judged, self.model_card(network(judged), line))
             self.run.add_metrics(line)
         log_epoch(self.accelerator, config.tracker, line)
-        last = state["epoch"] == config.epochs or learnt_by_heart(config, state)
         if last or state["epoch"] % config.checkpoint_every_epochs == 0:
             self.save()
         self.say(epoch_line(line, config.epochs))

@@ -18,6 +18,8 @@ from train.run_folder import read_json
 # Steps that suffice for a small network at the learning rate below, several times over.
 _STEPS = 600
 _RATE = 1e-3
+# Mean of -log p below which the answers are no luck.
+_SURE = 0.1
 ENOUGH = 0.99
 
 
@@ -29,7 +31,7 @@ def overfit_config(config: TrainConfig) -> TrainConfig:
     """The configuration of such a check: as given, without all that keeps a network from learning by heart.
 
     Augmentation, dropout, decay, smoothing and running mean are off; the rate is 1e-3 unless `lr` is given;
-    epochs are as many as 600 steps need; it ends with the first epoch that gets every sticker right.
+    epochs are as many as 600 steps need; it ends with the first epoch that is sure of every sticker.
     """
     if config.overfit is None:
         return config
@@ -85,7 +87,8 @@ def choose(stickers: list[Sticker], count: int, seed: int) -> list[Sticker]:
 
 def learnt_by_heart(config: TrainConfig, state: dict[str, Any]) -> bool:
     """Whether the check is over before its last epoch."""
-    return config.overfit is not None and state["best_accuracy"] == 1.0
+    learnt: bool = state["best_accuracy"] == 1.0 and state["best_loss"] < _SURE
+    return config.overfit is not None and learnt
 
 
 def verdict(run: Path, count: int) -> str:

@@ -28,7 +28,7 @@ def test_tiny_model_learns_a_few_stickers_by_heart(world: World) -> None:
     assert verdict(run, 6).startswith("learnt by heart: 100.0% of 6 stickers after ")
     lines = metrics(run)
     assert lines[-1]["validation_accuracy"] == 1.0 and len(lines) < 600
-    assert lines[-1]["classification_loss"] < 0.7
+    assert lines[-1]["validation_loss"] < 0.1
 
 
 def test_what_cannot_be_learnt_is_said(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,8 +94,8 @@ def test_alignment_is_told_by_stage(shown: Path) -> None:
 def test_tensorboard_gets_what_metrics_jsonl_has(shown: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    (events,) = (shown / "tracker").rglob("events.out.tfevents.*")
-    log = EventAccumulator(str(events.parent)).Reload()
+    # Below it lies what accelerate writes of the configuration.
+    log = EventAccumulator(str(shown / "tracker" / "mghft")).Reload()
     found = {event.step: event.value for event in log.Scalars("epoch/validation_loss")}
     expected = {line["step"]: line["validation_loss"] for line in metrics(shown)}
     assert found == pytest.approx(expected, rel=1e-6)
