@@ -40,8 +40,8 @@ def build_accelerator(config: TrainConfig) -> Accelerator:
     # A sharded model would be saved as the shard of one process.
     if accelerator.distributed_type.value in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
         raise ValueError(
-            f"accelerate is set to {accelerator.distributed_type.value}, which this trainer does not do: choose "
-            "MULTI_GPU in the accelerate configuration (docs/distributed.md)"
+            f"accelerate is set to {accelerator.distributed_type.value}, which this trainer does not do: "
+            "choose MULTI_GPU in the accelerate configuration (docs/distributed.md)"
         )
     return accelerator
 
