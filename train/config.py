@@ -103,7 +103,8 @@ class TrainConfig(BaseModel):
         default=(), description="with resume: fields that may differ from the run's; recorded in config.json"
     )
     init_from: str | None = Field(
-        default=None, description="begin with these weights: a run, a folder with a model, or a hub id"
+        default=None,
+        description="begin with these weights: a run, a folder or a hub id; pvt_weights is not read then",
     )
     overfit: int | None = Field(
         default=None, ge=2, description="learn so many stickers by heart, without augmentation: a check"
@@ -141,8 +142,6 @@ class TrainConfig(BaseModel):
                 )
         if self.allow_changes and not self.resume:
             raise ValueError("allow_changes: it goes with resume, for a run that is there")
-        if self.init_from is not None and self.pvt_weights is not None:
-            raise ValueError("init_from: it brings the backbone's weights too; leave pvt_weights out")
         if self.warmup_epochs >= self.epochs:
             raise ValueError(
                 f"warmup_epochs: {self.warmup_epochs} does not leave an epoch of {self.epochs} to train"

@@ -106,11 +106,11 @@ class Trainer:
         plain = MGHFT(self.model_config)
         if config.standardize_text and self.train_split.features is not None:
             plain.set_text_statistics(*text_statistics(self.train_split.features, self.train_split.mask))
-        if config.pvt_weights is not None:
-            load_pvt_weights(plain, config.pvt_weights)
         self.latest = told_by_main(accelerator, lambda: run.resume_from(self.say))
-        if config.init_from is not None and self.latest is None:
+        if self.latest is None and config.init_from is not None:
             self.say(load_initial(plain, config.init_from, self.labels))
+        elif self.latest is None and config.pvt_weights is not None:
+            load_pvt_weights(plain, config.pvt_weights)
         plain.gather_negatives = config.gather_negatives
         self.peak = config.learning_rate(accelerator.num_processes)
         optimizer = build_optimizer(plain, config, self.peak)

@@ -90,9 +90,10 @@ def test_initial_weights_are_refused_for_a_run_that_is_there(world: World, sourc
         train(world.config("there", init_from=str(source), resume=True))
 
 
-def test_initial_weights_and_those_of_pvt_contradict_each_other(world: World) -> None:
-    with pytest.raises(ValueError, match="init_from: it brings the backbone's weights too"):
-        world.config("both", init_from="a", pvt_weights=Path("b"))
+def test_initial_weights_take_the_place_of_those_of_pvt(world: World, source: Path) -> None:
+    """The recipe of the paper names PVT's, and they would be overwritten at once."""
+    config = world.config("both", init_from=str(source), pvt_weights=world.folder / "no.pth")
+    assert (train(config) / "summary.json").exists()
 
 
 def test_named_changes_are_allowed_and_recorded(world: World) -> None:
