@@ -123,7 +123,7 @@ class TrainConfig(BaseModel):
     )
     init_from: str | None = Field(
         default=None,
-        description="begin with these weights, not with pvt_weights: a run, a folder with a model, a hub id",
+        description="begin with these weights: a run, a folder or a hub id; pvt_weights is not read then",
     )
     overfit: int | None = Field(
         default=None, ge=2, description="learn so many stickers by heart, without augmentation: a check"

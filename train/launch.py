@@ -67,8 +67,10 @@ def launch(arguments: Sequence[str], processes: int) -> int:
             for child in children:
                 child.kill()
                 child.wait()
-        if culprit is None or forwarding.used:
-            return max(child.returncode for child in children)
+        if forwarding.used and any(child.returncode for child in children):
+            return 130
+        if culprit is None:
+            return 0
         return _verdict(culprit, children, Path(logs) / f"{culprit}.log")
 
 

@@ -114,12 +114,11 @@ class Trainer:
             features = to_predict(plain, self.train_split)[1].features
             assert features is not None
             mghft.set_text_statistics(*text_statistics(features, self.train_split.mask))
-        # A recipe names weights of its own; those of another model take their place.
-        if config.pvt_weights is not None and config.init_from is None:
-            load_pvt_weights(mghft, config.pvt_weights)
         self.latest = told_by_main(accelerator, lambda: run.resume_from(self.say))
-        if config.init_from is not None and self.latest is None:
+        if self.latest is None and config.init_from is not None:
             self.say(load_initial(mghft, config.init_from, self.labels))
+        elif self.latest is None and config.pvt_weights is not None:
+            load_pvt_weights(mghft, config.pvt_weights)
         mghft.gather_negatives = config.gather_negatives
         self.criterion = Criterion(
             config.imbalance,

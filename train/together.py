@@ -60,6 +60,6 @@ def processes_watched(accelerator: Accelerator) -> Iterator[None]:
         if accelerator.num_processes == 1 or not any(word in text for word in _GONE):
             raise
         raise ProcessLost(
-            "another process of this run is gone, so training stops: what the last checkpoint holds is kept, "
-            "go on with --resume"
+            f"another process of this run is gone ({' '.join(str(error).split())[:120]}), so training stops: "
+            "what the last checkpoint holds is kept, go on with --resume"
         ) from error

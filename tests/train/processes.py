@@ -18,7 +18,16 @@ from train.loop import Trainer, train
 
 # A fork of a process that has imported torch once: a child is up in a tenth of a second.
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["processes", "squares", "matplotlib"])
+# The server knows only what is installed, not the folders that pytest adds.
+_SERVER.set_forkserver_preload(
+    [
+        "train.loop",
+        "transformers.models.bert.modeling_bert",
+        "transformers.models.auto.modeling_auto",
+        "transformers.models.bert.tokenization_bert",
+        "transformers.models.auto.tokenization_auto",
+    ]
+)
 
 
 def _die(*_: Any) -> None:
@@ -122,7 +131,11 @@ def run_together(config: TrainConfig, folder: Path, moment: str = "", number: in
         child.start()
     for child in children:
         child.join(150)
-    return [child.exitcode or 0 for child in children]
+    codes = [child.exitcode for child in children]
+    for child in children:
+        child.kill()
+    assert None not in codes, "a process hangs"
+    return [code or 0 for code in codes]
 
 
 def steps_seen(log: Path) -> dict[int, Any]:
