@@ -33,7 +33,8 @@ class Commands(TyperGroup):
         except RuntimeError as error:
             from pipeline.engines import EngineLost
 
-            if not isinstance(error, EngineLost):
+            # By its name: whoever trains has it imported already, nobody else shall wait for torch.
+            if not isinstance(error, EngineLost) and type(error).__name__ not in ("ProcessLost", "NotLearnt"):
                 raise
             shown, code = error, 1
         except (ValueError, OSError) as error:

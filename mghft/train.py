@@ -1,5 +1,7 @@
 """The command train."""
 
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +21,26 @@ def train(
     resume: Annotated[
         bool | None, typer.Option("--resume", help="Go on with the run in --out; start it if there is none.")
     ] = None,
+    allow_changes: Annotated[
+        str | None,
+        typer.Option(metavar="FIELD[,FIELD]", help="With --resume: fields that may differ; it is recorded."),
+    ] = None,
+    init_from: Annotated[
+        str | None,
+        typer.Option(help="Begin a new run with the weights of a run, a model folder or a hub id."),
+    ] = None,
+    num_processes: Annotated[
+        int, typer.Option(min=1, help="Processes on this machine; they share the CPU's threads.")
+    ] = 1,
+    tracker: Annotated[
+        str | None, typer.Option(help="Also log to tensorboard, wandb (offline) or trackio.")
+    ] = None,
+    overfit: Annotated[
+        int | None, typer.Option(metavar="N", help="A check: learn N stickers by heart, to 99 % at least.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="A few steps of everything, kept nowhere: memory, time, size.")
+    ] = False,
     no_text: Annotated[
         bool, typer.Option("--no-text", help="The same network without text, for comparison.")
     ] = False,
@@ -53,7 +75,10 @@ def train(
       mghft train emoji --descriptions runs/emoji --images shards --recipe cpu --out runs/text
       mghft train emoji --data demo/data --descriptions demo/descriptions --recipe cpu --out runs/even \\
         --set imbalance.class_weights=balanced
-      accelerate launch -m mghft train ser30k --data SER30K --descriptions runs/ser30k --out runs/mghft
+      mghft train ser30k --data SER30K --descriptions runs/ser30k --out runs/mghft --num-processes 2
+      mghft train ser30k --data SER30K --descriptions runs/ser30k --out runs/mghft --dry-run
+      mghft train emoji --data demo/data --recipe cpu --no-text --out runs/check --overfit 16
+      mghft train emoji --data demo/data --recipe cpu --no-text --out runs/no-text --resume
       mghft train --fields
     """
     if fields:
@@ -65,6 +90,10 @@ def train(
         "descriptions": descriptions,
         "out": out,
         "resume": resume,
+        "allow_changes": None if allow_changes is None else tuple(allow_changes.split(",")),
+        "init_from": init_from,
+        "tracker": tracker,
+        "overfit": overfit,
         "use_text": False if no_text else None,
         "epochs": epochs,
         "batch_size": batch_size,
@@ -81,10 +110,38 @@ def train(
     given = {name: value for name, value in options.items() if value is not None}
     resolved = load_config(recipe, config, given | parse_settings(settings or ()))
     # The configuration is checked before torch is there, so that a slip is answered at once.
-    from train.loop import train as run
+    from train.launch import LOST, end_with_the_starter, launch, launched, launched_here
 
-    folder = run(resolved)
-    typer.echo(f"run: {folder} (weights in {folder / 'best'})")
+    if num_processes > 1 and not launched():
+        raise typer.Exit(launch(sys.argv[1:], num_processes))
+    end_with_the_starter()
+    from train.together import ProcessLost
+
+    try:
+        _run(resolved, dry_run=dry_run)
+    except ProcessLost:
+        if launched_here():
+            raise typer.Exit(LOST) from None
+        raise
+
+
+def _run(config: Any, *, dry_run: bool) -> None:
+    main = os.environ.get("RANK", "0") == "0"
+    if dry_run:
+        from train.dry_run import dry_run as try_out
+
+        report = try_out(config)
+        if main:
+            typer.echo(report)
+        return
+    from train.loop import train as run
+    from train.overfit import verdict
+
+    folder = run(config)
+    if main:
+        typer.echo(f"run: {folder} (weights in {folder / 'best'})")
+    if config.overfit is not None and main:
+        typer.echo(verdict(folder, config.overfit))
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, Any]:

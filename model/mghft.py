@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from model.alignment import alignment_loss
 from model.config import MGHFTConfig
 from model.fusion import TextGuidedFusion, global_soft_fusion, local_soft_fusion
+from model.gather import gather_rows
 from model.hub import HubModel
 from model.pvt import BLOCK_NORM_EPS, PyramidVisionTransformer
 from model.reattention import reattention_indices
@@ -27,6 +28,8 @@ class MGHFTOutput(NamedTuple):
         visual_tokens: [B, n, D] normalised global and local tokens.
         text_tokens: [B, t, D] what guides the fusion attention, None where no text does.
         view_embeddings: [B, 4, D] projected view of every stage that a view feeds, None without text.
+        stage_alignments: [4] what every stage adds to alignment_loss, 0 where it has no term; no gradient.
+            None where alignment_loss is.
     """
 
     logits: Tensor
@@ -37,6 +40,7 @@ class MGHFTOutput(NamedTuple):
     visual_tokens: Tensor
     text_tokens: Tensor | None
     view_embeddings: Tensor | None
+    stage_alignments: Tensor | None = None
 
 
 def _projection(width_in: int, hidden: int, width_out: int) -> nn.Sequential:
@@ -48,6 +52,8 @@ class MGHFT(HubModel):
 
     def __init__(self, config: MGHFTConfig) -> None:
         super().__init__(config)
+        # Alignment pairs across all processes of a training; the released code forms them inside one.
+        self.gather_negatives = False
         widths, width = config.embed_dims, config.embed_dims[3]
         local = [s for s in range(4) if config.local_stages[s] and config.local_token_counts[s]]
         early_tokens = [s for s in range(3) if config.class_token_stages[s]]
@@ -165,7 +171,7 @@ class MGHFT(HubModel):
         local_tokens: list[Tensor] = []
         text_parts: list[Tensor] = []
         indices: list[Tensor] = []
-        alignment: Tensor | None = None
+        alignments: dict[int, Tensor] = {}
         for stage, (patches, class_token, queries_keys) in enumerate(self.backbone(image)):
             view = sum(config.text_stages[:stage])  # column of this stage's view
             if class_token is not None:
@@ -185,8 +191,7 @@ class MGHFT(HubModel):
                 if text is not None and config.text_guided_attention:
                     text_parts.append(self._stage_text_token(text, text_parts, stage))
             if views is not None and labels is not None and config.alignment_stages[stage]:
-                stage_loss = self._stage_alignment(global_tokens[-1], views[:, view], present, view)
-                alignment = stage_loss if alignment is None else alignment + stage_loss
+                alignments[stage] = self._stage_alignment(global_tokens[-1], views[:, view], present, view)
 
         visual = torch.stack(global_tokens[::-1], dim=1)
         text_tokens = projected_text = None
@@ -205,7 +210,12 @@ class MGHFT(HubModel):
         fused = self.fusion(self.visual_projection(visual) + self.token_positions, projected_text)
         logits = self.head(fused)
 
-        loss = classification = None
+        loss = classification = alignment = parts_of_alignment = None
+        if alignments:
+            parts_of_alignment = torch.zeros(4, device=logits.device)
+            for stage, value in alignments.items():
+                alignment = value if alignment is None else alignment + value
+                parts_of_alignment[stage] = value.detach()
         if labels is not None:
             wide = logits if logits.dtype == torch.float64 else logits.float()
             classification = F.cross_entropy(wide, labels, label_smoothing=self.config.label_smoothing)
@@ -213,7 +223,15 @@ class MGHFT(HubModel):
             if alignment is not None:
                 loss = loss + self.config.alignment_weight * alignment
         return MGHFTOutput(
-            logits, loss, classification, alignment, tuple(indices), visual, text_tokens, views
+            logits,
+            loss,
+            classification,
+            alignment,
+            tuple(indices),
+            visual,
+            text_tokens,
+            views,
+            parts_of_alignment,
         )
 
     def _local_projection(self, tokens: Tensor, stage: int) -> Tensor:
@@ -229,6 +247,9 @@ class MGHFT(HubModel):
         return earlier[-1]
 
     def _stage_alignment(self, image: Tensor, text: Tensor, present: Tensor | None, view: int) -> Tensor:
+        if self.gather_negatives and self.training:
+            image, text = gather_rows(image), gather_rows(text)
+            present = None if present is None else gather_rows(present)
         if present is not None:
             image, text = image[present[:, view]], text[present[:, view]]
         return alignment_loss(

@@ -5,15 +5,18 @@ Weights are safetensors; the optimizer is a file of tensors and numbers that tor
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from train.text_tuning import Trained, load_weights
 
@@ -36,7 +39,11 @@ def save_checkpoint(
     state: dict[str, Any],
     keep: int,
 ) -> Path:
-    """Writes `checkpoints/step-…` and keeps the last `keep`; a full disk leaves the earlier ones alone."""
+    """Writes `checkpoints/step-…` and keeps the last `keep`; a full disk leaves the earlier ones alone.
+
+    Raises:
+        OSError: it cannot be written; one sentence.
+    """
     target = run / "checkpoints" / f"step-{state['step']:08d}"
 
     def write(folder: Path) -> None:
@@ -47,28 +54,75 @@ def save_checkpoint(
             "optimizer": optimizer.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
         }
-        torch.save(states, folder / "optimizer.pt")
-        (folder / "state.json").write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+        with (folder / "optimizer.pt").open("wb") as stream:
+            torch.save(states, stream)
+        content = {**state, "files": _digests(folder)}
+        (folder / "state.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
-    replace_folder(target, write)
+    with disk_errors_named(f"the checkpoint {target}"):
+        replace_folder(target, write)
     for old in checkpoint_paths(run)[:-keep]:
-        shutil.rmtree(old)
+        remove_folder(old)
     return target
 
 
 def load_checkpoint(
     path: Path, *, model: Trained, average: Trained | None, optimizer: Any, scaler: Any
 ) -> dict[str, Any]:
-    """Puts a checkpoint back into model, average, optimizer and scaler; returns its state."""
-    load_weights(model, path)
-    if average is not None:
-        load_weights(average, path / "average")
+    """Puts a checkpoint back into model, average, optimizer and scaler; returns its state.
+
+    Raises:
+        ValueError: it does not fit, after a change of the configuration that was allowed.
+    """
     states = torch.load(path / "optimizer.pt", map_location="cpu", weights_only=True)
-    optimizer.load_state_dict(states["optimizer"])
-    if scaler is not None and states["scaler"] is not None:
+    try:
+        load_weights(model, path)
+        if average is not None:
+            # A running mean that was switched on since begins with the weights.
+            load_weights(average, path / "average" if (path / "average").is_dir() else path)
+        optimizer.load_state_dict(states["optimizer"])
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"the checkpoint {path} does not fit the changed configuration "
+            f"({' '.join(str(error).split())[:200]}): start a new run from its weights with --init-from"
+        ) from None
+    if scaler is not None and states["scaler"]:
         scaler.load_state_dict(states["scaler"])
-    state: dict[str, Any] = json.loads((path / "state.json").read_text(encoding="utf-8"))
+    state = _read_state(path)
+    del state["files"]
     return state
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((path / "state.json").read_text(encoding="utf-8"))
+    return content
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with the files of a checkpoint, None when they are those that were written."""
+    try:
+        expected: dict[str, str] = _read_state(path)["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "state.json is missing or damaged"
+    found = _digests(path)
+    for name, digest in expected.items():
+        if name not in found:
+            return f"{name} is missing"
+        if found[name] != digest:
+            return f"{name} is not as it was written"
+    return None
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of the files that are loaded, by their path in the folder."""
+    digests = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".safetensors", ".pt"):
+            with path.open("rb") as stream:
+                digests[path.relative_to(folder).as_posix()] = hashlib.file_digest(
+                    stream, "sha256"
+                ).hexdigest()
+    return digests
 
 
 def replace_folder(target: Path, write: Callable[[Path], None]) -> None:
@@ -80,10 +134,9 @@ def replace_folder(target: Path, write: Callable[[Path], None]) -> None:
     try:
         fresh.mkdir()
         write(fresh)
-        for file in fresh.rglob("*"):
-            if file.is_file():
-                _sync(file)
-    except OSError:
+        for path in [*fresh.rglob("*"), fresh]:
+            _sync(path)
+    except Exception:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
     if target.exists():
@@ -93,11 +146,36 @@ def replace_folder(target: Path, write: Callable[[Path], None]) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def remove_folder(target: Path) -> None:
+    """Removes a folder; a kill in between leaves no part of it under its name."""
+    old = target.with_name(f".{target.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    target.rename(old)
+    shutil.rmtree(old, ignore_errors=True)
+
+
 def mend_folder(target: Path) -> None:
     """Gives the earlier folder its name again, after a kill between the two renames of `replace_folder`."""
     old = target.with_name(f".{target.name}.old")
     if old.is_dir() and not target.exists():
         old.rename(target)
+
+
+@contextmanager
+def disk_errors_named(what: str) -> Iterator[None]:
+    """Turns what the writers of files raise on a full or broken disk into one sentence.
+
+    Raises:
+        OSError: with the sentence; safetensors and torch have errors of their own for it.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())
+        raise OSError(
+            f"{what} cannot be written ({reason[:200]}): what was written before is kept; free some space "
+            "and go on with --resume"
+        ) from error
 
 
 def _sync(path: Path) -> None:

@@ -20,6 +20,7 @@ NOT_PART_OF_A_RUN = frozenset(
     {"data", "descriptions", "out", "resume", "workers", "num_threads", "cache_dir", "cache_gb", "progress"}
     | {"images", "prefetch", "pin_memory"}
     | {"keep_checkpoints", "checkpoint_every_epochs", "checkpoint_every_steps", "recipe"}
+    | {"allow_changes", "tracker"}
 )
 
 
@@ -48,6 +49,7 @@ class Augmentation(BaseModel):
     crop_pct: float = Field(
         default=224 / 256, gt=0, le=1, description="evaluation: share of the short side in the crop"
     )
+    off: bool = Field(default=False, description="no augmentation: training sees what evaluation sees")
 
 
 class TrainConfig(BaseModel):
@@ -103,6 +105,10 @@ class TrainConfig(BaseModel):
     imbalance: Imbalance = Field(
         default_factory=Imbalance, description="what is done about unequal classes; nothing by default"
     )
+    gather_negatives: bool = Field(
+        default=False,
+        description="alignment pairs across all processes; false: inside each process, as the released code",
+    )
     repeats: int = Field(default=3, ge=1, description="augmented copies of a sticker per epoch")
     augmentation: Augmentation = Field(default_factory=Augmentation, description="timm's transforms")
     seed: int = Field(default=42, ge=0, description="of weights, order, augmentation and dropout")
@@ -112,6 +118,19 @@ class TrainConfig(BaseModel):
     eval_batch_size: int = Field(default=64, ge=1, description="per process")
 
     resume: bool = Field(default=False, description="go on with the run in `out`")
+    allow_changes: tuple[str, ...] = Field(
+        default=(), description="with resume: fields that may differ from the run's; recorded in config.json"
+    )
+    init_from: str | None = Field(
+        default=None,
+        description="begin with these weights: a run, a folder or a hub id; pvt_weights is not read then",
+    )
+    overfit: int | None = Field(
+        default=None, ge=2, description="learn so many stickers by heart, without augmentation: a check"
+    )
+    tracker: Literal["tensorboard", "wandb", "trackio"] | None = Field(
+        default=None, description="also log to it; W&B offline unless WANDB_MODE says otherwise"
+    )
     checkpoint_every_epochs: int = Field(default=1, ge=1, description="epochs between checkpoints")
     checkpoint_every_steps: int | None = Field(
         default=None, ge=1, description="checkpoints inside an epoch too"
@@ -168,6 +187,8 @@ class TrainConfig(BaseModel):
                 f"imbalance.loss: focal loss is defined for hard labels, label_smoothing is "
                 f"{self.label_smoothing}: set label_smoothing to 0 with it"
             )
+        if self.allow_changes and not self.resume:
+            raise ValueError("allow_changes: it goes with resume, for a run that is there")
         if self.warmup_epochs >= self.epochs:
             raise ValueError(
                 f"warmup_epochs: {self.warmup_epochs} does not leave an epoch of {self.epochs} to train"

@@ -6,9 +6,9 @@ of where the step lies), so weights, optimizer and a few numbers are all there i
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
-import resource
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator  # type: ignore[import-untyped]
+from accelerate.utils import gather_object  # type: ignore[import-untyped]
 from torch import Tensor
 from tqdm import tqdm
 
@@ -23,19 +24,24 @@ from model import MGHFT, load_pvt_weights
 from train import checkpoints
 from train.config import TrainConfig
 from train.data import data_fingerprint
+from train.initial import load_initial
 from train.loading import EpochLoader
 from train.losses import Criterion, class_counts
-from train.material import load_encoder, load_split, open_corpus, read_split, resolve_model
+from train.material import load_encoder, load_split, read_split, resolve_model
 from train.metrics import classification_metrics
+from train.model_card import training_card
+from train.overfit import corpus_to_train_on, learnt_by_heart, overfit_config
+from train.plots import draw_training
 from train.predict import build_accelerator, predict
-from train.run_folder import RunFolder, epoch_line
+from train.records import COUNTS, LOSSES, epoch_record, loss_values, memory_mb, stage_losses
+from train.run_folder import RunFolder, epoch_line, package_versions, read_metrics
 from train.sampler import AugmentedStickers, EpochBatches, eval_transform, mixed_seed, train_transform
 from train.schedule import build_optimizer, learning_rate, update_average
 from train.stopping import StopRequest
 from train.text_features import text_statistics
-from train.text_tuning import Trained, TunedMGHFT, text_of, to_predict
-
-LOSSES = ("loss", "classification_loss", "alignment_loss")
+from train.text_tuning import Trained, TunedMGHFT, network, text_of, to_predict
+from train.together import mean_over_processes, processes_watched, told_by_main
+from train.tracking import check_tracker, log_epoch, log_step, start_tracker
 
 
 def train(config: TrainConfig) -> Path:
@@ -44,11 +50,19 @@ def train(config: TrainConfig) -> Path:
     Raises:
         ValueError, FileNotFoundError: something the user gave is wrong; one sentence.
         FloatingPointError: the loss is not finite any more; one sentence.
+        ProcessLost: another process of the run is gone; one sentence.
         KeyboardInterrupt: after Ctrl-C or SIGTERM, once a checkpoint is written.
     """
+    run_trainer(overfit_config(config), Trainer)
+    return config.out
+
+
+def run_trainer(config: TrainConfig, kind: type[Trainer]) -> Trainer | None:
+    """Opens data and folder and lets a trainer do its work; None where the run is finished already."""
+    check_tracker(config.tracker)
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
-    corpus = open_corpus(config)
+    corpus = corpus_to_train_on(config)
     parts = {name: read_split(config, corpus, name) for name in ("train", "validation")}
     stickers = [sticker for found, _ in parts.values() for sticker in found]
     accelerator = build_accelerator(config)
@@ -60,13 +74,16 @@ def train(config: TrainConfig) -> Path:
             stickers, corpus.card.labels, [found for _, found in parts.values() if found is not None]
         ),
     }
-    if run.check(identity, resume=config.resume):
-        return config.out
+    if run.check(identity, resume=config.resume, allow=config.allow_changes):
+        return None
     accelerator.wait_for_everyone()
-    trainer = Trainer(config, accelerator, run, identity)
-    with trainer.stop.on_signals():
-        trainer.fit()
-    return config.out
+    with processes_watched(accelerator), contextlib.ExitStack() as held:
+        if accelerator.is_main_process:
+            held.enter_context(run.held())
+        trainer = kind(config, accelerator, run, identity)
+        with trainer.stop.on_signals():
+            trainer.fit()
+    return trainer
 
 
 class Trainer:
@@ -76,8 +93,8 @@ class Trainer:
         self, config: TrainConfig, accelerator: Accelerator, run: RunFolder, identity: dict[str, Any]
     ) -> None:
         self.config, self.accelerator, self.run = config, accelerator, run
-        corpus = open_corpus(config)
-        self.labels = corpus.card.labels
+        corpus = corpus_to_train_on(config)
+        self.card, self.labels = corpus.card, corpus.card.labels
         encoder = load_encoder(config)
         self.model_config = resolve_model(
             config, labels=self.labels, text_dim=None if encoder is None else encoder.width
@@ -90,8 +107,6 @@ class Trainer:
             )
         torch.manual_seed(config.seed)
         mghft = MGHFT(self.model_config)
-        if config.pvt_weights is not None:
-            load_pvt_weights(mghft, config.pvt_weights)
         plain: Trained = mghft
         if config.tune_text_encoder and encoder is not None:
             plain = TunedMGHFT(mghft, encoder)
@@ -99,6 +114,12 @@ class Trainer:
             features = to_predict(plain, self.train_split)[1].features
             assert features is not None
             mghft.set_text_statistics(*text_statistics(features, self.train_split.mask))
+        self.latest = told_by_main(accelerator, lambda: run.resume_from(self.say))
+        if self.latest is None and config.init_from is not None:
+            self.say(load_initial(mghft, config.init_from, self.labels))
+        elif self.latest is None and config.pvt_weights is not None:
+            load_pvt_weights(mghft, config.pvt_weights)
+        mghft.gather_negatives = config.gather_negatives
         self.criterion = Criterion(
             config.imbalance,
             class_counts(self.train_split.labels, len(self.labels)),
@@ -108,22 +129,25 @@ class Trainer:
         self.peak = config.learning_rate(accelerator.num_processes)
         optimizer = build_optimizer(plain, config, self.peak)
         self.model, self.optimizer = accelerator.prepare(plain, optimizer)
-        self.plain: Trained = accelerator.unwrap_model(self.model)
+        # The same parameters without what DistributedDataParallel and torch.compile put around them.
+        self.plain = plain
         self.average: Trained | None = None
         if config.ema_decay is not None:
             self.average = copy.deepcopy(self.plain).eval().requires_grad_(False)
         self._build_loader()
-        # What a checkpoint holds beside tensors; sums are of the epoch under way.
+        self.stages = stage_losses(self.model_config.alignment_stages)
+        # What a checkpoint holds beside tensors; sums are of the epoch under way, over all processes.
         self.state: dict[str, Any] = {
             "epoch": 0,
             "step_in_epoch": 0,
             "step": 0,
+            "steps_per_epoch": self.batches.steps,
             "best_epoch": None,
             "best_accuracy": -1.0,
             "best_loss": math.inf,
-            "sums": dict.fromkeys((*LOSSES, "stickers", "seconds", "waiting"), 0.0),
+            "sums": dict.fromkeys((*LOSSES, *self.stages, *COUNTS), 0.0),
         }
-        self.stop = StopRequest()
+        self.stop, self.leave = StopRequest(), False
         if accelerator.is_main_process:
             run.begin(identity, config, self.model_config, self.labels)
         accelerator.wait_for_everyone()
@@ -161,29 +185,46 @@ class Trainer:
 
     def fit(self) -> None:
         """All epochs that are left."""
-        latest = self.run.resume_from()
-        if latest is not None:
-            self.state = checkpoints.load_checkpoint(
-                latest,
-                model=self.plain,
-                average=self.average,
-                optimizer=self.optimizer,
-                scaler=self.scaler,
-            )
-            self.run.keep_metrics(self.state["epoch"])
-            self.say(f"resumed at epoch {self.state['epoch'] + 1}, step {self.state['step']}")
+        self.resume()
+        config, folder = self.config, self.config.out / "tracker"
+        start_tracker(self.accelerator, config.tracker, folder, config.model_dump(mode="json"))
         total = self.config.epochs * self.batches.steps
         shown = self.config.progress and self.accelerator.is_main_process
         with tqdm(
             total=total, initial=self.state["step"], disable=None if shown else True, unit="step"
         ) as bar:
-            while self.state["epoch"] < self.config.epochs:
+            while self.state["epoch"] < self.config.epochs and not learnt_by_heart(config, self.state):
                 self.train_epoch(bar)
                 self.finish_epoch()
         if self.accelerator.is_main_process:
+            with checkpoints.disk_errors_named(str(config.out / "curves.png")):
+                draw_training(config.out / "curves.png", read_metrics(config.out))
             self.run.finish(self.state)
         self.accelerator.wait_for_everyone()
         self.accelerator.end_training()
+
+    def resume(self) -> None:
+        """Puts the last checkpoint back, if there is one."""
+        if self.latest is None:
+            return
+        fresh = self.state
+        self.state = checkpoints.load_checkpoint(
+            self.latest,
+            model=self.plain,
+            average=self.average,
+            optimizer=self.optimizer,
+            scaler=self.scaler,
+        )
+        state, steps = self.state, self.batches.steps
+        if state["steps_per_epoch"] != steps:
+            # Batch or data were changed, as was allowed: the share of the epoch that is done stays.
+            state["step_in_epoch"] = state["step_in_epoch"] * steps // state["steps_per_epoch"]
+            state["step"] = state["epoch"] * steps + state["step_in_epoch"]
+            state["steps_per_epoch"] = steps
+        state["sums"] = {**fresh["sums"], **state["sums"]}
+        if self.accelerator.is_main_process:
+            self.run.keep_metrics(state["epoch"])
+        self.say(f"resumed at epoch {state['epoch'] + 1}, step {state['step']}")
 
     def train_epoch(self, bar: Any) -> None:
         """The steps of an epoch that are left."""
@@ -198,6 +239,7 @@ class Trainer:
             sums = state["sums"]
             for name, value in losses.items():
                 sums[name] += value
+            sums["steps"] += 1
             sums["stickers"] += len(indices) * self.accelerator.num_processes
             sums["waiting"] += arrived - before
             before_next = time.perf_counter()
@@ -205,7 +247,7 @@ class Trainer:
             before = before_next
             bar.update()
             bar.set_postfix(epoch=state["epoch"] + 1, loss=f"{losses['loss']:.3f}", refresh=False)
-            if self.stop.made:
+            if self.leave:
                 self.save()
                 raise KeyboardInterrupt
             every = self.config.checkpoint_every_steps
@@ -218,7 +260,7 @@ class Trainer:
                 before = time.perf_counter()
 
     def train_step(self, images: Tensor, indices: Tensor) -> dict[str, float]:
-        """One update; returns the losses of this process."""
+        """One update; returns the losses, averaged over the processes."""
         config, device, step = self.config, self.accelerator.device, self.state["step"]
         rate = learning_rate(step, config=config, peak=self.peak, steps_per_epoch=self.batches.steps)
         for group in self.optimizer.param_groups:
@@ -231,10 +273,11 @@ class Trainer:
             **text_of(self.train_split, indices, device, tuned=config.tune_text_encoder),
         )
         output = self.criterion(output, labels)
-        values = {name: getattr(output, name) for name in LOSSES}
-        losses = {name: 0.0 if value is None else value.item() for name, value in values.items()}
+        losses = loss_values(output, self.stages)
+        losses, self.leave = mean_over_processes(self.accelerator, losses, self.stop.made)
         if not math.isfinite(losses["loss"]):
-            raise FloatingPointError(self.run.note_bad_batch(self.state, losses, self.ids(indices)))
+            raise FloatingPointError(self.note_bad_batch(losses, indices))
+        log_step(self.accelerator, config.tracker, losses, rate, step)
         self.accelerator.backward(output.loss)
         if config.clip_grad is not None:
             self.accelerator.clip_grad_norm_(self.model.parameters(), config.clip_grad)
@@ -244,8 +287,12 @@ class Trainer:
             update_average(self.average, self.plain, decay=config.ema_decay, step=step)
         return losses
 
-    def ids(self, indices: Tensor) -> list[str]:
-        return [self.train_split.stickers[index].id for index in indices.tolist()]
+    def note_bad_batch(self, losses: dict[str, float], indices: Tensor) -> str:
+        """Saves the ids of all processes' batches; returns the sentence to stop with."""
+        ids = [self.train_split.stickers[index].id for index in indices.tolist()]
+        if self.accelerator.num_processes > 1:
+            ids = gather_object(ids)
+        return told_by_main(self.accelerator, lambda: self.run.note_bad_batch(self.state, losses, ids))
 
     def finish_epoch(self) -> None:
         """Validation, the line of metrics.jsonl, the best weights, a checkpoint."""
@@ -265,25 +312,19 @@ class Trainer:
         figures = classification_metrics(self.validation.labels, probabilities.argmax(1), self.labels)
         chosen = probabilities[np.arange(len(probabilities)), self.validation.labels]
         loss = float(-np.log(np.clip(chosen, 1e-12, None)).mean())
-        sums, steps = state["sums"], self.batches.steps
-        state["epoch"] += 1
         better = (figures["accuracy"], -loss) > (state["best_accuracy"], -state["best_loss"])
-        line = {
-            "epoch": state["epoch"],
-            "step": state["step"],
-            "lr": self.optimizer.param_groups[0]["lr"],
-            **{name: sums[name] / steps for name in LOSSES},
-            "validation_loss": loss,
-            "validation_accuracy": figures["accuracy"],
-            "validation_f1_macro": figures["f1_macro"],
-            "validation_f1_weighted": figures["f1_weighted"],
-            "best": better,
-            "stickers_per_second": sums["stickers"] / max(sums["seconds"], 1e-9),
-            "seconds": sums["seconds"],
-            "seconds_waiting": sums["waiting"],
-            "seconds_validation": time.perf_counter() - started,
-            "memory_mb": self.memory_mb(),
-        }
+        chosen_figures = {name: figures[name] for name in ("accuracy", "f1_macro", "f1_weighted")}
+        line = epoch_record(
+            state["sums"],
+            epoch=state["epoch"] + 1,
+            step=state["step"],
+            rate=self.optimizer.param_groups[0]["lr"],
+            validation={"loss": loss, **chosen_figures},
+            better=better,
+            seconds_validation=time.perf_counter() - started,
+            memory_mb=memory_mb(self.accelerator.device),
+        )
+        state["epoch"] += 1
         if better:
             state |= {
                 "best_epoch": state["epoch"],
@@ -291,12 +332,14 @@ class Trainer:
                 "best_loss": loss,
             }
         state["step_in_epoch"] = 0
-        state["sums"] = dict.fromkeys(sums, 0.0)
+        state["sums"] = dict.fromkeys(state["sums"], 0.0)
+        last = state["epoch"] == config.epochs or learnt_by_heart(config, state)
         if self.accelerator.is_main_process:
-            if better:
-                self.run.write_best(judged, line)
+            # The check has hundreds of short epochs, and only whether it ends well is of interest.
+            if last if config.overfit is not None else better:
+                self.run.write_best(judged, self.model_card(network(judged), line))
             self.run.add_metrics(line)
-        last = state["epoch"] == config.epochs
+        log_epoch(self.accelerator, config.tracker, line)
         if last or state["epoch"] % config.checkpoint_every_epochs == 0:
             self.save()
         self.say(epoch_line(line, config.epochs))
@@ -314,10 +357,17 @@ class Trainer:
                 keep=self.config.keep_checkpoints,
             )
 
-    def memory_mb(self) -> float:
-        if self.accelerator.device.type == "cuda":
-            return torch.cuda.max_memory_allocated() / 2**20
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    def model_card(self, model: MGHFT, line: dict[str, Any]) -> str:
+        """README.md of the weights of one epoch."""
+        return training_card(
+            model,
+            config=self.config,
+            card=self.card,
+            line=line,
+            counts={"train": len(self.train_split.stickers), "validation": len(self.validation.stickers)},
+            processes=self.accelerator.num_processes,
+            versions=package_versions(),
+        )
 
     def say(self, text: str) -> None:
         if self.accelerator.is_main_process and self.config.progress:

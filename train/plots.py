@@ -108,6 +108,38 @@ def draw_curves(path: Path, histories: Mapping[str, Sequence[Mapping[str, Any]]]
     _finish(figure, [losses, accuracy], path)
 
 
+def draw_training(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
+    """One run by epoch: losses of training and validation, alignment per stage, validation figures."""
+    figure = Figure(figsize=(13.5, 3.6))
+    losses, alignment, figures = figure.subplots(1, 3)
+    epochs = [line["epoch"] for line in lines]
+
+    def draw(axes: Axes, name: str, label: str, place: int, style: str = "-") -> None:
+        values = [line[name] for line in lines]
+        # One epoch makes no line.
+        axes.plot(
+            epochs, values, style, color=COLOURS[place], label=label, marker="." if len(lines) == 1 else ""
+        )
+
+    draw(losses, "classification_loss", "train", 3)
+    draw(losses, "validation_loss", "validation", 3, "--")
+    stages = [name for name in lines[0] if name.startswith("alignment_loss_stage")] if lines else []
+    for place, name in enumerate(stages):
+        draw(alignment, name, f"stage {name[-1]}", place + 1)
+    draw(figures, "validation_accuracy", "accuracy", 3)
+    draw(figures, "validation_f1_macro", "F1 macro", 1)
+    for axes, title in (
+        (losses, "classification loss"),
+        (alignment, "alignment loss"),
+        (figures, "validation"),
+    ):
+        axes.set_ylabel(title)
+        axes.set_xlabel("epoch")
+        if axes.lines:
+            axes.legend(frameon=False, fontsize=8)
+    _finish(figure, [losses, alignment, figures], path)
+
+
 def _count(figures: Mapping[str, Any]) -> int:
     return int(next(iter(figures.values()))["count"])
 

@@ -5,14 +5,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from model import MGHFTConfig
-from train.checkpoints import checkpoint_paths, mend_folder, replace_folder
+from pipeline.manifest import RunLocked
+from train.checkpoints import checkpoint_paths, damage, disk_errors_named, mend_folder, replace_folder
 from train.config import TrainConfig
 from train.text_tuning import Trained
 
@@ -25,16 +30,21 @@ class RunFolder:
         self.config_file = path / "config.json"
         self.metrics_file = path / "metrics.jsonl"
         self.summary_file = path / "summary.json"
+        self._changes: dict[str, Any] = {}
 
-    def check(self, identity: dict[str, Any], *, resume: bool) -> bool:
+    def check(self, identity: dict[str, Any], *, resume: bool, allow: Sequence[str] = ()) -> bool:
         """True when the run in the folder is this one and finished; False when there is work to do.
+
+        Args:
+            resume: go on with an unfinished run.
+            allow: fields that may differ from those of the run; `model` allows `model.alpha` too.
 
         Raises:
             ValueError: the folder holds a run of another configuration (the fields are named), an
                 unfinished run that shall not be resumed, or other things.
         """
         if not self.config_file.is_file():
-            if self.path.is_dir() and any(self.path.iterdir()):
+            if self.path.is_dir() and any(not path.name.startswith(".") for path in self.path.iterdir()):
                 raise ValueError(
                     f"the folder {self.path} holds files but no training run: "
                     "give --out an empty or new folder"
@@ -42,13 +52,17 @@ class RunFolder:
             if self.path.exists() and not self.path.is_dir():
                 raise ValueError(f"{self.path} is a file: give --out a folder")
             return False
-        differing = _differing(read_json(self.config_file)["identity"], identity)
-        if differing:
+        old = read_json(self.config_file).get("identity")
+        differing = _differing(old, identity)
+        refused = [name for name in differing if not any(f"{name}.".startswith(f"{a}.") for a in allow)]
+        if refused:
             raise ValueError(
                 f"the folder {self.path} holds a run of another configuration, they differ in "
-                f"{', '.join(differing)}: choose another --out or the same settings"
+                f"{', '.join(refused)}: choose another --out or the same settings, or go on all the same "
+                f"with --resume --allow-changes {','.join(refused)}"
             )
-        if self.summary_file.is_file():
+        self._changes = {name: {"from": _at(old, name), "to": _at(identity, name)} for name in differing}
+        if self.summary_file.is_file() and not differing:
             return True
         if not resume:
             raise ValueError(
@@ -56,6 +70,26 @@ class RunFolder:
                 "add --resume to go on, or choose another --out"
             )
         return False
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps other processes from training into the folder; the lock dies with this process.
+
+        A lock of fcntl's kind, since one of flock's would live on in orphaned workers of the data loader.
+
+        Raises:
+            RunLocked: another process holds it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("a+", encoding="utf-8") as file:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunLocked(
+                    f"another process trains into the run folder {self.path}: wait for it, end it, or give "
+                    "another --out"
+                ) from None
+            yield
 
     def begin(
         self,
@@ -67,44 +101,67 @@ class RunFolder:
         """Writes config.json, and sets right what a killed run left half done."""
         self.path.mkdir(parents=True, exist_ok=True)
         mend_folder(self.path / "best")
+        changes = read_json(self.config_file)["changes"] if self.config_file.is_file() else []
+        if self._changes:
+            self.summary_file.unlink(missing_ok=True)
+            found = checkpoint_paths(self.path)
+            changes.append({"after": found[-1].name if found else None, "fields": self._changes})
         resolved = {
             "identity": identity,
             "config": config.model_dump(mode="json"),
             "model": model_config.model_dump(mode="json"),
             "labels": list(labels),
-            "versions": {name: version(name) for name in ("torch", "accelerate", "timm")},
+            "versions": package_versions(),
+            "changes": changes,
         }
-        write_json(self.config_file, resolved)
+        with disk_errors_named(str(self.config_file)):
+            write_json(self.config_file, resolved)
 
-    def resume_from(self) -> Path | None:
-        """The last complete checkpoint; without one the run begins anew."""
-        for leftover in (self.path / "checkpoints").glob(".step-*"):
+    def resume_from(self, say: Callable[[str], None]) -> Path | None:
+        """The last whole checkpoint; without one the run begins anew. Damaged ones are set aside."""
+        folder = self.path / "checkpoints"
+        for leftover in sorted(folder.glob(".step-*")):
+            if leftover.suffix == ".new":
+                say(f"skipped the half-written checkpoint {leftover.name[1:-4]}")
             shutil.rmtree(leftover, ignore_errors=True)
-        found = checkpoint_paths(self.path)
-        if not found:
-            self.metrics_file.unlink(missing_ok=True)
-            return None
-        return found[-1]
+        for path in reversed(checkpoint_paths(self.path)):
+            reason = damage(path)
+            if reason is None:
+                return path
+            aside = folder / f"damaged-{path.name}"
+            shutil.rmtree(aside, ignore_errors=True)
+            path.rename(aside)
+            say(f"skipped the checkpoint {path.name}: {reason} (it is now {aside})")
+        self.metrics_file.unlink(missing_ok=True)
+        return None
 
     def keep_metrics(self, epochs: int) -> None:
         """Drops the lines of epochs that the checkpoint does not know; they will be run again."""
         lines = [line for line in read_metrics(self.path) if line["epoch"] <= epochs]
         part = self.metrics_file.with_suffix(".part")
-        part.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-        part.replace(self.metrics_file)
+        with disk_errors_named(str(self.metrics_file)):
+            part.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+            part.replace(self.metrics_file)
 
     def add_metrics(self, line: dict[str, Any]) -> None:
-        with self.metrics_file.open("a", encoding="utf-8") as stream:
+        with (
+            disk_errors_named(str(self.metrics_file)),
+            self.metrics_file.open("a", encoding="utf-8") as stream,
+        ):
             stream.write(json.dumps(line) + "\n")
+            stream.flush()
+            # The checkpoint that comes next must not be on disk without it.
+            os.fsync(stream.fileno())
 
-    def write_best(self, model: Trained, line: dict[str, Any]) -> None:
+    def write_best(self, model: Trained, card: str) -> None:
         """Weights and card of the best epoch so far."""
 
         def write(folder: Path) -> None:
+            (folder / "README.md").write_text(card, encoding="utf-8")
             model.save_pretrained(folder)
-            (folder / "README.md").write_text(model_card(read_json(self.config_file), line), encoding="utf-8")
 
-        replace_folder(self.path / "best", write)
+        with disk_errors_named(f"the weights {self.path / 'best'}"):
+            replace_folder(self.path / "best", write)
 
     def note_bad_batch(self, state: dict[str, Any], losses: dict[str, float], ids: list[str]) -> str:
         """Keeps the ids of a batch whose loss is not finite; returns the sentence to stop with."""
@@ -120,7 +177,13 @@ class RunFolder:
     def finish(self, state: dict[str, Any]) -> None:
         """Marks the run as finished."""
         names = ("best_epoch", "best_accuracy", "best_loss", "epoch", "step")
-        write_json(self.summary_file, {name: state[name] for name in names})
+        with disk_errors_named(str(self.summary_file)):
+            write_json(self.summary_file, {name: state[name] for name in names})
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of what the numbers depend on most."""
+    return {name: version(name) for name in ("torch", "accelerate", "timm")}
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -169,32 +232,11 @@ def epoch_line(line: dict[str, Any], epochs: int) -> str:
     )
 
 
-def model_card(resolved: dict[str, Any], line: dict[str, Any]) -> str:
-    """README.md beside the best weights."""
-    config = resolved["config"]
-    text = f"with text ({config['text_encoder']})" if config["use_text"] else "without text"
-    return f"""---
-license: apache-2.0
-tags: [mghft, sticker-emotion, image-classification]
----
-# MGHFT {text} on {config["card"]}
-
-Weights of epoch {line["epoch"]} of {config["epochs"]} (recipe `{config["recipe"]}`), best on validation.
-
-| validation | |
-|---|---|
-| accuracy | {line["validation_accuracy"]:.4f} |
-| F1 macro | {line["validation_f1_macro"]:.4f} |
-| F1 weighted | {line["validation_f1_weighted"]:.4f} |
-
-Labels, in index order: {", ".join(resolved["labels"])}.
-
-    from model import MGHFT
-    model = MGHFT.from_pretrained("path/to/this/folder")
-
-Please cite the corpus and "MGHFT: Multi-Granularity Hierarchical Fusion Transformer for Cross-Modal Sticker
-Emotion Recognition" (ACM MM 2025, arXiv 2507.18929).
-"""
+def _at(content: Any, name: str) -> Any:
+    """The value below a dotted name."""
+    for part in name.split("."):
+        content = content.get(part) if isinstance(content, dict) else None
+    return content
 
 
 def _differing(old: Any, new: Any, name: str = "") -> list[str]:

@@ -162,8 +162,10 @@ class PlainStickers(Dataset[tuple[Tensor, int]]):
 
 
 def train_transform(size: int, augmentation: Augmentation) -> Any:
-    """timm's training transform for PIL images."""
-    fields = augmentation.model_dump(exclude={"crop_pct"})
+    """timm's training transform for PIL images, or that of evaluation where augmentation is off."""
+    if augmentation.off:
+        return eval_transform(size, augmentation)
+    fields = augmentation.model_dump(exclude={"crop_pct", "off"})
     return transforms_imagenet_train(size, **fields)
 
 

@@ -72,6 +72,11 @@ class TunedMGHFT(nn.Module):
 Trained = MGHFT | TunedMGHFT
 
 
+def network(model: Trained) -> MGHFT:
+    """The network without its encoder."""
+    return model.mghft if isinstance(model, TunedMGHFT) else model
+
+
 def load_weights(model: Trained, folder: Path) -> None:
     """Puts back what `model.save_pretrained(folder)` wrote."""
     if isinstance(model, TunedMGHFT):

@@ -1,0 +1,170 @@
+"""`mghft train --num-processes N`: starts N processes on this machine and ends all when one ends badly.
+
+They meet at a store that listens on the loopback device alone, as gloo is told to.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+# Exit code of a process that noticed the loss of another; the starter says whose it was.
+LOST = 75
+# How long the others may take to notice by themselves.
+_GRACE = 8.0
+_LAUNCHED = "MGHFT_LAUNCHED"
+_PR_SET_PDEATHSIG = 1
+
+
+def launched() -> bool:
+    """Whether this is one of several processes already, started here, by torchrun or by accelerate."""
+    return "LOCAL_RANK" in os.environ
+
+
+def launched_here() -> bool:
+    """Whether `launch` started this process."""
+    return _LAUNCHED in os.environ
+
+
+def end_with_the_starter() -> None:
+    """Asks Linux for SIGTERM when the starting process dies: the loop then saves and leaves."""
+    if launched_here() and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def launch(arguments: Sequence[str], processes: int) -> int:
+    """Runs `python -m mghft ARGUMENTS` in so many processes; returns the exit code for the whole.
+
+    Ctrl-C and SIGTERM are passed on, so that all save and leave. Rank 0 writes to this terminal; of the
+    others the last line is shown when one of them is the first to fail.
+
+    """
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    port = listener.getsockname()[1]
+    with tempfile.TemporaryDirectory(prefix="mghft-") as logs:
+        children = [
+            _start(arguments, rank, processes, port=port, log=Path(logs) / f"{rank}.log")
+            for rank in range(processes)
+        ]
+        try:
+            with _Forwarding(children) as forwarding:
+                # While torch is loaded here, it is in the children too; they can connect already.
+                _store = _serve(listener.detach(), port)
+                culprit = _watch(children)
+        finally:
+            for child in children:
+                child.kill()
+                child.wait()
+        if forwarding.used and any(child.returncode for child in children):
+            return 130
+        if culprit is None:
+            return 0
+        return _verdict(culprit, children, Path(logs) / f"{culprit}.log")
+
+
+def _serve(listener: int, port: int) -> Any:
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+    return TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False, master_listen_fd=listener)
+
+
+def _start(
+    arguments: Sequence[str], rank: int, processes: int, *, port: int, log: Path
+) -> subprocess.Popen[Any]:
+    loopback = "lo0" if sys.platform == "darwin" else "lo"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    environment = {
+        # A warning that costs nothing, and stack traces of gloo that end in our sentence anyway.
+        "TORCH_CPP_LOG_LEVEL": "ERROR",
+        # Several processes with all threads each would wait for each other.
+        "OMP_NUM_THREADS": str(max(1, cores // processes)),
+        "GLOO_SOCKET_IFNAME": loopback,
+        "NCCL_SOCKET_IFNAME": loopback,
+        **os.environ,
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        # The store is here, no process opens one of its own.
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "TORCHELASTIC_RESTART_COUNT": "0",
+        _LAUNCHED: "1",
+    }
+    output: dict[str, Any] = {}
+    if rank:
+        output = {"stdout": log.open("wb"), "stderr": subprocess.STDOUT}
+    # A session of its own, so that the terminal's Ctrl-C comes through this process, once.
+    return subprocess.Popen(
+        [sys.executable, "-m", "mghft", *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        **output,
+    )
+
+
+class _Forwarding:
+    """Passes Ctrl-C and SIGTERM on to the children while the block runs."""
+
+    def __init__(self, children: Sequence[subprocess.Popen[Any]]) -> None:
+        self.children, self.used = children, False
+
+    def __enter__(self) -> _Forwarding:
+        self._before = {n: signal.signal(n, self._forward) for n in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def _forward(self, number: int, frame: FrameType | None) -> None:
+        self.used = True
+        for child in self.children:
+            if child.poll() is None:
+                child.send_signal(number)
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def _watch(children: Sequence[subprocess.Popen[Any]]) -> int | None:
+    """Waits for all; the rank that failed first, None when none did. Whoever failed with it gets a moment."""
+    deadline: float | None = None
+    while any(child.poll() is None for child in children):
+        if deadline is None and any(child.poll() for child in children):
+            deadline = time.monotonic() + _GRACE
+        if deadline is not None and time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    codes = [child.poll() for child in children]
+    failed = [rank for rank, code in enumerate(codes) if code]
+    # Those that only noticed are not to blame; a signal says more than an exit code.
+    return min(failed, key=lambda rank: (codes[rank] == LOST, (codes[rank] or 0) > 0, rank), default=None)
+
+
+def _verdict(rank: int, children: Sequence[subprocess.Popen[Any]], log: Path) -> int:
+    code, count = children[rank].returncode, len(children)
+    if rank == 0 and code > 0 and code != LOST:
+        return int(code)  # it has said why itself
+    if code < 0:
+        why = f"was ended by {signal.Signals(-code).name}"
+    else:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+        why = f"ended with code {code} ({lines[-1].removeprefix('error: ') if lines else 'it said nothing'})"
+    print(
+        f"error: process {rank} of {count} {why}, so all have ended: what the last checkpoint holds is kept, "
+        "go on with --resume",
+        file=sys.stderr,
+    )
+    return int(code) if code in (1, 2) else 1
