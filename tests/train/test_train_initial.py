@@ -92,7 +92,7 @@ def test_initial_weights_are_refused_for_a_run_that_is_there(world: World, sourc
 
 def test_initial_weights_take_the_place_of_those_of_pvt(world: World, source: Path) -> None:
     """The recipe of the paper names PVT's, and they would be overwritten at once."""
-    config = world.config("both", init_from=str(source), pvt_weights=world.folder / "no.pth")
+    config = world.config("both", init_from=str(source), pvt_weights=str(world.folder / "no.pth"))
     assert (train(config) / "summary.json").exists()
 
 
