@@ -308,22 +308,36 @@ def test_csv_goes_before_its_twin(tmp_path):
     assert load_corpus(load_card("met-meme:en"), tmp_path).stickers[0].label_name == "anger"
 
 
+def test_empty_cells_of_a_spreadsheet_move_no_column(tmp_path):
+    header = ["file_name", "sentiment degree", "sentiment category"]
+    write_xlsx(tmp_path / "label_E.xlsx", [header, ["image_ (1).jpg", "", "2(love)"]])
+    write_images(tmp_path, "Eimages", "en", only=[1])
+    assert load_corpus(load_card("met-meme:en"), tmp_path).stickers[0].label_name == "love"
+
+
+SHEET = "xl/worksheets/sheet7.xml"
+
+
 @pytest.mark.parametrize(
-    ("part", "content"),
+    ("part", "content", "reason"),
     [
-        (None, b"no zip"),
-        ("xl/workbook.xml", b"<workbook/>"),
-        ("xl/worksheets/sheet7.xml", b"<a"),
-        ("xl/worksheets/sheet7.xml", b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>'),
-        ("xl/worksheets/sheet7.xml", b"<sheet><row><c t='s'><v>9</v></c></row></sheet>"),
-        ("xl/worksheets/sheet7.xml", b"<sheet><row>" + b"<is>" * 5000 + b"</is>" * 5000 + b"</row></sheet>"),
+        (None, b"no zip", "not a zip file"),
+        ("xl/workbook.xml", b"<workbook/>", "is no readable spreadsheet"),
+        (SHEET, b"<a", "is no readable spreadsheet"),
+        (SHEET, b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "defines entities"),
+        (SHEET, b"<s><row><c t='s'><v>9</v></c></row></s>", "is no readable spreadsheet"),
+        (
+            SHEET,
+            b"<s><row><c t='inlineStr'>" + b"<is>" * 5000 + b"</is>" * 5000 + b"</c></row></s>",
+            "recursion",
+        ),
     ],
 )
-def test_spreadsheet_that_cannot_be_read(tmp_path, part, content):
+def test_spreadsheet_that_cannot_be_read(tmp_path, part, content, reason):
     write_xlsx(tmp_path / "label_E.xlsx", [["a"]], replaced={part: content} if part else {})
     if part is None:
         (tmp_path / "label_E.xlsx").write_bytes(content)
-    with pytest.raises(ValueError, match=r"label_E\.xlsx (is no readable spreadsheet|has no column)|lacks"):
+    with pytest.raises(ValueError, match=reason):
         load_corpus(load_card("met-meme:en"), tmp_path)
 
 
