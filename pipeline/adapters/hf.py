@@ -90,9 +90,9 @@ def import_data_set(
         for number, (content, label, text) in enumerate(_rows(data, done.columns)):
             path = _write_image(content, folder / f"{number:06d}", done, f"{split} {number}")
             if path is not None:
-                name = names[label] if names and isinstance(label, int) and 0 <= label < len(names) else label
+                name = _label_name(label, names)
                 relative = path.relative_to(out).as_posix()
-                table.append([relative, as_text(name), SPLIT_NAMES.get(split, split), as_text(text)])
+                table.append([relative, name, SPLIT_NAMES.get(split, split), as_text(text)])
                 done.rows += 1
             if progress is not None:
                 progress(done.rows + len(done.skipped))
@@ -153,11 +153,20 @@ def _choose(features: Any, wanted: Columns, source: str) -> Columns:
             f"the data set {source} has no column that is clearly the label (it has: {', '.join(header)}): "
             "name it with --label"
         )
+    if not isinstance(features[label], datasets.ClassLabel | datasets.Value):
+        raise ValueError(f"the column '{label}' of the data set {source} holds no single label in each row")
     return Columns(image, label, wanted.text or named(header, _TEXTS))
 
 
 def _label_names(features: Any, label: str | None) -> list[str]:
     return list(getattr(features[label], "names", None) or []) if label else []
+
+
+def _label_name(label: Any, names: list[str]) -> str:
+    """A label as text; the hub's -1 for a row without one is the empty text."""
+    if names and isinstance(label, int):
+        return names[label] if 0 <= label < len(names) else ""
+    return as_text(label)
 
 
 def _rows(data: Any, columns: Columns) -> Iterator[tuple[Any, Any, Any]]:

@@ -71,12 +71,6 @@ def _table(card: Card, root: Path, files: list[str], language: str, facts: MetMe
     stem = f"label_{_LETTER[language]}"
     if found := find_table(files, stem):
         return found
-    twin = next((path for path in files if path.lower().endswith(f"{stem.lower()}.xlsx")), None)
-    if twin:
-        raise FileNotFoundError(
-            f"the corpus {card.name} needs {stem}.csv below {root}, and there is only {twin}: "
-            "save it as CSV in UTF-8 under that name"
-        )
     other = "zh" if language == "en" else "en"
     more = ""
     if len(facts.languages) > 1 and find_table(files, f"label_{_LETTER[other]}"):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline.adapters.listing import first
 from pipeline.adapters.tables import decode, named
+from pipeline.adapters.xlsx import read_sheet
 from pipeline.cards import Task
 
 UNREADABLE = "no label can be read, left without one"
@@ -18,33 +19,52 @@ _VALUE = re.compile(r"(\d+)\s*[(\uff08]([^)\uff09]*)[)\uff09]")
 
 
 def find_table(files: Sequence[str], stem: str) -> str | None:
-    """The table of this name that lies nearest to the root; else one whose name goes on after it."""
-    tables = [path for path in files if path.lower().endswith(".csv")]
-    names = [path.rpartition("/")[2].lower() for path in tables]
-    wanted = stem.lower()
-    exact = [path for path, name in zip(tables, names, strict=True) if name == f"{wanted}.csv"]
-    longer = [path for path, name in zip(tables, names, strict=True) if re.match(rf"{wanted}[^a-z0-9]", name)]
-    return next(iter(exact + longer), None)
+    """The table of this name nearest to the root: CSV, else one whose name goes on after it, else XLSX."""
+    named_so = re.compile(rf"{stem.lower()}(?:[^a-z0-9].*)?\.(?:csv|xlsx)")
+
+    def rank(path: str) -> tuple[bool, bool]:
+        name = path.rpartition("/")[2].lower()
+        return name.endswith(".xlsx"), name.rpartition(".")[0] != stem.lower()
+
+    found = [path for path in files if named_so.fullmatch(path.rpartition("/")[2].lower())]
+    return min(found, key=rank, default=None)
 
 
 def read_cells(file: Path) -> tuple[list[str], list[dict[str, str]], str]:
     """Header, rows by header without empty columns and rows, and a remark on how the file was read.
 
+    Bytes that are no text in any encoding become a replacement sign: the labels are ASCII, so they stay.
+
     Raises:
-        ValueError: it is no CSV in UTF-8, UTF-16 or GB18030.
+        ValueError: it is no CSV or XLSX.
     """
-    try:
-        text, encoding = decode(file.read_bytes())
-        table = [row for row in csv.reader(io.StringIO(text, newline="")) if any(map(str.strip, row))]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{file} is no CSV in UTF-8 or GB18030 ({error}): get the file anew") from None
+    if file.suffix.lower() == ".xlsx":
+        rows, encoding = read_sheet(file), "a spreadsheet"
+    else:
+        rows, encoding = _read_csv(file)
+    table = [row for row in rows if any(map(str.strip, row))]
+    lost = sum(cell.count("\ufffd") for row in table for cell in row)
     header = [cell.strip() for cell in table[0]] if table else []
     kept = [at for at, name in enumerate(header) if name]
     remark = f"is read as {encoding}"
     if len(header) > len(kept):
         remark += f", {len(header) - len(kept)} columns without a name are passed by"
+    if lost:
+        remark += f", {lost} characters cannot be read"
     cells = [{header[at]: row[at] if at < len(row) else "" for at in kept} for row in table[1:]]
     return [header[at] for at in kept], cells, remark
+
+
+def _read_csv(file: Path) -> tuple[list[list[str]], str]:
+    content = file.read_bytes()
+    try:
+        text, encoding = decode(content)
+    except UnicodeDecodeError:
+        text, encoding = content.decode("gb18030", "replace"), "gb18030"
+    try:
+        return list(csv.reader(io.StringIO(text, newline=""))), encoding
+    except csv.Error as error:
+        raise ValueError(f"{file} is no CSV ({error}): get the file anew") from None
 
 
 def id_column(header: list[str], file: Path) -> str:

@@ -94,7 +94,7 @@ def _parquet(file: Path) -> tuple[list[str], Iterator[tuple[str, Row]]]:
                 for row in batch.to_pylist():
                     yield f"{file}, row {number}", {name: as_text(row[name]) for name in plain}
                     number += 1
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise ValueError(
                 f"{file} is a damaged Parquet file ({' '.join(str(error).split())[:200]})"
             ) from None

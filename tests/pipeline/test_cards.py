@@ -170,7 +170,7 @@ def test_splits_behind_the_card(splits):
 
 
 def test_card_whose_path_looks_like_a_reference(tmp_path):
-    folder = tmp_path / "a:b@c"
+    folder = tmp_path / "a.md:b@c"
     folder.mkdir()
     assert load_card(write(folder, TABLE)).labels == ("anger", "joy")
 

@@ -51,10 +51,9 @@ def test_fi_wherever_its_images_lie(tmp_path, folder, images):
 
 
 def test_fi_image_of_its_own_split_goes_first(tmp_path):
-    write(tmp_path, FI, images="x/{split}/{path}")
-    write(tmp_path, {"train": [], "test": [["Amusement/1_z.jpg", 0]]}, images="x/{split}/{path}")
-    write(tmp_path, FI, images="x/{split}/{path}")
-    assert load(tmp_path).stickers[0].path == "x/train/Amusement/1_z.jpg"
+    index = {"train": [["Awe/1.jpg", 2]], "test": [["Awe/1.jpg", 2]]}
+    corpus = load(write(tmp_path, index, images="x/{split}/{path}"))
+    assert [sticker.path for sticker in corpus.stickers] == ["x/train/Awe/1.jpg", "x/test/Awe/1.jpg"]
 
 
 def test_fi_by_the_index_of_tgca_pvt(tmp_path):

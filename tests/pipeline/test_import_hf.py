@@ -142,3 +142,16 @@ def test_code_beside_the_data_is_not_run(tmp_path):
     data_set(rows(0, 1)).to_parquet(folder / "train.parquet")
     import_data_set(str(folder), tmp_path / "out", Columns())
     assert not mark.exists()
+
+
+def test_row_without_a_label_stays_without(tmp_path):
+    data_set(rows(0, 1, 2, label=[0, -1, 1])).save_to_disk(tmp_path / "saved")
+    import_data_set(str(tmp_path / "saved"), tmp_path / "out", Columns())
+    assert [sticker.label for sticker in read(tmp_path / "out").stickers] == [0, None, 1]
+
+
+def test_several_labels_in_a_row_are_refused(tmp_path):
+    labels = datasets.List(datasets.Value("string"))
+    data_set(rows(0, label=[["joy", "love"]]), labels).save_to_disk(tmp_path / "saved")
+    with pytest.raises(ValueError, match="holds no single label in each row"):
+        import_data_set(str(tmp_path / "saved"), tmp_path / "out", Columns())

@@ -13,6 +13,7 @@ from met_meme_copy import (
     write_csv,
     write_images,
     write_tables,
+    write_xlsx,
 )
 
 from pipeline.adapters.met_images import number_of
@@ -137,11 +138,14 @@ def test_tables_saved_again_in_another_encoding(tmp_path, encoding):
     assert sticker.text.startswith("表情包") and sticker.text.endswith("鎔")
 
 
-def test_table_in_no_known_encoding(tmp_path):
-    few(tmp_path, [meme(1)])
-    (tmp_path / "label_E.csv").write_bytes(b"file_name,sentiment category\r\n\xff\xff\x00,1(happiness)\r\n")
-    with pytest.raises(ValueError, match=r"label_E\.csv is no CSV in UTF-8 or GB18030"):
-        load_corpus(load_card("met-meme:en"), tmp_path)
+def test_bytes_in_no_known_encoding_cost_no_meme(tmp_path):
+    few(tmp_path, [meme(1)], texts=[["image_ (1).jpg", "hi"]])
+    write_images(tmp_path, "Eimages", "en", only=[1])
+    text = tmp_path / "E_text.csv"
+    text.write_bytes(text.read_bytes().replace(b"hi", b"hi \xff!"))
+    corpus = load_corpus(load_card("met-meme:en"), tmp_path)
+    assert corpus.stickers[0].text == "hi \ufffd!"
+    assert said(corpus, "E_text.csv is read as gb18030, 1 characters cannot be read")
 
 
 @pytest.mark.parametrize(
@@ -282,9 +286,58 @@ def test_archive_that_is_not_unpacked_is_named(tmp_path):
         load_corpus(load_card("met-meme:en"), tmp_path)
 
 
-def test_spreadsheet_instead_of_the_csv_is_named(tmp_path):
-    (tmp_path / "label_E.xlsx").touch()
-    with pytest.raises(FileNotFoundError, match=r"only label_E\.xlsx: save it as CSV"):
+@pytest.mark.parametrize("shared", [True, False])
+def test_spreadsheets_are_read_like_the_csv(tmp_path, shared):
+    for language, letter in (("en", "E"), ("zh", "C")):
+        write_xlsx(tmp_path / f"label_{letter}.xlsx", label_rows(language)[:40], shared=shared)
+        write_xlsx(tmp_path / f"{letter}_text.xlsx", text_rows(language), shared=shared)
+        write_images(tmp_path, f"{letter}images", language)
+    found = load_corpus(load_card("met-meme:metaphor"), tmp_path).stickers
+    rows = {row[0]: row for language in ("en", "zh") for row in label_rows(language)[1:40]}
+    texts = {row[0]: row[1] for language in ("en", "zh") for row in text_rows(language)}
+    assert len(found) > 70
+    for sticker in found:
+        name = sticker.id.partition("/")[2]
+        assert (sticker.label, sticker.text or "") == (int(rows[name][5]), texts[name])
+
+
+def test_csv_goes_before_its_twin(tmp_path):
+    few(tmp_path, [meme(1, "3(anger)")])
+    write_xlsx(tmp_path / "label_E.xlsx", [["file_name", "sentiment category"], meme(1)])
+    write_images(tmp_path, "Eimages", "en", only=[1])
+    assert load_corpus(load_card("met-meme:en"), tmp_path).stickers[0].label_name == "anger"
+
+
+def test_empty_cells_of_a_spreadsheet_move_no_column(tmp_path):
+    header = ["file_name", "sentiment degree", "sentiment category"]
+    write_xlsx(tmp_path / "label_E.xlsx", [header, ["image_ (1).jpg", "", "2(love)"]])
+    write_images(tmp_path, "Eimages", "en", only=[1])
+    assert load_corpus(load_card("met-meme:en"), tmp_path).stickers[0].label_name == "love"
+
+
+SHEET = "xl/worksheets/sheet7.xml"
+
+
+@pytest.mark.parametrize(
+    ("part", "content", "reason"),
+    [
+        (None, b"no zip", "not a zip file"),
+        ("xl/workbook.xml", b"<workbook/>", "is no readable spreadsheet"),
+        (SHEET, b"<a", "is no readable spreadsheet"),
+        (SHEET, b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "defines entities"),
+        (SHEET, b"<s><row><c t='s'><v>9</v></c></row></s>", "is no readable spreadsheet"),
+        (
+            SHEET,
+            b"<s><row><c t='inlineStr'>" + b"<is>" * 5000 + b"</is>" * 5000 + b"</c></row></s>",
+            "recursion",
+        ),
+    ],
+)
+def test_spreadsheet_that_cannot_be_read(tmp_path, part, content, reason):
+    write_xlsx(tmp_path / "label_E.xlsx", [["a"]], replaced={part: content} if part else {})
+    if part is None:
+        (tmp_path / "label_E.xlsx").write_bytes(content)
+    with pytest.raises(ValueError, match=reason):
         load_corpus(load_card("met-meme:en"), tmp_path)
 
 

@@ -102,7 +102,12 @@ def test_float_from_a_spreadsheet_is_its_whole_number(tmp_path):
 
 def test_several_tables_take_the_one_with_a_usual_name(tmp_path):
     csv_of(tmp_path, "path,label\na.png,joy\nb.png,anger\n", "labels.csv")
-    csv_of(tmp_path, "path,label\nz.png,joy\n", "other.csv")
+    csv_of(tmp_path, "path,label\nz.png,joy\n", "a.csv")
+    assert [sticker.id for sticker in load(tmp_path).stickers] == ["a.png", "b.png"]
+
+
+def test_file_of_splits_beside_the_table_is_no_table(tmp_path):
+    csv_of(tmp_path, "path,label\na.png,joy\nb.png,anger\n")
     csv_of(tmp_path, "id,split\na.png,train\nb.png,test\n", "mghft-split.csv")
     assert [sticker.split for sticker in load(tmp_path).stickers] == ["train", "test"]
 

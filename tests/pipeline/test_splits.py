@@ -40,6 +40,11 @@ def test_shares_hold_in_every_language():
         assert found == pytest.approx([859 * 0.6, 859 * 0.2, 859 * 0.2], abs=1), part
 
 
+def test_remainders_of_small_classes_do_not_add_up():
+    split = make_split(memes((7,) * 10, ("en",)), SHARES, 0)
+    assert sorted(Counter(split.values()).values()) == [14, 14, 42]
+
+
 def test_shares_hold_in_every_class_of_every_language():
     stickers = memes()
     split = make_split(stickers, SHARES, 0)
@@ -138,7 +143,7 @@ def test_authors_splits_are_not_replaced_by_a_file_in_the_data_folder(tmp_path):
 
 
 def test_stickers_that_a_file_does_not_name_are_left_out_and_said(small):
-    (small / "s.csv").write_text("id,split\nEnglish/image_ (1).jpg,dev\nEnglish/image_ (2).jpg,TEST\n")
+    (small / "s.csv").write_text("id,split\n\nEnglish/image_ (1).jpg,dev\n,\nEnglish/image_ (2).jpg,TEST\n")
     corpus = load_corpus(load_card(f"met-meme@{small}/s.csv"), small)
     assert [sticker.split for sticker in corpus.stickers] == ["validation", "test"]
     assert any("18 stickers are not in" in note for note in corpus.notes)
