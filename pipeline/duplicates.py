@@ -1,4 +1,4 @@
-"""Finds exact and near duplicates in a corpus: what leaks between splits, which labels contradict each other."""
+"""Finds exact and near duplicates in a corpus: what leaks between splits, which labels contradict others."""
 
 from __future__ import annotations
 
