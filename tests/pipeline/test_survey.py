@@ -121,7 +121,8 @@ def test_header_tells_format_size_and_that_the_file_is_whole(noise, tmp_path, fo
     content = saved(noise, tmp_path / "a", format=form)
     header = read_header(content)
     assert (header.format, header.width, header.height, header.whole) == (form, 64, 48, True)
-    assert not read_header(content[:-20]).whole
+    (tmp_path / "cut").write_bytes(content[: len(content) // 2])
+    assert "damaged or truncated" in glance(tmp_path, "cut")["error"]
 
 
 def test_header_tells_animation_and_transparency(tmp_path):
