@@ -30,13 +30,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("demo/data"), help="root of the emoji corpus")
     parser.add_argument("--near", type=float, default=NEAR)
     parser.add_argument("--count", type=int, default=30_000, help="images of the search that is timed")
+    parser.add_argument("--every", type=int, default=5, help="only every n-th sticker gets a copy")
     options = parser.parse_args()
     corpus = load_corpus(load_card("emoji"), options.data)
     print(f"threshold {options.near}, hashes within {HASH_BITS} of 64 bits")
     alone = find_duplicates(corpus, near=options.near).pairs
     print(f"the corpus itself: {len(alone)} pairs among {len(corpus.stickers)} stickers", flush=True)
+    some = Corpus(corpus.card, corpus.root, corpus.stickers[:: options.every])
     for name, (change, suffix) in CHANGES.items():
-        judge(name, change, suffix, corpus, options.near, len(alone))
+        judge(name, change, suffix, some, options.near)
     search(corpus, options.count, options.near)
 
 
@@ -72,7 +74,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
 }
 
 
-def judge(name: str, change: Change, suffix: str, corpus: Corpus, near: float, alone: int) -> None:
+def judge(name: str, change: Change, suffix: str, corpus: Corpus, near: float) -> None:
     """Recall and precision over the corpus together with one changed copy of every sticker."""
     random = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
@@ -90,7 +92,7 @@ def judge(name: str, change: Change, suffix: str, corpus: Corpus, near: float, a
     count, false = len(corpus.stickers), len(pairs) - true
     print(
         f"{name:31} recall {true / count:6.1%}, precision {true / max(1, len(pairs)):6.1%} "
-        f"({true} of {count} found, {false} pairs of different stickers, {alone} without copies)",
+        f"({true} of {count} found, {false} pairs of different stickers)",
         flush=True,
     )
 

@@ -103,6 +103,7 @@ def duplicates(
     Examples:
       mghft data duplicates emoji --data demo/data --out duplicates
       mghft data duplicates ser30k --data SER_Dataset --out duplicates --drop-leaks
+      mghft train ser30k@duplicates/clean-split.csv --data SER_Dataset --no-text --out runs/clean
     """
     from pipeline.cards import load_card
     from pipeline.corpus import load_corpus
@@ -121,8 +122,11 @@ def duplicates(
         typer.echo(f"  and {len(found.pairs) - _NAMED} more")
     if drop_leaks:
         typer.echo(f"{len(found.leaks)} stickers are left out of the clean split")
-    for path in write_report(found, out, drop_leaks=drop_leaks, shown=pairs):
+    written = write_report(found, out, drop_leaks=drop_leaks, shown=pairs)
+    for path in written:
         typer.echo(f"written: {path}")
+    if drop_leaks:
+        typer.echo(f"read the corpus with it as {card}@{written[-1]}")
 
 
 def stats(

@@ -22,8 +22,10 @@ from pipeline.images import ImageError, ImageTransform, decode_bytes, read_image
 from pipeline.survey import Answer, Progress, survey
 
 SIDE = 32
-# Colours this far from those of the corners are drawing, nearer ones ground (JPEG blurs the border).
+# Nearer to the colour of the corners than this is ground; beyond the second number all ink counts alike.
 _GROUND = 24
+_FULL = 96
+_TRIMMED = 0.01
 _TRIM_SIDE = 256
 
 
@@ -89,13 +91,13 @@ def look(root: Path, path: str) -> Answer:
 
 def perceive(image: Image.Image) -> Answer:
     """Perceptual hashes and thumbnails of an RGB picture."""
-    small = image.copy()
-    small.thumbnail((_TRIM_SIDE, _TRIM_SIDE), Image.Resampling.BOX)
-    trimmed = image.crop(_drawing(small, image.size))
-    thumbs = [part.resize((SIDE, SIDE), Image.Resampling.BOX) for part in (image, trimmed)]
-    turned = [ImageOps.mirror(part) for part in (image, trimmed)]
+    boxes = ((0.0, 0.0, float(image.width), float(image.height)), _drawing(image))
+    # Twice the 32 pixels that the hash itself reduces to.
+    parts = [image.resize((2 * SIDE, 2 * SIDE), Image.Resampling.BOX, box=box) for box in boxes]
+    thumbs = [part.reduce(2) for part in parts]
+    turned = [ImageOps.mirror(part) for part in parts]
     return {
-        "hashes": [_hash(part) for part in (image, trimmed, *turned)],
+        "hashes": [_hash(part) for part in (*parts, *turned)],
         "thumbs": base64.b64encode(b"".join(thumb.tobytes() for thumb in thumbs)).decode(),
     }
 
@@ -105,19 +107,23 @@ def _hash(image: Image.Image) -> int:
     return int.from_bytes(np.packbits(bits.reshape(-1)).tobytes())
 
 
-def _drawing(small: Image.Image, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The box of the drawing on its even ground, in pixels of `size`; everything where there is no such."""
+def _drawing(image: Image.Image) -> tuple[float, float, float, float]:
+    """The box that holds all but 1 % of the ink at each side; the whole picture where there is hardly any.
+
+    Ink is what differs from the colour of the corners. A share of it is a steadier border than its first
+    pixel, which JPEG blurs and a crop may take away.
+    """
+    small = image.copy()
+    small.thumbnail((_TRIM_SIDE, _TRIM_SIDE), Image.Resampling.BOX)
     pixels = np.asarray(small, np.int16)
-    corners = pixels[[0, 0, -1, -1], [0, -1, 0, -1]]
-    drawn: NDArray[Any] = np.abs(pixels - np.median(corners, axis=0)).max(-1) > _GROUND
-    rows, columns = np.flatnonzero(drawn.any(1)), np.flatnonzero(drawn.any(0))
-    # A speck is no drawing.
-    if len(rows) < 0.1 * small.height or len(columns) < 0.1 * small.width:
-        return (0, 0, *size)
-    across, down = size[0] / small.width, size[1] / small.height
-    return (
-        int(columns[0] * across),
-        int(rows[0] * down),
-        round((columns[-1] + 1) * across),
-        round((rows[-1] + 1) * down),
-    )
+    ground = np.median(pixels[[0, 0, -1, -1], [0, -1, 0, -1]], axis=0)
+    far = np.abs(pixels - ground).max(-1)
+    ink: NDArray[Any] = np.where(far > _GROUND, np.minimum(far, _FULL), 0)
+    if np.count_nonzero(ink) < 0.01 * ink.size:
+        return (0.0, 0.0, float(image.width), float(image.height))
+    ends = []
+    for profile, length in ((ink.sum(0), image.width), (ink.sum(1), image.height)):
+        share = np.concatenate([[0.0], np.cumsum(profile)]) / profile.sum()
+        ends.append(np.interp([_TRIMMED, 1 - _TRIMMED], share, np.linspace(0, length, len(share))))
+    (left, right), (top, bottom) = ends
+    return float(left), float(top), float(right), float(bottom)
