@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,19 @@ from pipeline import prompt_tries
 from pipeline.engines import Answer, Request
 
 Call = Callable[..., Any]
+
+
+@pytest.fixture
+def mghft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Calls the command in this process, in an empty folder: none of these needs an engine."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> Any:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
+        return SimpleNamespace(code=result.exit_code, out=result.stdout, err=result.stderr)
+
+    return call
 
 
 def test_list_says_what_every_pack_is_for(mghft: Call) -> None:
