@@ -138,6 +138,13 @@ def test_stickers_of_the_split_test_are_left_alone_unless_asked_for(tmp_path: Pa
     assert score(run, splits=("test", "train")).runs[0]["stickers"] == 70
 
 
+def test_a_language_of_unknown_script_is_named_and_a_run_without_text_is_none(tmp_path: Path) -> None:
+    odd = score(write_run(tmp_path / "odd", described(1), language="tlh"))
+    assert "odd: the language 'tlh' has no script in the list, so it is not checked" in odd.notes
+    empty = score(write_run(tmp_path / "empty", failed(described(1))))
+    assert not any("language" in note for note in empty.notes)
+
+
 def test_without_labels_there_are_counts_and_a_word(tmp_path: Path) -> None:
     rows = [{**row, "label": None, "label_name": None} for row in described(4)]
     run = write_run(tmp_path / "one", rows)
