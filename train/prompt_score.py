@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.shards import write_atomically
 from train.intervals import Difference, Figure, accuracy_and_f1, draw_groups, paired_differences
+from train.label_words import scripts_of
 from train.probe import (
     FOLDS,
     NEIGHBOURS,
@@ -105,7 +106,7 @@ def score_prompts(paths: Sequence[Path], config: ScoreConfig, encoder: Encoder |
             found, correct = _probe_views(features, run.views, labelled)
             right.append(correct)
         counts = count_texts(run.rows, features, run.views, run.language)
-        if counts["wrong_language"] is None:
+        if scripts_of(run.language) is None:
             notes.append(
                 f"{run.name}: the language {run.language!r} has no script in the list, so it is not checked"
             )

@@ -135,9 +135,10 @@ def test_the_probe_never_sees_the_labels_of_its_own_fold() -> None:
 
 
 def test_neighbours_that_tie_all_vote_and_without_text_the_most_frequent_label_is_guessed() -> None:
-    # Seven of label 1 with the same text, listed after five of label 0 that have it as well.
-    labels = np.array([0] * 5 + [1] * 7 + [0, 2])
-    features = np.ones((14, 1, 4), dtype=np.float32)
-    features[13] = 0
-    folds = np.array([[1] * 12 + [0, 0]])
-    assert nearest_neighbours(features, labels, folds)[0, 12:].tolist() == [1, 1]
+    # Five of label 0 have the same text as seven of label 1 behind them; ten more of label 0 have another.
+    labels = np.array([0] * 5 + [1] * 7 + [0] * 10 + [1, 2])
+    features = np.ones((24, 1, 4), dtype=np.float32)
+    features[12:22] = (1, 0, 0, 0)
+    features[23] = 0
+    folds = np.array([[1] * 22 + [0, 0]])
+    assert nearest_neighbours(features, labels, folds)[0, 22:].tolist() == [1, 0]
