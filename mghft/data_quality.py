@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-CardArgument = Annotated[str, typer.Argument(help="Data card: a shipped name or a path.")]
+CardArgument = Annotated[
+    str, typer.Argument(help="Data card: a shipped name or a path; CARD[:VARIANT…][@SPLITS].")
+]
 DataRoot = Annotated[Path, typer.Option("--data", help="Root folder of the corpus.")]
 
 _LINE_SECONDS = 15.0

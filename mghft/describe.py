@@ -5,7 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-CardArgument = Annotated[str | None, typer.Argument(help="Data card: a shipped name or a path.")]
+CardArgument = Annotated[
+    str | None, typer.Argument(help="Data card: a shipped name or a path; CARD[:VARIANT…][@SPLITS].")
+]
 DataOption = Annotated[Path | None, typer.Option("--data", help="Root folder of the corpus.")]
 
 WhereOption = Annotated[

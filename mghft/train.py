@@ -10,7 +10,9 @@ import typer
 
 
 def train(
-    card: Annotated[str | None, typer.Argument(help="Data card: a shipped name or a path.")] = None,
+    card: Annotated[
+        str | None, typer.Argument(help="Data card: a shipped name or a path; CARD[:VARIANT…][@SPLITS].")
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Root folder of the corpus.")] = None,
     descriptions: Annotated[Path | None, typer.Option(help="Run folder of 'mghft describe'.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder to write.")] = None,

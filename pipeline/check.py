@@ -115,7 +115,8 @@ def _check_counts(card: Card, counts: dict[str, dict[str, int]]) -> tuple[list[s
         elif differ:
             notes.append(f"the split {split} has other counts than the card says: {'; '.join(differ)}")
     unknown = [split for split in counts if split not in card.counts and split not in card.label_counts]
-    if unknown:
+    # A card without any count has nothing to be compared with.
+    if unknown and (card.counts or card.label_counts):
         notes.append(f"the card gives no count for the split {', '.join(unknown)}")
     for split, by_label in counts.items():
         absent = [label for label in card.labels if not by_label[label]]

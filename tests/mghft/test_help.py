@@ -56,6 +56,8 @@ def test_every_command_has_an_example_of_itself_in_its_help(path: tuple[str, ...
 def test_every_command_of_the_project_is_there() -> None:
     wanted = "describe status failed verify preview export train eval doctor"
     wanted += " data,build data,check data,list data,show prompts,list prompts,show model,info"
+    wanted += " data,split data,import data,import-mg data,duplicates data,stats convert"
+    wanted += " prompts,check prompts,try prompts,history prompts,score"
     assert {",".join(path) for path in COMMANDS} >= set(wanted.split())
 
 
