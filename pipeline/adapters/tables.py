@@ -82,7 +82,7 @@ def _parquet(file: Path) -> tuple[list[str], Iterator[tuple[str, Row]]]:
 
     try:
         source = pq.ParquetFile(file)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{file} is no Parquet file ({' '.join(str(error).split())[:200]})") from None
     # Pictures inside the table are no text; mghft data import writes them as files.
     plain = [field.name for field in source.schema_arrow if not pa.types.is_nested(field.type)]
