@@ -1,10 +1,11 @@
-"""The command itself with several processes: Ctrl-C, a killed process, `accelerate launch`."""
+"""The command itself with several processes: Ctrl-C, a killed process, `torchrun`."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,8 +20,7 @@ from squares import World, metrics
 from train.checkpoints import checkpoint_paths
 
 ROOT = Path(__file__).parents[2]
-ACCELERATE = ["-m", "accelerate.commands.accelerate_cli", "launch", "--cpu", "--num_processes", "2"]
-ACCELERATE += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "-m", "mghft"]
+TORCHRUN = ["-m", "torch.distributed.run", "--nnodes", "1", "--nproc-per-node", "2"]
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +95,12 @@ def test_killed_process_ends_the_run_with_a_sentence_and_ctrl_c_saves(world: Wor
     assert last["step"] == 2 * last["epoch"] + last["step_in_epoch"]
 
 
-def test_accelerate_launch_starts_two_processes_of_one_run(world: World) -> None:
-    code, said = finish(start(world, "launched", launcher=tuple(ACCELERATE), gather_negatives=True))
+def test_torchrun_starts_two_processes_of_one_run(world: World) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        place = ["--master-addr", "127.0.0.1", "--master-port", str(probe.getsockname()[1])]
+    launcher = (*TORCHRUN, *place, "-m", "mghft")
+    code, said = finish(start(world, "launched", launcher=launcher, gather_negatives=True))
     assert code == 0, said
     identity = json.loads((world.folder / "launched" / "config.json").read_text())["identity"]
     assert identity["processes"] == 2
