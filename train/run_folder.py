@@ -223,9 +223,11 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
 def epoch_line(line: dict[str, Any], epochs: int) -> str:
     """One epoch for people."""
     waiting = line["seconds_waiting"] / max(line["seconds"], 1e-9)
+    stages = [f"{line[name]:.3f}" for name in sorted(line) if name.startswith("alignment_loss_stage")]
+    alignment = f"{line['alignment_loss']:.3f}" + (f" = {' + '.join(stages)}" if len(stages) > 1 else "")
     return (
         f"epoch {line['epoch']}/{epochs}  loss {line['loss']:.3f} "
-        f"(class {line['classification_loss']:.3f}, alignment {line['alignment_loss']:.3f})  "
+        f"(class {line['classification_loss']:.3f}, alignment {alignment})  "
         f"validation accuracy {line['validation_accuracy']:.3f}{' *' if line['best'] else '  '} "
         f"F1 {line['validation_f1_macro']:.3f}  lr {line['lr']:.1e}  "
         f"{line['stickers_per_second']:.0f} stickers/s, {waiting:.0%} waiting, {line['memory_mb']:.0f} MB"

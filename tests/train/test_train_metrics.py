@@ -7,6 +7,7 @@ import pytest
 
 from train.baselines import majority_guess, text_alone
 from train.metrics import bootstrap_interval, classification_metrics
+from train.run_folder import epoch_line
 
 # true a a a b b c, predicted a a b b c c: precision a 2/2, b 1/2, c 1/2; recall a 2/3, b 1/2, c 1/1.
 TRUE, PREDICTED = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 1, 2, 2])
@@ -53,3 +54,12 @@ def test_text_alone_learns_separable_text_and_never_predicts_an_absent_class() -
     found = text_alone(features, labels, 3)
     assert (found.probabilities["test"].argmax(1) == labels["test"]).mean() > 0.95
     assert (found.probabilities["test"][:, 1] == 0).all()
+
+
+def test_epoch_line_tells_the_alignment_of_every_stage() -> None:
+    names = ("loss", "classification_loss", "validation_accuracy", "validation_f1_macro", "lr")
+    line = dict.fromkeys((*names, "seconds", "seconds_waiting", "stickers_per_second", "memory_mb"), 0.5)
+    line |= {"epoch": 3, "best": False, "alignment_loss": 0.75}
+    assert "alignment 0.750)" in epoch_line(line, 9)
+    line |= {"alignment_loss_stage2": 0.5, "alignment_loss_stage1": 0.25}
+    assert "alignment 0.750 = 0.250 + 0.500)" in epoch_line(line, 9)
