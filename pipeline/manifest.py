@@ -52,8 +52,12 @@ def build_manifest(
 
 
 def asked_views(manifest: Mapping[str, Any]) -> tuple[str, ...]:
-    """The views that a run's prompt asks for; the columns of the others are null."""
-    return tuple(view for view in VIEWS if manifest["prompt"]["views"].get(view) is not None)
+    """The views that a run's prompt asks for; the columns of the others are null.
+
+    Imported texts have no known prompt: they have all views.
+    """
+    asked = manifest["prompt"].get("views")
+    return VIEWS if asked is None else tuple(view for view in VIEWS if asked.get(view) is not None)
 
 
 def fingerprint(manifest: Mapping[str, Any]) -> str:
