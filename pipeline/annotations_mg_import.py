@@ -19,6 +19,7 @@ from pipeline.annotations_mg import MARKERS
 from pipeline.corpus import Corpus, Sticker, printable
 from pipeline.images import ImageTransform
 from pipeline.manifest import fingerprint, lock_run, open_run
+from pipeline.rows import Loaded, start_row
 from pipeline.shards import next_shard_path, shard_paths, write_atomically, write_shard
 from pipeline.status import run_status
 from pipeline.views import VIEWS, ViewError, check_view, views_schema
@@ -29,6 +30,8 @@ _SPLITTER = re.compile("({})".format("|".join(map(re.escape, MARKERS.values())))
 _LINK = re.compile(r"s?\s*(?:(?:is|are)\b|:)?\s*")
 _SHARD_ROWS = 4096
 _NAMED = 3
+# Columns of a row that only a describe run can fill.
+_UNKNOWN = ("finish_reason", "prompt_tokens", "output_tokens")
 
 
 @dataclass
@@ -194,16 +197,8 @@ def _sticker(
 
 def _row(sticker: Sticker, found: tuple[dict[str, Any], str] | None, report: Imported) -> dict[str, Any]:
     """The row of a sticker; label, split and text are the corpus' own."""
-    row: dict[str, Any] = {
-        "sticker_id": sticker.id,
-        "path": printable(sticker.path),
-        "split": sticker.split,
-        "label": sticker.label,
-        "label_name": sticker.label_name,
-        "text": sticker.text,
-        "status": "failed",
-        "error": "the annotation files have no row of this sticker",
-    }
+    nothing = Loaded(None, None, None, "the annotation files have no row of this sticker")
+    row: dict[str, Any] = {**start_row(sticker, nothing, False), **dict.fromkeys(_UNKNOWN)}
     if found is None:
         report.note("stickers without a row, failed", sticker.id)
         return row

@@ -2,22 +2,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from pvt_names import BLOCK_NAMES
 from torch import Tensor
 from transformers import PvtConfig, PvtModel
 
 from model import MGHFT, MGHFTConfig
 from model.pvt import Block, DropPath
-
-BLOCK_NAMES = {
-    "attention_norm": "layer_norm_1",
-    "mlp_norm": "layer_norm_2",
-    "attention.query": "attention.self.query",
-    "attention.output": "attention.output.dense",
-    "attention.reduction": "attention.self.sequence_reduction",
-    "attention.reduction_norm": "attention.self.layer_norm",
-    "mlp.fc1": "mlp.dense1",
-    "mlp.fc2": "mlp.dense2",
-}
 
 
 def _reference(model: MGHFT, side: int) -> PvtModel:

@@ -10,21 +10,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from pvt_names import BLOCK_NAMES
 from torch import Tensor
 from transformers import PvtConfig, PvtForImageClassification
 
 from model import MGHFT, MGHFTConfig
 
-BLOCK_NAMES = {
-    "attention_norm": "layer_norm_1",
-    "mlp_norm": "layer_norm_2",
-    "attention.query": "attention.self.query",
-    "attention.output": "attention.output.dense",
-    "attention.reduction": "attention.self.sequence_reduction",
-    "attention.reduction_norm": "attention.self.layer_norm",
-    "mlp.fc1": "mlp.dense1",
-    "mlp.fc2": "mlp.dense2",
-}
 TINY, SMALL, LARGE = (2, 2, 2, 2), (3, 4, 6, 3), (3, 8, 27, 3)
 
 

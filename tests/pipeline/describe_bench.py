@@ -10,8 +10,12 @@ from typing import Any
 
 from PIL import Image
 
+from pipeline.cards import load_card
+from pipeline.corpus import load_corpus
 from pipeline.describe import DescribeConfig, describe
 from pipeline.engines import Answer, Request
+from pipeline.shards import read_descriptions
+from pipeline.status import verify_run
 from pipeline.views import VIEWS
 
 CARD = """---
@@ -29,17 +33,27 @@ def make_corpus(root: Path, count: int) -> Path:
     """`count` one-coloured stickers, every colour another; returns the card."""
     (root / "images").mkdir(parents=True, exist_ok=True)
     with (root / "stickers.csv").open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file)
-        rows.writerow(["path", "label", "split"])
+        table = csv.writer(file)
+        table.writerow(["path", "label", "split"])
         for number in range(count):
             path = f"images/{number:04d}.png"
             if not (root / path).exists():
                 colour = (number % 256, number // 256 * 16, 128)
                 Image.new("RGB", (24, 24), colour).save(root / path)
-            rows.writerow([path, "dark" if number % 2 else "bright", "test" if number % 5 == 0 else "train"])
+            table.writerow([path, "dark" if number % 2 else "bright", "test" if number % 5 == 0 else "train"])
     card = root / "squares.md"
     card.write_text(CARD, encoding="utf-8")
     return card
+
+
+def rows(out: Path) -> dict[str, dict[str, Any]]:
+    """Rows of a run by sticker."""
+    return {row["sticker_id"]: row for row in read_descriptions(out).to_pylist()}
+
+
+def problems(out: Path, card: Path) -> list[str]:
+    """What `mghft verify` finds."""
+    return verify_run(out, load_corpus(load_card(card), card.parent))
 
 
 def config(card: Path, out: Path, **fields: Any) -> DescribeConfig:

@@ -11,15 +11,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
-from describe_bench import KnownEngine, config, make_corpus, run
+from describe_bench import KnownEngine, config, make_corpus, problems, rows, run
 
-from pipeline.cards import load_card
-from pipeline.corpus import load_corpus
 from pipeline.describe import RunLocked
 from pipeline.engines import Answer
 from pipeline.manifest import lock_run
 from pipeline.shards import SCHEMA, read_descriptions, shard_paths
-from pipeline.status import failed_rows, run_status, verify_run
+from pipeline.status import failed_rows, run_status
 
 BENCH = Path(__file__).with_name("describe_bench.py")
 
@@ -27,14 +25,6 @@ BENCH = Path(__file__).with_name("describe_bench.py")
 @pytest.fixture
 def card(tmp_path):
     return make_corpus(tmp_path / "data", 40)
-
-
-def rows(out):
-    return {row["sticker_id"]: row for row in read_descriptions(out).to_pylist()}
-
-
-def problems(out, card):
-    return verify_run(out, load_corpus(load_card(card), card.parent))
 
 
 def test_every_sticker_gets_its_own_text(card, tmp_path):

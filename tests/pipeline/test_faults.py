@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from describe_bench import KnownEngine, config, make_corpus, run
+from describe_bench import KnownEngine, config, make_corpus, rows, run
 
 from pipeline import journal, shards
 from pipeline.cards import load_card
@@ -25,10 +25,6 @@ BENCH = Path(__file__).with_name("describe_bench.py")
 @pytest.fixture
 def card(tmp_path):
     return make_corpus(tmp_path / "data", 40)
-
-
-def rows(out):
-    return {row["sticker_id"]: row for row in read_descriptions(out).to_pylist()}
 
 
 def finish(card, out, undisturbed):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from bad_server import GOOD, BadServer, Step, refusal
-from describe_bench import config, make_corpus
+from describe_bench import config, make_corpus, rows
 from describe_bench import run as run_known
 from openai_bench import KEY, ask_one, collect, is_good, lost, request, start
 from openai_bench import no_key as no_key
@@ -24,7 +24,6 @@ from pipeline.describe import describe
 from pipeline.engines import EngineLost
 from pipeline.openai_engine import OpenAiEngine, cost, server_facts
 from pipeline.server import check_address
-from pipeline.shards import read_descriptions
 from pipeline.status import verify_run
 
 # Before the start
@@ -221,10 +220,6 @@ def test_ctrl_c_comes_through():
 @pytest.fixture
 def card(tmp_path):
     return make_corpus(tmp_path / "data", 40)
-
-
-def rows(out):
-    return {row["sticker_id"]: row for row in read_descriptions(out).to_pylist()}
 
 
 def run(settings, server, **options):

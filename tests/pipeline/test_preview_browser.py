@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from browser import chromium, needs_chromium
 from describe_bench import KnownEngine, config, make_corpus, run
 from PIL import Image
 
 from pipeline.preview import write_preview
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium to open the page with: apt-get install chromium"
-)
+pytestmark = needs_chromium
 
 ATTACK = "<script>document.title = 'attacked'</script><img src=x onerror=\"document.title = 'attacked'\">"
 COLOURS = {4: (255, 0, 0), 5: (0, 160, 0), 6: (0, 0, 255), 7: (255, 160, 0)}
@@ -42,32 +38,6 @@ def page(tmp_path_factory):
 
     run(config(card, folder / "run"), KnownEngine(answer, backwards=False))
     return write_preview(folder / "run", data=card.parent).path
-
-
-def chromium(page: Path, tmp_path: Path, *arguments: str, fragment: str = "") -> str:
-    done = subprocess.run(
-        [
-            CHROMIUM,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--disable-background-networking",
-            "--no-first-run",
-            "--hide-scrollbars",
-            f"--user-data-dir={tmp_path / 'profile'}",
-            "--virtual-time-budget=3000",
-            *arguments,
-            page.as_uri() + fragment,
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def shown(dom: str) -> list[int]:

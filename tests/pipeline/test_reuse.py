@@ -4,13 +4,10 @@ import csv
 import json
 
 import pytest
-from describe_bench import KnownEngine, config, make_corpus, run
+from describe_bench import KnownEngine, config, make_corpus, problems, rows, run
 
-from pipeline.cards import load_card
-from pipeline.corpus import load_corpus
 from pipeline.journal import Journal
-from pipeline.shards import read_descriptions, read_shard, shard_paths
-from pipeline.status import verify_run
+from pipeline.shards import read_shard, shard_paths
 
 COLUMNS = "{path: path, label: label, split: split}"
 
@@ -18,14 +15,6 @@ COLUMNS = "{path: path, label: label, split: split}"
 @pytest.fixture
 def card(tmp_path):
     return make_corpus(tmp_path / "data", 40)
-
-
-def rows(out):
-    return {row["sticker_id"]: row for row in read_descriptions(out).to_pylist()}
-
-
-def problems(out, card):
-    return verify_run(out, load_corpus(load_card(card), card.parent))
 
 
 def reusing(card, out, *sources, engine=None, **fields):

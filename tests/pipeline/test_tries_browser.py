@@ -5,23 +5,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from browser import chromium, needs_chromium
 from describe_bench import make_corpus
 from PIL import Image
 from tries_bench import ATTACK, Tellers, attempt, write_pack
 
 from pipeline.tries_page import write_try
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-needs_chromium = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium to open the page with: apt-get install chromium"
-)
 COLOURS = {4: (255, 0, 0), 6: (0, 0, 255), 7: (0, 160, 0)}
 MARK = (255, 224, 138)
 
@@ -91,32 +86,6 @@ class Dom(HTMLParser):
     def handle_data(self, data):
         if self._marked and self._view:
             self.marks.setdefault((self._row, self._pack, self._view), []).append(data)
-
-
-def chromium(page: Path, tmp_path: Path, *arguments: str, fragment: str = "") -> str:
-    done = subprocess.run(
-        [
-            CHROMIUM,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--disable-background-networking",
-            "--no-first-run",
-            "--hide-scrollbars",
-            f"--user-data-dir={tmp_path / 'profile'}",
-            "--virtual-time-budget=3000",
-            *arguments,
-            page.as_uri() + fragment,
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def opened(page, tmp_path, fragment=""):
