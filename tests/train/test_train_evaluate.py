@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import torch
 from squares import LABELS, World, metrics
 
 from pipeline.shards import write_shard
@@ -18,6 +18,7 @@ from train import loop
 from train.evaluate import EvalConfig, build_eval_config, evaluate
 from train.loop import train
 from train.report import choose_stickers
+from train.run_folder import read_metrics
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> {{ 7 * 7 }}"
 
@@ -69,9 +70,9 @@ def test_best_weights_are_those_of_the_best_validation_epoch(
     seen: list[int] = []
     original = loop.RunFolder.write_best
 
-    def write_best(self: loop.RunFolder, model: object, line: dict[str, int]) -> None:
-        seen.append(line["epoch"])
-        original(self, model, line)  # type: ignore[arg-type]
+    def write_best(self: loop.RunFolder, model: Any, card: str) -> None:
+        seen.append(len(read_metrics(self.path)) + 1)
+        original(self, model, card)
 
     monkeypatch.setattr(loop, "predict", predict)
     monkeypatch.setattr(loop.RunFolder, "write_best", write_best)
@@ -82,16 +83,13 @@ def test_best_weights_are_those_of_the_best_validation_epoch(
 
 
 def test_loss_that_is_not_finite_stops_with_the_ids(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = loop.Trainer.text_of
+    original = loop.text_of
 
-    def poisoned(
-        self: loop.Trainer, indices: torch.Tensor
-    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        features, mask = original(self, indices)
-        assert features is not None
-        return features * float("nan"), mask
+    def poisoned(*arguments: Any, **options: Any) -> dict[str, Any]:
+        given = original(*arguments, **options)
+        return {**given, "text_features": given["text_features"] * float("nan")}
 
-    monkeypatch.setattr(loop.Trainer, "text_of", poisoned)
+    monkeypatch.setattr(loop, "text_of", poisoned)
     with pytest.raises(FloatingPointError, match="the loss is nan at epoch 1, step 0"):
         train(world.config("run"))
     assert len(json.loads((world.folder / "run" / "bad_batch.json").read_text())["ids"]) == 6
