@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.adapters.tables import decode, plain_name
-from pipeline.corpus import SPLIT_NAMES
+from pipeline.stickers import SPLIT_NAMES
 
 _FILE_OF = re.compile(r"(?<![a-z])(train(?:ing)?|validation|valid|val|dev|test(?:ing)?)(?![a-z])")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")

@@ -19,9 +19,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from pipeline.adapters.listing import Listing, first
-from pipeline.corpus import Corpus, Sticker
 from pipeline.shards import write_atomically
 from pipeline.split_files import Given, read_given
+from pipeline.stickers import Corpus, Sticker
 
 NAMES = ("train", "validation", "test")
 LookUp = Callable[[str, str], str | None]

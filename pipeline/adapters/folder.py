@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.adapters.files import image_files
 from pipeline.adapters.listing import Listing, first
 from pipeline.cards import Card
-from pipeline.corpus import SPLIT_NAMES, Sticker, label_index, printable
+from pipeline.stickers import SPLIT_NAMES, Sticker, label_index, printable
 
 _SPLITS = {"train", "training", "validation", "test", "testing", *SPLIT_NAMES}
 _OTHER_NAMES = {"training": "train", "testing": "test"}

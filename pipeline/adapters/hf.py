@@ -19,9 +19,9 @@ from PIL import Image, UnidentifiedImageError
 
 from pipeline.adapters.listing import summed_up
 from pipeline.adapters.tables import as_text, named
-from pipeline.corpus import SPLIT_NAMES
 from pipeline.images import FORMATS
 from pipeline.shards import write_atomically
+from pipeline.stickers import SPLIT_NAMES
 
 TABLE, CARD = "stickers.csv", "card.md"
 _LABELS = ("label", "labels", "emotion", "sentiment", "class", "category", "sentiment_category")

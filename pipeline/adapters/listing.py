@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pipeline.cards import Card
-from pipeline.corpus import Sticker, printable
+from pipeline.stickers import Sticker, printable
 
 _NAMED = 3
 

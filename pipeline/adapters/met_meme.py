@@ -17,7 +17,7 @@ from pipeline.adapters.met_images import IMAGE_FOLDERS, MARKS, Images, number_of
 from pipeline.adapters.met_tables import UNREADABLE, find_table, id_column, read_cells, read_value
 from pipeline.adapters.tables import named
 from pipeline.cards import Card, MetMeme, Task
-from pipeline.corpus import Sticker, clean_text, printable
+from pipeline.stickers import Sticker, clean_text, printable
 
 LANGUAGES = {"en": "English", "zh": "Chinese"}
 _LETTER = {"en": "E", "zh": "C"}

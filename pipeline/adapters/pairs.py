@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.adapters.files import image_files, unsafe, walk_files
 from pipeline.adapters.listing import Listing, first
 from pipeline.cards import Card
-from pipeline.corpus import SPLIT_NAMES, Sticker, printable
+from pipeline.stickers import SPLIT_NAMES, Sticker, printable
 
 _SPLITS = ("train", "val", "test")
 

@@ -14,7 +14,7 @@ from pipeline.adapters.files import Present, unsafe
 from pipeline.adapters.listing import Listing, first
 from pipeline.adapters.ser30k_numbers import Tops, categories, read_json, read_number
 from pipeline.cards import Card
-from pipeline.corpus import SPLIT_NAMES, Sticker, clean_text, printable
+from pipeline.stickers import SPLIT_NAMES, Sticker, clean_text, printable
 
 _VOTES = ("anno1", "anno2", "anno3")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.adapters.listing import Listing, first
 from pipeline.adapters.tables import TABLE_SUFFIXES, Row, named, read_rows
 from pipeline.cards import Card, Columns
-from pipeline.corpus import SPLIT_NAMES, Sticker, clean_text, label_index
+from pipeline.stickers import SPLIT_NAMES, Sticker, clean_text, label_index
 
 _USUAL = {
     "path": ("path", "file_name", "filename", "file", "image", "image_path", "img", "images_name", "id"),
