@@ -2,9 +2,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from pvt_names import BLOCK_NAMES
+from pvt_theirs import BLOCK_NAMES, pvt_config
 from torch import Tensor
-from transformers import PvtConfig, PvtModel
+from transformers import PvtModel
 
 from model import MGHFT, MGHFTConfig
 from model.pvt import Block, DropPath
@@ -13,18 +13,8 @@ from model.pvt import Block, DropPath
 def _reference(model: MGHFT, side: int) -> PvtModel:
     """Transformers' PVT with a model's backbone weights, its position embeddings resized beforehand."""
     config = model.config
-    reference = PvtModel(
-        PvtConfig(
-            image_size=side,
-            hidden_sizes=list(config.embed_dims),
-            depths=list(config.depths),
-            num_attention_heads=list(config.num_heads),
-            mlp_ratios=list(config.mlp_ratios),
-            sequence_reduction_ratios=list(config.sr_ratios),
-            drop_path_rate=0.0,
-            hidden_dropout_prob=0.0,
-        )
-    ).eval()
+    shape = pvt_config(config, side, drop_path_rate=0.0, hidden_dropout_prob=0.0)
+    reference = PvtModel(shape).eval()
     state: dict[str, Tensor] = {
         f"encoder.layer_norm.{name}": value for name, value in model.token_norm.state_dict().items()
     }

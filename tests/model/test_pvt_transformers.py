@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from pvt_names import BLOCK_NAMES
+from pvt_theirs import BLOCK_NAMES, pvt_config
 from torch import Tensor
-from transformers import PvtConfig, PvtForImageClassification
+from transformers import PvtForImageClassification
 
 from model import MGHFT, MGHFTConfig
 
@@ -31,17 +31,8 @@ def _ours(**fields: object) -> MGHFT:
 
 def _theirs(model: MGHFT, side: int, classifier: torch.nn.Linear) -> PvtForImageClassification:
     config = model.config
-    theirs = PvtForImageClassification(
-        PvtConfig(
-            image_size=side,
-            hidden_sizes=list(config.embed_dims),
-            depths=list(config.depths),
-            num_attention_heads=list(config.num_heads),
-            mlp_ratios=list(config.mlp_ratios),
-            sequence_reduction_ratios=list(config.sr_ratios),
-            num_labels=classifier.out_features,
-        )
-    )
+    shape = pvt_config(config, side, num_labels=classifier.out_features)
+    theirs = PvtForImageClassification(shape)
     state: dict[str, Tensor] = {
         "classifier.weight": classifier.weight,
         "classifier.bias": classifier.bias,

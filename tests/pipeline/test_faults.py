@@ -84,17 +84,9 @@ def test_a_disk_that_is_full_when_the_journal_is_written(card, tmp_path, monkeyp
 
 
 @pytest.fixture
-def small_disk(tmp_path):
+def small_disk(mount_disk):
     """A file system of 256 KiB."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", place], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("only root may mount a small file system: run the tests as root to have this one")
-    yield place
-    subprocess.run(["umount", place], check=True)
+    return mount_disk("256k")
 
 
 def test_a_real_full_disk(card, tmp_path, small_disk):

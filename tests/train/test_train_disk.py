@@ -6,7 +6,7 @@ import contextlib
 import errno
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,17 +55,9 @@ def test_full_disk_keeps_the_checkpoint_before(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk(mount_disk: Callable[[str], Path]) -> Path:
     """A file system of 16 MiB."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", place], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("only root may mount a small file system: run the tests as root to have this one")
-    yield place
-    subprocess.run(["umount", place], check=True)
+    return mount_disk("16m")
 
 
 def fill(file: Path) -> None:
