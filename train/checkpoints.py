@@ -18,7 +18,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from train.text_tuning import Trained, load_weights
+from train.sharding import Weights, load_whole_state
+from train.text_tuning import Trained
 
 _NAME = re.compile(r"step-\d{8}")
 
@@ -34,12 +35,15 @@ def save_checkpoint(
     *,
     model: Trained,
     average: Trained | None,
-    optimizer: Any,
+    optimizer: dict[str, Any],
     scaler: Any,
     state: dict[str, Any],
     keep: int,
 ) -> Path:
     """Writes `checkpoints/step-…` and keeps the last `keep`; a full disk leaves the earlier ones alone.
+
+    Args:
+        optimizer: its state, with whole tensors.
 
     Raises:
         OSError: it cannot be written; one sentence.
@@ -51,7 +55,7 @@ def save_checkpoint(
         if average is not None:
             average.save_pretrained(folder / "average")
         states = {
-            "optimizer": optimizer.state_dict(),
+            "optimizer": optimizer,
             "scaler": None if scaler is None else scaler.state_dict(),
         }
         with (folder / "optimizer.pt").open("wb") as stream:
@@ -67,20 +71,20 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, *, model: Trained, average: Trained | None, optimizer: Any, scaler: Any
+    path: Path, *, weights: Weights, average: Weights | None, optimizer: Any, scaler: Any
 ) -> dict[str, Any]:
-    """Puts a checkpoint back into model, average, optimizer and scaler; returns its state.
+    """Puts a checkpoint back into weights, average, optimizer and scaler; returns its state.
 
     Raises:
         ValueError: it does not fit, after a change of the configuration that was allowed.
     """
     states = torch.load(path / "optimizer.pt", map_location="cpu", weights_only=True)
     try:
-        load_weights(model, path)
+        weights.load(path)
         if average is not None:
             # A running mean that was switched on since begins with the weights.
-            load_weights(average, path / "average" if (path / "average").is_dir() else path)
-        optimizer.load_state_dict(states["optimizer"])
+            average.load(path / "average" if (path / "average").is_dir() else path)
+        load_whole_state(optimizer, states["optimizer"])
     except (RuntimeError, ValueError) as error:
         raise ValueError(
             f"the checkpoint {path} does not fit the changed configuration "

@@ -59,7 +59,7 @@ class _Trial(Trainer):
         part = dataclasses.replace(self.validation, stickers=self.validation.stickers[:some])
         started = time.perf_counter()
         predict(
-            *to_predict(self.plain, part),
+            *to_predict(self.weights.whole(), part),
             self.eval_transform,
             accelerator=self.accelerator,
             batch_size=config.eval_batch_size,

@@ -17,11 +17,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model import MGHFT
 from pipeline.cards import load_card
+from train.accelerator import build_accelerator
 from train.baselines import majority_guess, text_alone
 from train.config import TrainConfig, build_config, one_sentence
 from train.material import Split, cache_folder, load_encoder, load_split, open_corpus, resolve_model, views_of
 from train.metrics import bootstrap_interval, classification_metrics
-from train.predict import build_accelerator, predict
+from train.predict import predict
 from train.report import write_report
 from train.run_folder import read_json, read_metrics
 from train.sampler import eval_transform

@@ -7,7 +7,6 @@ of where the step lies), so weights, optimizer and a few numbers are all there i
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 import time
 from pathlib import Path
@@ -22,6 +21,7 @@ from tqdm import tqdm
 
 from model import MGHFT, load_pvt_weights
 from train import checkpoints
+from train.accelerator import build_accelerator
 from train.config import TrainConfig
 from train.data import data_fingerprint
 from train.initial import load_initial
@@ -32,11 +32,12 @@ from train.metrics import classification_metrics
 from train.model_card import training_card
 from train.overfit import corpus_to_train_on, learnt_by_heart, overfit_config
 from train.plots import draw_training
-from train.predict import build_accelerator, predict
+from train.predict import predict
 from train.records import COUNTS, LOSSES, epoch_record, loss_values, memory_mb, stage_losses
 from train.run_folder import RunFolder, epoch_line, package_versions, read_metrics
 from train.sampler import AugmentedStickers, EpochBatches, eval_transform, mixed_seed, train_transform
-from train.schedule import build_optimizer, learning_rate, update_average
+from train.schedule import build_optimizer, learning_rate
+from train.sharding import prepare, whole_state
 from train.stopping import StopRequest
 from train.text_features import text_statistics
 from train.text_tuning import Trained, TunedMGHFT, network, text_of, to_predict
@@ -128,12 +129,8 @@ class Trainer:
         )
         self.peak = config.learning_rate(accelerator.num_processes)
         optimizer = build_optimizer(plain, config, self.peak)
-        self.model, self.optimizer = accelerator.prepare(plain, optimizer)
-        # The same parameters without what DistributedDataParallel and torch.compile put around them.
-        self.plain = plain
-        self.average: Trained | None = None
-        if config.ema_decay is not None:
-            self.average = copy.deepcopy(self.plain).eval().requires_grad_(False)
+        self.model, self.optimizer, self.weights = prepare(accelerator, plain, optimizer)
+        self.average = None if config.ema_decay is None else self.weights.average()
         self._build_loader()
         self.stages = stage_losses(self.model_config.alignment_stages)
         # What a checkpoint holds beside tensors; sums are of the epoch under way, over all processes.
@@ -210,7 +207,7 @@ class Trainer:
         fresh = self.state
         self.state = checkpoints.load_checkpoint(
             self.latest,
-            model=self.plain,
+            weights=self.weights,
             average=self.average,
             optimizer=self.optimizer,
             scaler=self.scaler,
@@ -284,7 +281,7 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad()
         if self.average is not None and config.ema_decay is not None:
-            update_average(self.average, self.plain, decay=config.ema_decay, step=step)
+            self.average.follow(self.weights, decay=config.ema_decay, step=step)
         return losses
 
     def note_bad_batch(self, losses: dict[str, float], indices: Tensor) -> str:
@@ -297,7 +294,7 @@ class Trainer:
     def finish_epoch(self) -> None:
         """Validation, the line of metrics.jsonl, the best weights, a checkpoint."""
         state, config = self.state, self.config
-        judged = self.average if self.average is not None else self.plain
+        judged = (self.average or self.weights).whole()
         started = time.perf_counter()
         if state["epoch"] + 1 < config.epochs:
             # The workers would be idle while the main process validates.
@@ -345,13 +342,15 @@ class Trainer:
         self.say(epoch_line(line, config.epochs))
 
     def save(self) -> None:
-        """A checkpoint, by the main process alone."""
+        """A checkpoint: all processes give their part, the main process writes."""
+        model, optimizer = self.weights.whole(), whole_state(self.optimizer)
+        average = None if self.average is None else self.average.whole()
         if self.accelerator.is_main_process:
             checkpoints.save_checkpoint(
                 self.config.out,
-                model=self.plain,
-                average=self.average,
-                optimizer=self.optimizer,
+                model=model,
+                average=average,
+                optimizer=optimizer,
                 scaler=self.scaler,
                 state=self.state,
                 keep=self.config.keep_checkpoints,

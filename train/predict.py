@@ -2,49 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator  # type: ignore[import-untyped]
-from accelerate.utils import DistributedDataParallelKwargs, gather_object  # type: ignore[import-untyped]
+from accelerate.utils import gather_object  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from torch import nn
 from torch.utils.data import DataLoader, Subset
 
-from train.config import TrainConfig
 from train.material import Split
 from train.sampler import PlainStickers
 from train.stopping import leave_signals_to_the_loop
-from train.tracking import tracker_options
-
-
-def build_accelerator(config: TrainConfig) -> Accelerator:
-    """Accelerate on whatever there is; `auto` precision is bf16 or fp16 on a GPU and none on CPU."""
-    precision: str = config.mixed_precision
-    if precision == "auto":
-        cuda = torch.cuda.is_available()
-        precision = ("bf16" if torch.cuda.is_bf16_supported() else "fp16") if cuda else "no"
-    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-    # Without a GPU accelerate joins the processes of torchrun only when told that they compute on the CPU.
-    cpu = int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.accelerator.is_available()
-    rank, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
-    if count and rank >= count:
-        raise ValueError(f"there are {count} GPUs for more processes than that: start {count} at most")
-    accelerator = Accelerator(
-        cpu=cpu,
-        mixed_precision=precision,
-        kwargs_handlers=[unused],
-        **tracker_options(config.tracker, config.out / "tracker"),
-    )
-    # A sharded model would be saved as the shard of one process.
-    if accelerator.distributed_type.value in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
-        raise ValueError(
-            f"accelerate is set to {accelerator.distributed_type.value}, which this trainer does not do: "
-            "choose MULTI_GPU in the accelerate configuration (docs/distributed.md)"
-        )
-    return accelerator
 
 
 @torch.inference_mode()

@@ -35,11 +35,6 @@ def build_optimizer(model: nn.Module, config: TrainConfig, peak: float) -> torch
     return torch.optim.AdamW(groups, lr=peak)
 
 
-@torch.no_grad()
-def update_average(average: nn.Module, model: nn.Module, *, decay: float, step: int) -> None:
-    """Moves the running mean towards the weights; short memory at first, to forget the beginning."""
-    now = min(decay, (1 + step) / (10 + step))
-    for mean, value in zip(average.parameters(), model.parameters(), strict=True):
-        mean.lerp_(value, 1 - now)
-    for kept, buffer in zip(average.buffers(), model.buffers(), strict=True):
-        kept.copy_(buffer)
+def average_share(decay: float, step: int) -> float:
+    """How far the running mean moves towards the weights; far at first, to forget the beginning."""
+    return 1 - min(decay, (1 + step) / (10 + step))

@@ -113,8 +113,14 @@ def run_apart(config: TrainConfig, log: Path, moment: str = "", number: int = 0)
     return child.exitcode
 
 
-def run_together(config: TrainConfig, folder: Path, moment: str = "", number: int = 0) -> list[int]:
-    """Exit codes of two processes that train together; a moment is that of the second one."""
+def run_together(
+    config: TrainConfig, folder: Path, moment: str = "", number: int = 0, **more: str
+) -> list[int]:
+    """Exit codes of two processes that train together; a moment is that of the second one.
+
+    Args:
+        more: of the environment.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -122,7 +128,7 @@ def run_together(config: TrainConfig, folder: Path, moment: str = "", number: in
     for rank in range(2):
         environment = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
         environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
-        environment |= {"OMP_NUM_THREADS": "1"}
+        environment |= {"OMP_NUM_THREADS": "1", **more}
         dies = (moment, number) if rank else ("", 0)
         log = folder / f"rank-{rank}.log"
         arguments = (config.model_dump_json(), log, *dies, environment)

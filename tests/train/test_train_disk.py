@@ -20,6 +20,7 @@ from model import MGHFT
 from train import checkpoints
 from train.checkpoints import checkpoint_paths, damage, load_checkpoint, save_checkpoint
 from train.loop import train
+from train.sharding import Weights
 
 
 def full(kind: str) -> Any:
@@ -122,9 +123,15 @@ def test_state_of_the_gradient_scaler_comes_back(world: World) -> None:
     scaler.step(optimizer)
     scaler.update()
     saved = save_checkpoint(
-        run, model=model, average=None, optimizer=optimizer, scaler=scaler, state={"step": 99}, keep=1
+        run,
+        model=model,
+        average=None,
+        optimizer=optimizer.state_dict(),
+        scaler=scaler,
+        state={"step": 99},
+        keep=1,
     )
     fresh = torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=1)
-    state = load_checkpoint(saved, model=model, average=None, optimizer=optimizer, scaler=fresh)
+    state = load_checkpoint(saved, weights=Weights(model), average=None, optimizer=optimizer, scaler=fresh)
     assert state == {"step": 99}
     assert fresh.state_dict() == scaler.state_dict() and fresh.get_scale() == 16.0

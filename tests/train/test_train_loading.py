@@ -11,11 +11,12 @@ import torch
 from squares import World
 from torch import Tensor
 
+from train.accelerator import build_accelerator
 from train.config import TrainConfig
 from train.loading import EpochLoader
 from train.loop import Trainer, train
 from train.material import load_split, open_corpus, resolve_model
-from train.predict import build_accelerator, predict
+from train.predict import predict
 from train.sampler import AugmentedStickers, EpochBatches, eval_transform, train_transform
 
 
@@ -82,7 +83,7 @@ def test_validation_by_workers_gives_the_same_probabilities(
 
     def probabilities(workers: int) -> np.ndarray:
         return predict(
-            trainer.plain,
+            trainer.weights.whole(),
             trainer.validation,
             transform,
             accelerator=build_accelerator(config),

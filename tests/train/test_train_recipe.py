@@ -196,7 +196,7 @@ def test_pvt_weights_are_a_file_a_folder_or_a_hub_id(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(pvt.parents[2]))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     found = []
-    monkeypatch.setattr(Trainer, "fit", lambda self: found.append(self.plain.state_dict()))
+    monkeypatch.setattr(Trainer, "fit", lambda self: found.append(self.weights.whole().state_dict()))
     for number, source in enumerate([None, str(pvt / "model.safetensors"), str(pvt), "someone/pvt"]):
         train(world.config(f"run{number}", pvt_weights=source))
     expected = MGHFT(resolve_model(world.config("x"), labels=("a", "b", "c"), text_dim=16))

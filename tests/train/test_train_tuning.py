@@ -91,7 +91,7 @@ def test_encoder_has_its_own_learning_rate(world: World, monkeypatch: pytest.Mon
 
     def train_step(self: Trainer, images: object, indices: object) -> dict[str, float]:
         losses = original(self, images, indices)  # type: ignore[arg-type]
-        language = {id(p) for p in self.plain.language.parameters()}  # type: ignore[union-attr]
+        language = {id(p) for p in self.weights.whole().language.parameters()}  # type: ignore[union-attr]
         groups = self.optimizer.param_groups
         rates.append(
             {

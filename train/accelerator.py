@@ -1,0 +1,51 @@
+"""Accelerate, set up for a run."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from accelerate import Accelerator  # type: ignore[import-untyped]
+from accelerate.utils import (  # type: ignore[import-untyped]
+    DistributedDataParallelKwargs,
+    FullyShardedDataParallelPlugin,
+)
+
+from train.config import TrainConfig
+from train.sharding import shard_as_configured
+from train.tracking import tracker_options
+
+
+def build_accelerator(config: TrainConfig) -> Accelerator:
+    """Accelerate on whatever there is; `auto` precision is bf16 or fp16 on a GPU and none on CPU.
+
+    Raises:
+        ValueError: accelerate's configuration wants what this trainer does not do; one sentence.
+    """
+    precision: str = config.mixed_precision
+    if precision == "auto":
+        cuda = torch.cuda.is_available()
+        precision = ("bf16" if torch.cuda.is_bf16_supported() else "fp16") if cuda else "no"
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    # Without a GPU accelerate joins the processes of torchrun only when told that they compute on the CPU.
+    cpu = int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.accelerator.is_available()
+    rank, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if count and rank >= count:
+        raise ValueError(f"there are {count} GPUs for more processes than that: start {count} at most")
+    sharded = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+    plugin = FullyShardedDataParallelPlugin() if sharded else None
+    accelerator = Accelerator(
+        cpu=cpu,
+        mixed_precision=precision,
+        fsdp_plugin=plugin,
+        kwargs_handlers=[unused],
+        **tracker_options(config.tracker, config.out / "tracker"),
+    )
+    if accelerator.distributed_type.value in ("DEEPSPEED", "MEGATRON_LM"):
+        raise ValueError(
+            f"accelerate is set to {accelerator.distributed_type.value}, which this trainer does not do: "
+            "choose MULTI_GPU or FSDP in the accelerate configuration (docs/distributed.md)"
+        )
+    if plugin is not None:
+        shard_as_configured(accelerator, plugin)
+    return accelerator
