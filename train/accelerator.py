@@ -33,7 +33,8 @@ def build_accelerator(config: TrainConfig) -> Accelerator:
     if count and rank >= count:
         raise ValueError(f"there are {count} GPUs for more processes than that: start {count} at most")
     sharded = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
-    plugin = FullyShardedDataParallelPlugin() if sharded else None
+    # Every process reads the weights itself; else transformers leaves all but the first with random ones.
+    plugin = FullyShardedDataParallelPlugin(cpu_ram_efficient_loading=False) if sharded else None
     accelerator = Accelerator(
         cpu=cpu,
         mixed_precision=precision,

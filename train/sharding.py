@@ -143,8 +143,6 @@ def shard_as_configured(accelerator: Accelerator, plugin: FullyShardedDataParall
             )
     # Autocast as in every other run: weights stay in float32, and the same operations are in half precision.
     plugin.mixed_precision_policy = None
-    # Every process has read the weights itself.
-    plugin.cpu_ram_efficient_loading = False
     if accelerator.num_processes > 1:
         accelerator.state.fsdp_plugin = plugin
         accelerator.state.distributed_type = DistributedType.FSDP

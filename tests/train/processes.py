@@ -12,6 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch.distributed.tensor import DTensor
+
 from train import checkpoints, loop, run_folder
 from train.config import TrainConfig, build_config
 from train.loop import Trainer, train
@@ -49,6 +52,9 @@ def _child(
             _die()
 
     def train_step(self: Trainer, images: Any, indices: Any) -> dict[str, float]:
+        if environment is not None:
+            held = sum(_local(value).numel() for value in self.model.parameters())
+            (log.parent / f"held-{environment['RANK']}").write_text(str(held))
         if moment == "step" and self.state["step"] == number:
             _die()
         seen = hashlib.sha256(images.numpy().tobytes()).hexdigest()
@@ -86,6 +92,11 @@ def _child(
     except BaseException as error:
         (log.parent / f"error-{os.environ.get('RANK', 0)}").write_text(repr(error))
         raise
+
+
+def _local(value: torch.Tensor) -> torch.Tensor:
+    """What this process holds of a parameter."""
+    return value.to_local() if isinstance(value, DTensor) else value
 
 
 def _note_writes(folder: Path, log: Path) -> None:
