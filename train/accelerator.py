@@ -6,13 +6,10 @@ import os
 
 import torch
 from accelerate import Accelerator  # type: ignore[import-untyped]
-from accelerate.utils import (  # type: ignore[import-untyped]
-    DistributedDataParallelKwargs,
-    FullyShardedDataParallelPlugin,
-)
+from accelerate.utils import DistributedDataParallelKwargs  # type: ignore[import-untyped]
 
 from train.config import TrainConfig
-from train.sharding import shard_as_configured
+from train.sharding import fsdp_plugin, shard_on_any_device
 from train.tracking import tracker_options
 
 
@@ -32,9 +29,7 @@ def build_accelerator(config: TrainConfig) -> Accelerator:
     rank, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
     if count and rank >= count:
         raise ValueError(f"there are {count} GPUs for more processes than that: start {count} at most")
-    sharded = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
-    # Every process reads the weights itself; else transformers leaves all but the first with random ones.
-    plugin = FullyShardedDataParallelPlugin(cpu_ram_efficient_loading=False) if sharded else None
+    plugin = fsdp_plugin()
     accelerator = Accelerator(
         cpu=cpu,
         mixed_precision=precision,
@@ -48,5 +43,5 @@ def build_accelerator(config: TrainConfig) -> Accelerator:
             "choose MULTI_GPU or FSDP in the accelerate configuration (docs/distributed.md)"
         )
     if plugin is not None:
-        shard_as_configured(accelerator, plugin)
+        shard_on_any_device(accelerator, plugin)
     return accelerator

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 from model import MGHFT
+from train.text_tuning import ENCODER_FOLDER
 
 
-def load_initial(model: MGHFT, source: str, labels: tuple[str, ...]) -> str:
+def load_initial(model: MGHFT, source: str, labels: tuple[str, ...], text_encoder: str | None = None) -> str:
     """Copies what fits into `model` and says in one sentence what was left out.
 
     The backbone must fit. What depends on classes, text encoder or number of tokens may differ and is then
@@ -17,6 +18,7 @@ def load_initial(model: MGHFT, source: str, labels: tuple[str, ...]) -> str:
     Args:
         source: a run folder of `mghft train`, a folder with a model, or an id on the Hugging Face Hub.
         labels: of this run, in order.
+        text_encoder: of this run, None for one without text.
 
     Raises:
         FileNotFoundError, ValueError: there is no usable model, or its backbone is of another shape.
@@ -47,6 +49,9 @@ def load_initial(model: MGHFT, source: str, labels: tuple[str, ...]) -> str:
         sentence += f" (the head there knows {', '.join(theirs)})"
     elif "head" not in new and theirs is None:
         sentence += " (the head is kept: nothing there says which labels it knows)"
+    trained = best / ENCODER_FOLDER
+    if text_encoder is not None and trained.is_dir() and Path(text_encoder).resolve() != trained.resolve():
+        sentence += f"; its text encoder was trained along, take it too by --set text_encoder={trained}"
     return sentence
 
 

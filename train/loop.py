@@ -117,7 +117,8 @@ class Trainer:
             mghft.set_text_statistics(*text_statistics(features, self.train_split.mask))
         self.latest = told_by_main(accelerator, lambda: run.resume_from(self.say))
         if self.latest is None and config.init_from is not None:
-            self.say(load_initial(mghft, config.init_from, self.labels))
+            reads = config.text_encoder if config.use_text else None
+            self.say(load_initial(mghft, config.init_from, self.labels, reads))
         elif self.latest is None and config.pvt_weights is not None:
             load_pvt_weights(mghft, config.pvt_weights)
         mghft.gather_negatives = config.gather_negatives
@@ -148,6 +149,9 @@ class Trainer:
         if accelerator.is_main_process:
             run.begin(identity, config, self.model_config, self.labels)
         accelerator.wait_for_everyone()
+        if self.weights.sharded:
+            count = accelerator.num_processes
+            self.say(f"weights, gradients and optimizer lie in shards over {count} processes (FSDP)")
         self._say_what_is_missing()
 
     def _say_what_is_missing(self) -> None:

@@ -7,6 +7,7 @@ judged is a whole copy in every process, so processes may judge unequal numbers 
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,25 +38,25 @@ class Weights:
             module: where there are shards, a whole copy of what they were when last asked for.
             shards: parameters and buffers that are trained, in the order of the module's.
         """
-        self._module, self._sharded = module, shards is not None
+        self._module, self.sharded = module, shards is not None
         self._parameters, self._buffers = shards or _tensors(module)
 
     def whole(self) -> Trained:
         """The module with the weights of now; all processes have to ask together."""
-        if self._sharded:
+        if self.sharded:
             self._pairwise(lambda mine, live: mine.copy_(_whole(live)))
         return self._module
 
     def load(self, folder: Path) -> None:
         """What `whole().save_pretrained(folder)` wrote."""
         load_weights(self._module, folder)
-        if self._sharded:
+        if self.sharded:
             self._pairwise(lambda mine, live: live.copy_(_in_shards(mine, live)))
 
     def average(self) -> Weights:
         """A running mean that begins with these weights, in shards where they are."""
         module = copy.deepcopy(self._module).eval().requires_grad_(False)
-        if not self._sharded:
+        if not self.sharded:
             return Weights(module)
         parameters, buffers = (
             [value.detach().clone() for value in values] for values in (self._parameters, self._buffers)
@@ -115,32 +116,41 @@ def _blocks(model: Trained) -> list[str]:
     return names
 
 
-def shard_as_configured(accelerator: Accelerator, plugin: FullyShardedDataParallelPlugin) -> None:
-    """Settles what of the FSDP configuration is done; shards on CPUs too, which accelerate does not.
+def fsdp_plugin() -> FullyShardedDataParallelPlugin | None:
+    """What accelerate is told of FSDP, as far as it is done here; None where nothing is to be sharded.
 
     Raises:
         ValueError: the configuration wants what is not done here; one sentence.
     """
-    refused = {
-        "version 1 of FSDP": (plugin.fsdp_version != 2, "set fsdp_version: 2"),
-        "fsdp_offload_params": (isinstance(plugin.cpu_offload, CPUOffloadPolicy), "leave it out"),
+    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() != "true":
+        return None
+    if os.environ.get("FSDP_VERSION", "1") != "2":
+        raise _refused("version 1 of FSDP", "set fsdp_version: 2")
+    # Every process reads the weights itself; else transformers leaves all but the first with random ones.
+    plugin = FullyShardedDataParallelPlugin(cpu_ram_efficient_loading=False)
+    if isinstance(plugin.cpu_offload, CPUOffloadPolicy):
+        raise _refused("fsdp_offload_params", "leave it out")
+    if plugin.activation_checkpointing:
         # accelerate does not keep the state of the generators for the second pass.
-        "fsdp_activation_checkpointing": (
-            plugin.activation_checkpointing,
-            "its gradients are of other dropouts than its losses, so leave it out",
-        ),
+        raise _refused(
+            "fsdp_activation_checkpointing",
+            "its gradients are of other dropouts than its losses, leave it out",
+        )
+    if plugin.auto_wrap_policy is size_based_auto_wrap_policy:
         # It takes lists of modules for modules.
-        "SIZE_BASED_WRAP": (
-            plugin.auto_wrap_policy is size_based_auto_wrap_policy,
-            "set fsdp_auto_wrap_policy: TRANSFORMER_BASED_WRAP or NO_WRAP",
-        ),
-    }
-    for name, (asked_for, instead) in refused.items():
-        if asked_for:
-            raise ValueError(
-                f"accelerate is set to {name}, which this trainer does not do: {instead} in the "
-                "accelerate configuration (docs/distributed.md)"
-            )
+        raise _refused("SIZE_BASED_WRAP", "set fsdp_auto_wrap_policy: TRANSFORMER_BASED_WRAP or NO_WRAP")
+    return plugin
+
+
+def _refused(name: str, instead: str) -> ValueError:
+    return ValueError(
+        f"accelerate is set to {name}, which this trainer does not do: {instead} in the accelerate "
+        "configuration (docs/distributed.md)"
+    )
+
+
+def shard_on_any_device(accelerator: Accelerator, plugin: FullyShardedDataParallelPlugin) -> None:
+    """Shards on CPUs too, which accelerate does not."""
     # Autocast as in every other run: weights stay in float32, and the same operations are in half precision.
     plugin.mixed_precision_policy = None
     if accelerator.num_processes > 1:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from accelerate.utils import FullyShardedDataParallelPlugin
 from processes import run_apart, run_together
 from safetensors.torch import load_file
 from squares import World, metrics
@@ -16,7 +14,7 @@ from squares import World, metrics
 from model import MGHFT
 from train.checkpoints import checkpoint_paths
 from train.config import TrainConfig
-from train.sharding import shard_as_configured
+from train.sharding import fsdp_plugin
 
 SHARDED = {
     "ACCELERATE_USE_FSDP": "true",
@@ -155,16 +153,22 @@ def test_text_encoder_is_tuned_in_shards_too(world: World) -> None:
 @pytest.mark.parametrize(
     ("wanted", "sentence"),
     [
+        ({"FSDP_VERSION": "1"}, "version 1 of FSDP, which this trainer does not do: set fsdp_version: 2"),
         (
-            {"fsdp_version": 1},
-            "set to version 1 of FSDP, which this trainer does not do: set fsdp_version: 2",
+            {"FSDP_OFFLOAD_PARAMS": "true"},
+            "fsdp_offload_params, which this trainer does not do: leave",
         ),
-        ({"cpu_offload": True}, "set to fsdp_offload_params, which this trainer does not do: leave it out"),
-        ({"activation_checkpointing": True}, "gradients are of other dropouts than its losses"),
-        ({"auto_wrap_policy": "SIZE_BASED_WRAP"}, "fsdp_auto_wrap_policy: TRANSFORMER_BASED_WRAP or NO_WRAP"),
+        ({"FSDP_ACTIVATION_CHECKPOINTING": "true"}, "gradients are of other dropouts than its losses"),
+        (
+            {"FSDP_AUTO_WRAP_POLICY": "SIZE_BASED_WRAP"},
+            "fsdp_auto_wrap_policy: TRANSFORMER_BASED_WRAP or NO_WRAP",
+        ),
     ],
 )
-def test_what_is_not_done_in_shards_is_refused(wanted: dict[str, Any], sentence: str) -> None:
-    plugin = FullyShardedDataParallelPlugin(**{"fsdp_version": 2, **wanted})
+def test_what_is_not_done_in_shards_is_refused(
+    monkeypatch: pytest.MonkeyPatch, wanted: dict[str, str], sentence: str
+) -> None:
+    for name, value in {**SHARDED, **wanted}.items():
+        monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=sentence):
-        shard_as_configured(SimpleNamespace(num_processes=2), plugin)
+        fsdp_plugin()

@@ -1,4 +1,4 @@
-"""The command itself with several processes: Ctrl-C, a killed process, `torchrun`."""
+"""The command itself with several processes: Ctrl-C, a killed process, `torchrun`, `accelerate launch`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from squares import World, metrics
 from train.checkpoints import checkpoint_paths
 
 ROOT = Path(__file__).parents[2]
+CONFIGURATIONS = ROOT / "docs" / "accelerate"
 TORCHRUN = ["-m", "torch.distributed.run", "--nnodes", "1", "--nproc-per-node", "2"]
 
 
@@ -46,8 +47,8 @@ def start(
 
 
 def finish(child: subprocess.Popen[str]) -> tuple[int, str]:
-    """Exit code and what was said on stderr."""
-    _, said = child.communicate(timeout=250)
+    """Exit code and what was said, on stderr last."""
+    said = "".join(child.communicate(timeout=250))
     return child.returncode, said
 
 
@@ -95,16 +96,46 @@ def test_killed_process_ends_the_run_with_a_sentence_and_ctrl_c_saves(world: Wor
     assert last["step"] == 2 * last["epoch"] + last["step_in_epoch"]
 
 
-def test_torchrun_starts_two_processes_of_one_run(world: World) -> None:
+def free_port() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        place = ["--master-addr", "127.0.0.1", "--master-port", str(probe.getsockname()[1])]
+        return str(probe.getsockname()[1])
+
+
+def accelerate_launch(file: str, *more: str) -> tuple[str, ...]:
+    launcher = ("-m", "accelerate.commands.launch", "--config_file", str(CONFIGURATIONS / file))
+    return (*launcher, "--main_process_ip", "127.0.0.1", *more, "-m", "mghft")
+
+
+def test_torchrun_starts_two_processes_of_one_run(world: World) -> None:
+    place = ["--master-addr", "127.0.0.1", "--master-port", free_port()]
     launcher = (*TORCHRUN, *place, "-m", "mghft")
     code, said = finish(start(world, "launched", launcher=launcher, gather_negatives=True))
     assert code == 0, said
     identity = json.loads((world.folder / "launched" / "config.json").read_text())["identity"]
     assert identity["processes"] == 2
     assert [line["step"] for line in metrics(world.folder / "launched")] == [2, 4]
+
+
+def test_accelerate_launch_starts_a_sharded_run_by_the_documented_file(world: World) -> None:
+    launcher = accelerate_launch("fsdp.yaml", "--main_process_port", free_port())
+    code, said = finish(start(world, "sharded", launcher=launcher, progress=True))
+    assert code == 0, said
+    assert "weights, gradients and optimizer lie in shards over 2 processes" in said
+    assert [line["step"] for line in metrics(world.folder / "sharded")] == [2, 4]
+
+
+def test_accelerate_launch_joins_two_machines_by_the_documented_file(world: World) -> None:
+    """Two machines are two launchers here, each with one process."""
+    more = ("--main_process_port", free_port(), "--num_processes", "2", "--machine_rank")
+    launchers = [accelerate_launch("two-machines.yaml", *more, str(rank)) for rank in range(2)]
+    children = [start(world, "machines", launcher=launcher) for launcher in launchers]
+    for child in children:
+        code, said = finish(child)
+        assert code == 0, said
+    identity = json.loads((world.folder / "machines" / "config.json").read_text())["identity"]
+    assert identity["processes"] == 2
+    assert [line["step"] for line in metrics(world.folder / "machines")] == [2, 4]
 
 
 def test_mistake_of_the_user_is_told_once(world: World) -> None:

@@ -9,11 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
-from squares import World, metrics
+from squares import LABELS, World, metrics
 
 from model import MGHFT, MGHFTConfig, TextEncoder
 from train.checkpoints import checkpoint_paths
 from train.evaluate import EvalConfig, evaluate
+from train.initial import load_initial
 from train.loop import Trainer, train
 from train.material import load_split, open_corpus, resolve_model
 from train.text_tuning import TunedMGHFT, to_predict
@@ -135,7 +136,7 @@ def test_evaluation_reads_the_tuned_encoder(tuned: tuple[World, Path]) -> None:
     world, run = tuned
     kept = max((line for line in metrics(run) if line["best"]), key=lambda line: line["epoch"])
 
-    def probabilities(name: str) -> dict[str, list[float]]:
+    def probabilities(name: str, run: Path) -> dict[str, list[float]]:
         config = EvalConfig(runs=(run,), out=world.folder / name, bootstrap_rounds=100)
         report = evaluate(config)
         rows = pq.read_table(config.out / "predictions.parquet").to_pylist()
@@ -145,10 +146,11 @@ def test_evaluation_reads_the_tuned_encoder(tuned: tuple[World, Path]) -> None:
         systems = {row["system"] for row in rows}
         return {system: [row["confidence"] for row in rows if row["system"] == system] for system in systems}
 
-    right = probabilities("report")
-    shutil.rmtree(run / "best" / "text_encoder")
-    shutil.copytree(world.encoder, run / "best" / "text_encoder")
-    original = probabilities("original")
+    right = probabilities("report", run)
+    other = world.folder / "other" / run.name
+    shutil.copytree(run, other, ignore=shutil.ignore_patterns("text_encoder"))
+    shutil.copytree(world.encoder, other / "best" / "text_encoder")
+    original = probabilities("original", other)
     assert original["MGHFT"] != right["MGHFT"]
     # What the text alone is worth is asked of the encoder that has not seen the labels.
     assert original["text alone"] == right["text alone"]
@@ -165,3 +167,25 @@ def test_weights_on_disk_are_float32_under_clean_names(tuned: tuple[World, Path]
         tensors = load_file(run / "best" / name)
         assert {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()} == {torch.float32}
         assert not any(key.startswith(("mghft.", "language.", "module.")) for key in tensors)
+
+
+def test_new_run_begins_with_the_encoder_that_was_trained_along(tuned: tuple[World, Path]) -> None:
+    world, run = tuned
+    encoder = run / "best" / "text_encoder"
+    model = MGHFT.from_pretrained(run / "best")
+    assert load_initial(model, str(run), LABELS, str(world.encoder)).endswith(
+        f"its text encoder was trained along, take it too by --set text_encoder={encoder}"
+    )
+    assert load_initial(model, str(run), LABELS, str(encoder)).endswith("nothing was left out")
+    still = {"lr": 1e-12, "warmup_lr": 0.0, "min_lr": 0.0, "epochs": 1, "warmup_epochs": 0}
+    again = train(
+        world.config(
+            "again",
+            **still,
+            init_from=str(run),
+            text_encoder=str(encoder),
+            cache_dir=world.folder / "other-cache",
+        )
+    )
+    best = next(line for line in reversed(metrics(run)) if line["best"])
+    assert metrics(again)[0]["validation_loss"] == pytest.approx(best["validation_loss"], rel=1e-5)
