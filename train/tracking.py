@@ -13,7 +13,7 @@ import secrets
 import sqlite3
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext, redirect_stdout
+from contextlib import closing, contextmanager, nullcontext, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +160,7 @@ def _finish(accelerator: Any, name: str, code: int) -> None:
             else:
                 tracker.finish()
     except Exception as error:
-        _say(f"tracker: {name} did not end well ({_one_line(error)}); metrics.jsonl has every epoch")
+        _leave_behind(name, f"did not end well ({_one_line(error)})")
 
 
 def _log(accelerator: Any, name: str, values: dict[str, float], step: int) -> None:
@@ -168,7 +168,17 @@ def _log(accelerator: Any, name: str, values: dict[str, float], step: int) -> No
         accelerator.log(values, step=step)
     except Exception as error:
         accelerator.trackers = []
-        _say(f"tracker: {name} failed ({_one_line(error)}); training goes on, metrics.jsonl has every epoch")
+        _leave_behind(name, f"failed ({_one_line(error)}), training goes on without it")
+
+
+def _leave_behind(name: str, what: str) -> None:
+    tqdm.write(f"tracker: {name} {what}; metrics.jsonl has every epoch", file=sys.stderr)
+    if name == "wandb":
+        import wandb
+
+        # Or it would try once more when Python ends, and show a traceback.
+        with suppress(Exception):
+            wandb.teardown(1)
 
 
 def _identity(folder: Path) -> str:
@@ -233,10 +243,6 @@ def _default(name: str, value: str) -> None:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
-
-
-def _say(text: str) -> None:
-    tqdm.write(text, file=sys.stderr)
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
