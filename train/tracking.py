@@ -89,7 +89,7 @@ def tracked(
     except Exception as error:
         raise ValueError(
             f"tracker: {name} could not be started ({_one_line(error)}): "
-            "set it right, or train without --tracker"
+            "set it right or leave out --tracker, and go on with --resume"
         ) from error
     code = 0
     try:
