@@ -51,6 +51,7 @@ def tracked(world: World, request: pytest.FixtureRequest) -> Tracked:
         reachable = {
             "WANDB_API_KEY": KEY,
             "WANDB_BASE_URL": listener.url,
+            "WANDB_INIT_TIMEOUT": "5",
             "HF_TOKEN": "hf_no_token_at_all",
             "HTTPS_PROXY": listener.url,
             "HTTP_PROXY": listener.url,

@@ -41,6 +41,8 @@ class Watched:
 
 def _child(fields: str, folder: Path, moment: str, step: int, environment: dict[str, str]) -> None:
     """Trains, every step logged; when `step` is reached, does what `moment` says."""
+    for name in [name for name in os.environ if name.startswith(("WANDB_", "TRACKIO_", "HF_TOKEN"))]:
+        del os.environ[name]
     os.environ.update(environment)
     multiprocessing.set_start_method("fork", force=True)
     _watch_the_network(folder / "network")
