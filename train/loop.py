@@ -42,7 +42,7 @@ from train.stopping import StopRequest
 from train.text_features import text_statistics
 from train.text_tuning import Trained, TunedMGHFT, network, text_of, to_predict
 from train.together import mean_over_processes, processes_watched, told_by_main
-from train.tracking import check_tracker, log_epoch, log_step, start_tracker
+from train.tracking import check_tracker, log_epoch, log_step, tracked
 
 
 def train(config: TrainConfig) -> Path:
@@ -188,12 +188,15 @@ class Trainer:
         """All epochs that are left."""
         self.resume()
         config, folder = self.config, self.config.out / "tracker"
-        start_tracker(self.accelerator, config.tracker, folder, config.model_dump(mode="json"))
+        values = config.model_dump(mode="json")
         total = self.config.epochs * self.batches.steps
         shown = self.config.progress and self.accelerator.is_main_process
-        with tqdm(
-            total=total, initial=self.state["step"], disable=None if shown else True, unit="step"
-        ) as bar:
+        with (
+            tracked(self.accelerator, config.tracker, folder, values, step=self.state["step"]),
+            tqdm(
+                total=total, initial=self.state["step"], disable=None if shown else True, unit="step"
+            ) as bar,
+        ):
             while self.state["epoch"] < self.config.epochs and not learnt_by_heart(config, self.state):
                 self.train_epoch(bar)
                 self.finish_epoch()
