@@ -85,9 +85,10 @@ def check(
     from pipeline.cards import load_card
     from pipeline.check import check_corpus
     from pipeline.corpus import load_corpus
+    from pipeline.progress import bar
 
     corpus = load_corpus(load_card(card), data, strict=strict)
-    with data_quality.bar() as progress:
+    with bar() as progress:
         found = check_corpus(corpus.card, data, fast=fast, progress=progress)
     for split, labels in found.counts.items():
         parts = ", ".join(f"{name} {count}" for name, count in labels.items())

@@ -1,7 +1,5 @@
 """Commands on the quality of a corpus: data duplicates, data stats, data import-mg."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +10,6 @@ CardArgument = Annotated[
 ]
 DataRoot = Annotated[Path, typer.Option("--data", help="Root folder of the corpus.")]
 
-_LINE_SECONDS = 15.0
 _NAMED = 10
 
 
@@ -21,33 +18,6 @@ def attach(app: typer.Typer) -> None:
     app.command("duplicates")(duplicates)
     app.command("stats")(stats)
     app.command("import-mg")(import_mg)
-
-
-@contextmanager
-def bar(unit: str = "image") -> Iterator[Callable[[int, int], None]]:
-    """A function to report (done, in all) to: a bar in a terminal, a line now and then elsewhere."""
-    import sys
-    import time
-
-    from tqdm import tqdm
-
-    began = said = time.monotonic()
-    shown: tqdm[None] | None = None
-
-    def advance(done: int, total: int) -> None:
-        nonlocal said, shown
-        if sys.stderr.isatty():
-            shown = shown or tqdm(total=total, unit=unit, dynamic_ncols=True, leave=False)
-            shown.update(done - shown.n)
-        elif (now := time.monotonic()) - said >= _LINE_SECONDS:
-            said, left = now, (now - began) / done * (total - done)
-            typer.echo(f"{done}/{total} {unit}s, {left:.0f} s left", err=True)
-
-    try:
-        yield advance
-    finally:
-        if shown is not None:
-            shown.close()
 
 
 def import_mg(
@@ -111,6 +81,7 @@ def duplicates(
     from pipeline.corpus import load_corpus
     from pipeline.duplicates import find_duplicates
     from pipeline.duplicates_report import check_report, pair_line, summary, write_report
+    from pipeline.progress import bar
 
     check_report(out, drop_leaks=drop_leaks)
     corpus = load_corpus(load_card(card), data)
@@ -155,6 +126,7 @@ def stats(
     from pipeline.cards import load_card
     from pipeline.corpus import load_corpus
     from pipeline.data_stats import corpus_stats, lines
+    from pipeline.progress import bar
     from pipeline.shards import write_atomically
 
     corpus = load_corpus(load_card(card), data)

@@ -1,10 +1,11 @@
-"""Progress of a describe run: a bar in a terminal, a line now and then in a log, and the counts."""
+"""Progress of long work, above all a describe run: a bar in a terminal, a line now and then in a log."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from tqdm import tqdm
@@ -80,6 +81,35 @@ class Progress:
             "output_tokens_per_second": round(self.output_tokens / seconds, 1),
             "prompt_tokens_per_second": round(self.prompt_tokens / seconds, 1),
         }
+
+
+@contextmanager
+def bar(unit: str = "image", doing: str = "", shown: bool = True) -> Iterator[Callable[[int, int], None]]:
+    """A function to report (done, in all) to: a bar in a terminal, a line now and then elsewhere.
+
+    Args:
+        doing: said before the numbers, such as "reading images".
+    """
+    began = said = time.monotonic()
+    drawn: tqdm[None] | None = None
+
+    def advance(done: int, total: int) -> None:
+        nonlocal said, drawn
+        if not shown:
+            return
+        if sys.stderr.isatty():
+            drawn = drawn or tqdm(total=total, unit=unit, desc=doing or None, dynamic_ncols=True, leave=False)
+            drawn.update(done - drawn.n)
+        elif (now := time.monotonic()) - said >= _LINE_SECONDS:
+            said, left = now, (now - began) / max(done, 1) * (total - done)
+            before = f"{doing}: " if doing else ""
+            print(f"{before}{done}/{total} {unit}s, {left:.0f} s left", file=sys.stderr, flush=True)
+
+    try:
+        yield advance
+    finally:
+        if drawn is not None:
+            drawn.close()
 
 
 def say(line: str) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 
 import torch
 from accelerate import Accelerator  # type: ignore[import-untyped]
-from accelerate.utils import DistributedDataParallelKwargs  # type: ignore[import-untyped]
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs  # type: ignore[import-untyped]
 
 from train.config import TrainConfig
 from train.sharding import fsdp_plugin, shard_on_any_device
 from train.tracking import tracker_options
+
+_LONGEST_WAIT = timedelta(hours=4)
 
 
 def build_accelerator(config: TrainConfig) -> Accelerator:
@@ -23,7 +26,11 @@ def build_accelerator(config: TrainConfig) -> Accelerator:
     if precision == "auto":
         cuda = torch.cuda.is_available()
         precision = ("bf16" if torch.cuda.is_bf16_supported() else "fp16") if cuda else "no"
-    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    handlers = [
+        DistributedDataParallelKwargs(find_unused_parameters=True),
+        # The others wait while the first process fills the cache, for longer than NCCL's 10 minutes.
+        InitProcessGroupKwargs(timeout=_LONGEST_WAIT),
+    ]
     # Without a GPU accelerate joins the processes of torchrun only when told that they compute on the CPU.
     cpu = int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.accelerator.is_available()
     rank, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
@@ -34,7 +41,7 @@ def build_accelerator(config: TrainConfig) -> Accelerator:
         cpu=cpu,
         mixed_precision=precision,
         fsdp_plugin=plugin,
-        kwargs_handlers=[unused],
+        kwargs_handlers=handlers,
         **tracker_options(config.tracker, config.out / "tracker"),
     )
     if accelerator.distributed_type.value in ("DEEPSPEED", "MEGATRON_LM"):

@@ -200,12 +200,12 @@ def _predict_run(
     if corpus.card.labels != run.labels:
         raise ValueError(f"the labels of the card {run.config.card} changed since {run.folder} was trained")
     tuned = run.folder / "best" / ENCODER_FOLDER if run.config.tune_text_encoder else None
-    encoder = load_encoder(run.config, tuned)
+    accelerator = build_accelerator(run.config)
+    encoder = load_encoder(run.config, accelerator.device, tuned)
     model = MGHFT.from_pretrained(run.folder / "best")
     wanted = resolve_model(run.config, labels=run.labels, text_dim=None if encoder is None else encoder.width)
     if model.config != wanted:
         raise ValueError(f"the weights in {run.folder / 'best'} are not of the model in its config.json")
-    accelerator = build_accelerator(run.config)
     model.to(accelerator.device)
     transform = eval_transform(model.config.image_size, run.config.augmentation)
     found, probabilities = {}, {}
@@ -219,20 +219,26 @@ def _predict_run(
                 accelerator=accelerator,
                 batch_size=config.batch_size,
                 workers=run.config.workers,
+                progress=run.config.progress,
             )
     return found, probabilities
 
 
 def _untuned(config: TrainConfig, splits: dict[str, Split]) -> dict[str, Split]:
     """The splits with features of the encoder as it was: a tuned one has seen the labels."""
-    encoder = load_encoder(config) if config.tune_text_encoder else None
-    if encoder is None:
+    if not config.tune_text_encoder:
         return splits
+    encoder = load_encoder(config, build_accelerator(config).device)
+    assert encoder is not None
     found = {}
     for name, split in splits.items():
         assert split.descriptions is not None
         features, _ = text_features(
-            encoder, split.descriptions.texts, pooling=config.text_pooling, folder=cache_folder(config)
+            encoder,
+            split.descriptions.texts,
+            pooling=config.text_pooling,
+            folder=cache_folder(config),
+            progress=config.progress,
         )
         found[name] = dataclasses.replace(split, features=features)
     return found

@@ -20,6 +20,7 @@ from PIL import Image
 
 from pipeline.corpus import Sticker, printable
 from pipeline.images import ImageError, ImageTransform, decode_bytes, read_image
+from pipeline.progress import bar
 
 _CHUNK = 128
 # Raised when the same file decodes to other pixels than before, so that no old cache is taken for a new one.
@@ -84,8 +85,13 @@ class StickerImages:
     pixels are the same.
     """
 
-    def __init__(self, source: ImageSource, *, short_side: int, folder: Path, limit_gb: float) -> None:
+    def __init__(
+        self, source: ImageSource, *, short_side: int, folder: Path, limit_gb: float, progress: bool = False
+    ) -> None:
         """Opens the cache in `folder`, or writes it.
+
+        Args:
+            progress: shown on stderr while it is written.
 
         Raises:
             ValueError: an image cannot be decoded; the message names it.
@@ -102,7 +108,7 @@ class StickerImages:
             if self._estimated_bytes() > limit_gb * 1e9:
                 return
             folder.mkdir(parents=True, exist_ok=True)
-            self._write(data, index)
+            self._write(data, index, progress)
         self._shapes = [(h, w) for h, w in json.loads(index.read_text())["shapes"]]
         sizes = [h * w * 3 for h, w in self._shapes]
         self._offsets = [0, *np.cumsum(sizes, dtype=np.int64).tolist()]
@@ -155,17 +161,22 @@ class StickerImages:
         images = [self._decode(index) for index in range(0, count, max(1, count // 32))]
         return sum(image.width * image.height * 3 for image in images) / max(1, len(images)) * count
 
-    def _write(self, data: Path, index: Path) -> None:
+    def _write(self, data: Path, index: Path, progress: bool) -> None:
         """Pixels first, index last, each by renaming: a build cut short leaves nothing that looks whole."""
         part = data.with_suffix(f".{os.getpid()}.part")
         shapes = []
         try:
-            with part.open("wb") as stream, ThreadPoolExecutor(os.cpu_count()) as pool:
+            with (
+                part.open("wb") as stream,
+                ThreadPoolExecutor(os.cpu_count()) as pool,
+                bar("image", "reading images", progress) as advance,
+            ):
                 for start in range(0, len(self._source), _CHUNK):
                     some = range(start, min(start + _CHUNK, len(self._source)))
                     for image in pool.map(self._decode, some):
                         shapes.append((image.height, image.width))
                         stream.write(np.asarray(image, dtype=np.uint8).tobytes())
+                    advance(some.stop, len(self._source))
             part.replace(data)
             part.write_text(json.dumps({"shapes": shapes}))
             part.replace(index)

@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator  # type: ignore[import-untyped]
 from accelerate.utils import gather_object  # type: ignore[import-untyped]
@@ -28,16 +27,17 @@ from train.initial import load_initial
 from train.loading import EpochLoader
 from train.losses import Criterion, class_counts
 from train.material import load_encoder, load_split, read_split, resolve_model
-from train.metrics import classification_metrics
+from train.metrics import validation_figures
 from train.model_card import training_card
 from train.overfit import corpus_to_train_on, learnt_by_heart, overfit_config
 from train.plots import draw_training
 from train.predict import predict
-from train.records import COUNTS, LOSSES, epoch_record, loss_values, memory_mb, stage_losses
+from train.records import epoch_record, loss_values, memory_mb, stage_losses
 from train.run_folder import RunFolder, epoch_line, package_versions, read_metrics
 from train.sampler import AugmentedStickers, EpochBatches, eval_transform, mixed_seed, train_transform
 from train.schedule import build_optimizer, learning_rate
 from train.sharding import prepare, whole_state
+from train.state import add_step, continued, end_epoch, fresh_state
 from train.stopping import StopRequest
 from train.text_features import text_statistics
 from train.text_tuning import Trained, TunedMGHFT, network, text_of, to_predict
@@ -96,7 +96,7 @@ class Trainer:
         self.config, self.accelerator, self.run = config, accelerator, run
         corpus = corpus_to_train_on(config)
         self.card, self.labels = corpus.card, corpus.card.labels
-        encoder = load_encoder(config)
+        encoder = load_encoder(config, accelerator.device)
         self.model_config = resolve_model(
             config, labels=self.labels, text_dim=None if encoder is None else encoder.width
         )
@@ -134,17 +134,7 @@ class Trainer:
         self.average = None if config.ema_decay is None else self.weights.average()
         self._build_loader()
         self.stages = stage_losses(self.model_config.alignment_stages)
-        # What a checkpoint holds beside tensors; sums are of the epoch under way, over all processes.
-        self.state: dict[str, Any] = {
-            "epoch": 0,
-            "step_in_epoch": 0,
-            "step": 0,
-            "steps_per_epoch": self.batches.steps,
-            "best_epoch": None,
-            "best_accuracy": -1.0,
-            "best_loss": math.inf,
-            "sums": dict.fromkeys((*LOSSES, *self.stages, *COUNTS), 0.0),
-        }
+        self.state = fresh_state(self.batches.steps, self.stages)
         self.stop, self.leave = StopRequest(), False
         if accelerator.is_main_process:
             run.begin(identity, config, self.model_config, self.labels)
@@ -211,21 +201,14 @@ class Trainer:
         """Puts the last checkpoint back, if there is one."""
         if self.latest is None:
             return
-        fresh = self.state
-        self.state = checkpoints.load_checkpoint(
+        state = checkpoints.load_checkpoint(
             self.latest,
             weights=self.weights,
             average=self.average,
             optimizer=self.optimizer,
             scaler=self.scaler,
         )
-        state, steps = self.state, self.batches.steps
-        if state["steps_per_epoch"] != steps:
-            # Batch or data were changed, as was allowed: the share of the epoch that is done stays.
-            state["step_in_epoch"] = state["step_in_epoch"] * steps // state["steps_per_epoch"]
-            state["step"] = state["epoch"] * steps + state["step_in_epoch"]
-            state["steps_per_epoch"] = steps
-        state["sums"] = {**fresh["sums"], **state["sums"]}
+        self.state = state = continued(state, self.state)
         if self.accelerator.is_main_process:
             self.run.keep_metrics(state["epoch"])
         self.say(f"resumed at epoch {state['epoch'] + 1}, step {state['step']}")
@@ -238,17 +221,10 @@ class Trainer:
         for images, indices in self.loader.epoch(state["epoch"], state["step_in_epoch"]):
             arrived = time.perf_counter()
             losses = self.train_step(images, indices)
-            state["step"] += 1
-            state["step_in_epoch"] += 1
-            sums = state["sums"]
-            for name, value in losses.items():
-                sums[name] += value
-            sums["steps"] += 1
-            sums["stickers"] += len(indices) * self.accelerator.num_processes
-            sums["waiting"] += arrived - before
-            before_next = time.perf_counter()
-            sums["seconds"] += before_next - before
-            before = before_next
+            now = time.perf_counter()
+            count = len(indices) * self.accelerator.num_processes
+            add_step(state, losses, stickers=count, seconds=now - before, waiting=arrived - before)
+            before = now
             bar.update()
             bar.set_postfix(epoch=state["epoch"] + 1, loss=f"{losses['loss']:.3f}", refresh=False)
             if self.leave:
@@ -313,30 +289,19 @@ class Trainer:
             batch_size=config.eval_batch_size,
             workers=config.workers,
         )
-        figures = classification_metrics(self.validation.labels, probabilities.argmax(1), self.labels)
-        chosen = probabilities[np.arange(len(probabilities)), self.validation.labels]
-        loss = float(-np.log(np.clip(chosen, 1e-12, None)).mean())
-        better = (figures["accuracy"], -loss) > (state["best_accuracy"], -state["best_loss"])
-        chosen_figures = {name: figures[name] for name in ("accuracy", "f1_macro", "f1_weighted")}
+        figures = validation_figures(self.validation.labels, probabilities, self.labels)
+        sums = state["sums"]
+        better = end_epoch(state, figures)
         line = epoch_record(
-            state["sums"],
-            epoch=state["epoch"] + 1,
+            sums,
+            epoch=state["epoch"],
             step=state["step"],
             rate=self.optimizer.param_groups[0]["lr"],
-            validation={"loss": loss, **chosen_figures},
+            validation=figures,
             better=better,
             seconds_validation=time.perf_counter() - started,
             memory_mb=memory_mb(self.accelerator.device),
         )
-        state["epoch"] += 1
-        if better:
-            state |= {
-                "best_epoch": state["epoch"],
-                "best_accuracy": figures["accuracy"],
-                "best_loss": loss,
-            }
-        state["step_in_epoch"] = 0
-        state["sums"] = dict.fromkeys(state["sums"], 0.0)
         last = state["epoch"] == config.epochs or learnt_by_heart(config, state)
         if self.accelerator.is_main_process:
             # The check has hundreds of short epochs, and only whether it ends well is of interest.

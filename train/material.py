@@ -69,10 +69,11 @@ def read_split(config: TrainConfig, corpus: Corpus, name: str) -> tuple[list[Sti
     return stickers, whole_texts(found) if config.view_texts == "whole" else found
 
 
-def load_encoder(config: TrainConfig, tuned: Path | None = None) -> TextEncoder | None:
+def load_encoder(config: TrainConfig, device: torch.device, tuned: Path | None = None) -> TextEncoder | None:
     """The frozen text encoder, None for a run without text.
 
     Args:
+        device: that computes the features.
         tuned: folder of an encoder that a run has trained, read instead of the configured one.
     """
     if not config.use_text:
@@ -81,7 +82,7 @@ def load_encoder(config: TrainConfig, tuned: Path | None = None) -> TextEncoder 
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # type: ignore[no-untyped-call]
-    return TextEncoder.from_pretrained(tuned or config.text_encoder, pooling=config.text_pooling)
+    return TextEncoder.from_pretrained(tuned or config.text_encoder, pooling=config.text_pooling).to(device)
 
 
 def load_split(
@@ -105,11 +106,18 @@ def load_split(
         short_side=2 * model_config.image_size,
         folder=folder,
         limit_gb=config.cache_gb,
+        progress=config.progress,
     )
     mask = None if descriptions is None else torch.from_numpy(descriptions.mask)
     features = None
     if descriptions is not None and encoder is not None:
-        features, _ = text_features(encoder, descriptions.texts, pooling=config.text_pooling, folder=folder)
+        features, _ = text_features(
+            encoder,
+            descriptions.texts,
+            pooling=config.text_pooling,
+            folder=folder,
+            progress=config.progress,
+        )
     return Split(stickers, labels_of(stickers), images, descriptions, features, mask)
 
 

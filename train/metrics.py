@@ -46,6 +46,21 @@ def classification_metrics(
     return result
 
 
+def validation_figures(
+    true: NDArray[np.int64], probabilities: NDArray[np.float64], labels: Sequence[str]
+) -> dict[str, float]:
+    """What an epoch is judged by: loss (mean of -log p of the right class), accuracy, F1 macro and weighted.
+
+    Args:
+        true: [n] label indices.
+        probabilities: [n, classes].
+    """
+    figures = classification_metrics(true, probabilities.argmax(1), labels)
+    chosen = probabilities[np.arange(len(probabilities)), true]
+    loss = float(-np.log(np.clip(chosen, 1e-12, None)).mean())
+    return {"loss": loss, **{name: figures[name] for name in ("accuracy", "f1_macro", "f1_weighted")}}
+
+
 def bootstrap_interval(
     values: NDArray[np.floating[Any]], *, seed: int = 0, rounds: int = 2000, level: float = 0.95
 ) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils.data import DataLoader, Subset
 
+from pipeline.progress import bar
 from train.material import Split
 from train.sampler import PlainStickers
 from train.stopping import leave_signals_to_the_loop
@@ -26,12 +27,14 @@ def predict(
     accelerator: Accelerator,
     batch_size: int,
     workers: int = 0,
+    progress: bool = False,
 ) -> NDArray[np.float64]:
     """[n, classes] probabilities in the order of the split; the model is left in the mode it came in.
 
     Args:
         workers: at most so many processes read images, one for every two batches: a small split is read
             before they would be up.
+        progress: of this process, shown on stderr.
     """
     mine = range(accelerator.process_index, len(split.stickers), accelerator.num_processes)
     loader = DataLoader(
@@ -43,14 +46,16 @@ def predict(
     was_training = model.training
     model.eval()
     found: list[tuple[int, list[float]]] = []
-    for images, indices in loader:
-        features = mask = None
-        if split.features is not None and split.mask is not None:
-            features = split.features[indices].to(accelerator.device)
-            mask = split.mask[indices].to(accelerator.device)
-        with accelerator.autocast():
-            logits = model(images.to(accelerator.device), text_features=features, text_mask=mask).logits
-        found += zip(indices.tolist(), logits.double().softmax(dim=1).tolist(), strict=True)
+    with bar("sticker", "predicting", progress) as advance:
+        for images, indices in loader:
+            features = mask = None
+            if split.features is not None and split.mask is not None:
+                features = split.features[indices].to(accelerator.device)
+                mask = split.mask[indices].to(accelerator.device)
+            with accelerator.autocast():
+                logits = model(images.to(accelerator.device), text_features=features, text_mask=mask).logits
+            found += zip(indices.tolist(), logits.double().softmax(dim=1).tolist(), strict=True)
+            advance(len(found), len(mine))
     model.train(was_training)
     everyone = gather_object(found) if accelerator.num_processes > 1 else found
     by_index = dict(everyone)

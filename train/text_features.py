@@ -15,6 +15,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from pipeline.progress import bar
+
+# Texts that are encoded together.
+_BATCH = 64
+
 logger = logging.getLogger(__name__)
 
 
@@ -33,7 +38,7 @@ def default_folder() -> Path:
 
 
 def text_features(
-    encoder: Encoder, texts: Sequence[Sequence[str]], *, pooling: str, folder: Path
+    encoder: Encoder, texts: Sequence[Sequence[str]], *, pooling: str, folder: Path, progress: bool = False
 ) -> tuple[Tensor, Path]:
     """Encoder output of every view of every sticker.
 
@@ -42,6 +47,7 @@ def text_features(
         texts: per sticker one text per view; "" gives zeros.
         pooling: how the encoder makes one vector of a text; part of the key.
         folder: where the features are kept.
+        progress: shown on stderr while texts are encoded.
 
     Returns:
         [n, V, width] float32 in the order of `texts`, and the file they lie in.
@@ -51,17 +57,22 @@ def text_features(
     kept = _load(path, key)
     if kept is not None:
         return kept, path
-    features = features_of(encoder, texts)
+    features = features_of(encoder, texts, progress=progress)
     _save(path, key, features)
     return features, path
 
 
-def features_of(encoder: Encoder, texts: Sequence[Sequence[str]]) -> Tensor:
+def features_of(encoder: Encoder, texts: Sequence[Sequence[str]], *, progress: bool = False) -> Tensor:
     """[n, V, width] float32, computed now; "" gives zeros."""
     # Small captioning models say the same of many stickers: every distinct text is encoded once, in the order
     # of length, so that a batch is hardly padded.
     distinct = sorted({text for row in texts for text in row if text.strip()}, key=lambda t: (len(t), t))
-    vectors = encoder.encode(distinct) if distinct else torch.zeros(0, encoder.width)
+    parts = [torch.zeros(0, encoder.width)]
+    with bar("text", "encoding texts", progress) as advance:
+        for start in range(0, len(distinct), _BATCH):
+            parts.append(encoder.encode(distinct[start : start + _BATCH], _BATCH))
+            advance(min(start + _BATCH, len(distinct)), len(distinct))
+    vectors = torch.cat(parts)
     place = {text: number for number, text in enumerate(distinct)}
     nothing = torch.zeros(encoder.width)
     rows = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,13 +11,14 @@ from safetensors.torch import load_file, save_file
 from squares import World
 from torch import Tensor
 
+from model import TextEncoder
 from pipeline.cards import load_card
 from pipeline.corpus import load_corpus
 from pipeline.shards import write_shard
 from pipeline.views import VIEWS
 from train.data import join_descriptions, whole_texts
 from train.loop import train
-from train.text_features import text_features, text_statistics
+from train.text_features import features_of, text_features, text_statistics
 
 TEXTS = [("a", "b"), ("b", ""), ("c", "a")]
 
@@ -71,6 +73,26 @@ def test_features_are_computed_once(tmp_path: Path) -> None:
     assert torch.equal(first, again)
     assert first.tolist() == [[[1, 97], [1, 98]], [[1, 98], [0, 0]], [[1, 99], [1, 97]]]
     assert path.suffix == ".safetensors"
+
+
+def test_encoding_and_reading_say_how_far_they_are(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pipeline.progress._LINE_SECONDS", 0.0)
+    changes: dict[str, Any] = {"epochs": 1, "warmup_epochs": 0}
+    train(world.config("shown", **changes, progress=True))
+    said = capsys.readouterr().err
+    assert "encoding texts: 12/12 texts, 0 s left" in said
+    assert "reading images: 24/24 images, 0 s left" in said
+    train(world.config("cached", **changes, progress=True))
+    assert "encoding" not in capsys.readouterr().err
+
+
+def test_texts_beyond_a_batch_are_those_of_one_encoding(world: World) -> None:
+    encoder = TextEncoder.from_pretrained(world.encoder)
+    texts = sorted((" ".join(["warm"] * count) for count in range(1, 151)), key=len)
+    found = features_of(encoder, [(text,) for text in reversed(texts)])
+    assert torch.equal(found.squeeze(1).flip(0), encoder.encode(texts))
 
 
 @pytest.mark.parametrize("change", ["encoder", "pooling", "texts"])
