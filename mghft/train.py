@@ -35,7 +35,8 @@ def train(
         int, typer.Option(min=1, help="Processes on this machine; they share the CPU's threads.")
     ] = 1,
     tracker: Annotated[
-        str | None, typer.Option(help="Also log to tensorboard, wandb (offline) or trackio.")
+        str | None,
+        typer.Option(help="Also log to tensorboard, wandb or trackio, in the run folder; nothing is sent."),
     ] = None,
     overfit: Annotated[
         int | None, typer.Option(metavar="N", help="A check: learn N stickers by heart, to 99 % at least.")
@@ -80,6 +81,7 @@ def train(
       mghft train ser30k --data SER30K --descriptions runs/ser30k --out runs/mghft --num-processes 2
       mghft train ser30k --data SER30K --descriptions runs/ser30k --out runs/mghft --dry-run
       mghft train emoji --data demo/data --recipe cpu --no-text --out runs/check --overfit 16
+      mghft train emoji --data demo/data --recipe cpu --no-text --out runs/seen --tracker tensorboard
       mghft train emoji --data demo/data --recipe cpu --no-text --out runs/no-text --resume
       mghft train --fields
     """
@@ -111,7 +113,10 @@ def train(
 
     given = {name: value for name, value in options.items() if value is not None}
     resolved = load_config(recipe, config, given | parse_settings(settings or ()))
-    # The configuration is checked before torch is there, so that a slip is answered at once.
+    # Configuration and folders are looked at before torch is there, so that a slip is answered at once.
+    from train.data import check_sources
+
+    check_sources(resolved)
     from train.launch import LOST, end_with_the_starter, launch, launched, launched_here
 
     if num_processes > 1 and not launched():

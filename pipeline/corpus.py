@@ -20,6 +20,17 @@ __all__ = ["SPLIT_NAMES", "Corpus", "Sticker", "load_corpus", "printable", "unpr
 _LOG = logging.getLogger(__name__)
 
 
+def check_root(card: Card, root: Path) -> None:
+    """
+    Raises:
+        FileNotFoundError: the folder of the corpus is not there.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"the data folder {root} is not there: give the folder of the corpus {card.name} with --data"
+        )
+
+
 def load_corpus(card: Card, root: str | Path, *, strict: bool = False) -> Corpus:
     """Lists the stickers of a corpus.
 
@@ -37,10 +48,7 @@ def load_corpus(card: Card, root: str | Path, *, strict: bool = False) -> Corpus
             (`strict`) a sticker cannot be used.
     """
     root = Path(root)
-    if not root.is_dir():
-        raise FileNotFoundError(
-            f"the data folder {root} is not there: give the folder of the corpus {card.name} with --data"
-        )
+    check_root(card, root)
     found: Listing = importlib.import_module(f"pipeline.adapters.{card.adapter}").read(card, root)
     _judge(found, card, root, strict)
     seen: set[str] = set()

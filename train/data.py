@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.corpus import Corpus, Sticker
+from pipeline.cards import load_card
+from pipeline.corpus import Corpus, Sticker, check_root
 from pipeline.shards import read_descriptions
+from train.config import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,34 @@ class Descriptions:
         return int((~self.mask.any(axis=1)).sum())
 
 
+def check_sources(config: TrainConfig) -> None:
+    """Answers a slip in a name at once: needs no torch, which takes seconds to load.
+
+    Raises:
+        FileNotFoundError, ValueError: card, data or descriptions are not there; one sentence.
+    """
+    card = load_card(config.card)
+    if config.data is not None:
+        check_root(card, config.data)
+    if config.descriptions is not None and (config.use_text or config.data is None):
+        check_run_folder(config.descriptions)
+
+
+def check_run_folder(run_folder: Path) -> None:
+    """
+    Raises:
+        FileNotFoundError: the run folder is not there or has no shards.
+    """
+    if not run_folder.is_dir():
+        raise FileNotFoundError(
+            f"the descriptions {run_folder} are not there: give the run folder of 'mghft describe'"
+        )
+    if not any(run_folder.glob("descriptions-*.parquet")):
+        raise FileNotFoundError(
+            f"the folder {run_folder} has no descriptions-*.parquet: run 'mghft describe' into it first"
+        )
+
+
 def join_descriptions(stickers: Sequence[Sticker], run_folder: Path, views: Sequence[str]) -> Descriptions:
     """Looks every sticker's description up by its id.
 
@@ -48,14 +78,7 @@ def join_descriptions(stickers: Sequence[Sticker], run_folder: Path, views: Sequ
         FileNotFoundError: the run folder is not there or has no shards.
         ValueError: it is empty, lacks a view, or shares no sticker with the corpus.
     """
-    if not run_folder.is_dir():
-        raise FileNotFoundError(
-            f"the descriptions {run_folder} are not there: give the run folder of 'mghft describe'"
-        )
-    if not any(run_folder.glob("descriptions-*.parquet")):
-        raise FileNotFoundError(
-            f"the folder {run_folder} has no descriptions-*.parquet: run 'mghft describe' into it first"
-        )
+    check_run_folder(run_folder)
     table = read_descriptions(run_folder)
     lacking = [view for view in views if view not in table.column_names]
     if lacking:
