@@ -36,10 +36,13 @@ def evaluate(
         "stickers_shown": stickers,
         "num_threads": num_threads,
     }
-    from train.evaluate import build_eval_config
-    from train.evaluate import evaluate as run
+    from train.eval_runs import build_eval_config, open_runs
 
     resolved = build_eval_config({name: value for name, value in given.items() if value is not None})
+    # Runs are looked at before torch is there, so that a slip is answered at once.
+    open_runs(resolved)
+    from train.evaluate import evaluate as run
+
     result = run(resolved)
     for name, parts in result["splits"].items():
         for part, systems in parts.items():

@@ -33,7 +33,8 @@ from train.overfit import corpus_to_train_on, learnt_by_heart, overfit_config
 from train.plots import draw_training
 from train.predict import predict
 from train.records import epoch_record, loss_values, memory_mb, stage_losses
-from train.run_folder import RunFolder, epoch_line, package_versions, read_metrics
+from train.run_files import epoch_line, read_metrics
+from train.run_folder import RunFolder, package_versions
 from train.sampler import AugmentedStickers, EpochBatches, eval_transform, mixed_seed, train_transform
 from train.schedule import build_optimizer, learning_rate
 from train.sharding import prepare, whole_state

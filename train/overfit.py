@@ -13,7 +13,7 @@ from pipeline.corpus import Corpus, Sticker
 from train.config import TrainConfig, build_config
 from train.data import labelled
 from train.material import open_corpus
-from train.run_folder import read_json
+from train.run_files import read_json
 
 # Steps that suffice for a small network at the learning rate below, several times over.
 _STEPS = 600

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from mghft import cli
 from train.config import load_config
-from train.evaluate import build_eval_config, evaluate
+from train.eval_runs import build_eval_config
+from train.evaluate import evaluate
 from train.loop import train
 
 Call = Callable[..., Any]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -43,6 +44,28 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "heavy: []"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "no-such-card", "--data", "x", "--out", "run", "--no-text"],
+        ["train", "emoji", "--data", "nowhere", "--out", "run", "--no-text"],
+        ["train", "emoji", "--data", ".", "--descriptions", "nowhere", "--out", "run"],
+        ["eval", "nowhere", "--out", "report"],
+    ],
+    ids=" ".join,
+)
+def test_slip_in_a_name_is_answered_before_torch_is_loaded(arguments: list[str], tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom mghft.cli import main\n"
+        f"sys.argv = ['mghft', *{arguments!r}]\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert end.code == 2, end.code\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stderr.startswith("error: "), done.stderr
+    assert done.stdout == "False\n"
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)

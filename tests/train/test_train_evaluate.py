@@ -15,10 +15,11 @@ from squares import LABELS, World, metrics
 from pipeline.shards import write_shard
 from pipeline.views import VIEWS
 from train import loop
-from train.evaluate import EvalConfig, build_eval_config, evaluate
+from train.eval_runs import EvalConfig, build_eval_config
+from train.evaluate import evaluate
 from train.loop import train
 from train.report import choose_stickers
-from train.run_folder import read_metrics
+from train.run_files import read_metrics
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> {{ 7 * 7 }}"
 

@@ -19,7 +19,8 @@ from squares import World, metrics
 from torch import Tensor
 
 from model.mghft import MGHFTOutput
-from train.evaluate import EvalConfig, evaluate
+from train.eval_runs import EvalConfig
+from train.evaluate import evaluate
 from train.imbalance import Imbalance
 from train.loop import Trainer, train
 from train.losses import Criterion, class_counts, class_weights, focal_loss

@@ -7,7 +7,7 @@ import pytest
 
 from train.baselines import majority_guess, text_alone
 from train.metrics import bootstrap_interval, classification_metrics
-from train.run_folder import epoch_line
+from train.run_files import epoch_line
 
 # true a a a b b c, predicted a a b b c c: precision a 2/2, b 1/2, c 1/2; recall a 2/3, b 1/2, c 1/1.
 TRUE, PREDICTED = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 1, 2, 2])

@@ -10,7 +10,8 @@ import pytest
 from squares import World, metrics
 
 from pipeline.shards import read_shard, write_shard
-from train.evaluate import EvalConfig, evaluate
+from train.eval_runs import EvalConfig
+from train.evaluate import evaluate
 from train.loop import train
 
 SHARDS: dict[str, Any] = {"images": "shards", "data": None}

@@ -13,7 +13,8 @@ from squares import LABELS, World, metrics
 
 from model import MGHFT, MGHFTConfig, TextEncoder
 from train.checkpoints import checkpoint_paths
-from train.evaluate import EvalConfig, evaluate
+from train.eval_runs import EvalConfig
+from train.evaluate import evaluate
 from train.initial import load_initial
 from train.loop import Trainer, train
 from train.material import load_split, open_corpus, resolve_model
