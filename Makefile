@@ -9,6 +9,8 @@ VENV ?= .venv
 STAMP := $(VENV)/lock.sha256
 LOCK ?= $(or $(shell test ! -f $(STAMP) || cut -d' ' -f3 $(STAMP)),requirements/cpu.txt)
 BIN := $(VENV)/bin
+# Processes that run tests.
+JOBS ?= 2
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 
 .PHONY: venv demo test lint bench clean
@@ -41,8 +43,9 @@ demo: venv
 	else $(BIN)/mghft eval demo/runs/text demo/runs/no-text --out report; fi
 	@echo "the report lies in report/index.html"
 
+# A file of tests stays in one process; torch of each takes one core.
 test: lint
-	@$(BIN)/python -m pytest -q
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
 
 lint: venv
 	@$(BIN)/ruff check .
