@@ -182,8 +182,10 @@ def import_(
       mghft data check memes/card.md --data memes
     """
     from pipeline.adapters.hf import CARD, Columns, import_data_set
+    from pipeline.progress import bar
 
-    done = import_data_set(source, out, Columns(image, label, text))
+    with bar(doing="importing") as progress:
+        done = import_data_set(source, out, Columns(image, label, text), progress=progress)
     for line in done.lines():
         typer.echo(line)
     typer.echo(f"corpus: {out}; use it with the card {out / CARD} and --data {out}")

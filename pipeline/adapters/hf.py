@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -61,16 +62,18 @@ class Imported:
 
 
 def import_data_set(
-    source: str, out: Path, columns: Columns, *, progress: Callable[[int], None] | None = None
+    source: str, out: Path, columns: Columns, *, progress: Callable[[int, int], None] | None = None
 ) -> Imported:
     """Writes a data set as `images/<split>/<number>.<suffix>`, `stickers.csv` and `card.md`.
+
+    All of it lies beside `out` under another name until it is whole.
 
     Args:
         source: folder of `save_to_disk`, a folder or file of Parquet, or `hf:ID[:CONFIG]`, which alone asks
             the network.
         out: new or empty folder.
         columns: which to take.
-        progress: called with the number of rows done.
+        progress: called with the rows done and in all.
 
     Raises:
         FileNotFoundError: there is no such data set.
@@ -78,7 +81,25 @@ def import_data_set(
     """
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"the folder {out} is not empty: give another with --out")
-    splits = _open(source)
+    part = out.with_name(f".{out.name}.part")
+    # What a killed import left.
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        done = _import(_open(source), source, part, columns, progress)
+        part.replace(out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return done
+
+
+def _import(
+    splits: dict[str, Any],
+    source: str,
+    out: Path,
+    columns: Columns,
+    progress: Callable[[int, int], None] | None,
+) -> Imported:
+    total = sum(len(data) for data in splits.values())
     first = next(iter(splits.values()))
     done = Imported(columns=_choose(first.features, columns, source))
     names = _label_names(first.features, done.columns.label)
@@ -95,7 +116,7 @@ def import_data_set(
                 table.append([relative, name, SPLIT_NAMES.get(split, split), as_text(text)])
                 done.rows += 1
             if progress is not None:
-                progress(done.rows + len(done.skipped))
+                progress(done.rows + len(done.skipped), total)
     if not table:
         raise ValueError(f"the data set {source} has no usable image: {'; '.join(summed_up(done.skipped))}")
     done.labels = names or sorted({row[1] for row in table if row[1]}, key=_numbers_first)

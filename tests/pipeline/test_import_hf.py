@@ -1,6 +1,9 @@
 """Hugging Face data sets become files, a table and a card; nothing of them is run or fetched."""
 
 import io
+import subprocess
+import sys
+from pathlib import Path
 
 import datasets
 import pytest
@@ -10,6 +13,8 @@ from pipeline.adapters.hf import Columns, import_data_set
 from pipeline.cards import load_card
 from pipeline.corpus import load_corpus
 from pipeline.images import decode_image
+
+ROOT = Path(__file__).parents[2]
 
 
 def encoded(shade, kind="PNG", mode="RGB"):
@@ -127,6 +132,24 @@ def test_folder_in_use_is_left_alone(saved, tmp_path):
     (tmp_path / "out" / "mine").touch()
     with pytest.raises(ValueError, match="is not empty"):
         import_data_set(str(saved), tmp_path / "out", Columns())
+
+
+def test_killed_import_leaves_no_half_corpus_and_the_next_begins_anew(saved, tmp_path):
+    out = tmp_path / "out"
+    code = (
+        "import os, signal, sys\nfrom pathlib import Path\n"
+        "from pipeline.adapters.hf import Columns, import_data_set\n"
+        "def die(done, total):\n    if done == 2:\n        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "import_data_set(sys.argv[1], Path(sys.argv[2]), Columns(), progress=die)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(saved), str(out)], cwd=ROOT)
+    assert done.returncode == -9
+    assert not out.exists() and (tmp_path / ".out.part" / "images" / "train" / "000001.png").is_file()
+    seen = []
+    assert import_data_set(str(saved), out, Columns(), progress=lambda *n: seen.append(n)).rows == 4
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "saved"]
+    assert len(read(out).stickers) == 4
 
 
 def test_folder_that_is_no_data_set(tmp_path):
