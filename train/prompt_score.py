@@ -100,7 +100,8 @@ def score_prompts(paths: Sequence[Path], config: ScoreConfig, encoder: Encoder |
     scores, right = [], []
     for run in runs:
         texts = [tuple(row[view] or "" for view in run.views) for row in run.rows]
-        features = text_features(encoder, texts, pooling=config.pooling, folder=folder)[0].numpy()
+        encoded, _ = text_features(encoder, texts, pooling=config.pooling, folder=folder, progress=True)
+        features = encoded.numpy()
         found: dict[str, Any] = {"probe": None, "neighbours": None}
         if labelled is not None:
             found, correct = _probe_views(features, run.views, labelled)
@@ -221,12 +222,14 @@ def unknown_share(encoder: Encoder, texts: Sequence[Sequence[str]]) -> float:
 
 
 def _load_encoder(config: ScoreConfig) -> Encoder:
+    import torch
     from transformers.utils.logging import disable_progress_bar
 
     from model import TextEncoder
 
     disable_progress_bar()  # type: ignore[no-untyped-call]
-    return TextEncoder.from_pretrained(config.encoder, pooling=config.pooling)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return TextEncoder.from_pretrained(config.encoder, pooling=config.pooling).to(device)
 
 
 def _write(path: Path, score: dict[str, Any]) -> None:
