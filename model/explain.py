@@ -1,6 +1,6 @@
 """Why a model answered as it did: chosen patches, attention to image and text, and what each view added.
 
-Reads a model through hooks and never changes it; `overlay` and `overview` draw what is found.
+Reads a model through hooks and never changes it; `model.overlay` draws what is found.
 """
 
 from __future__ import annotations
@@ -16,10 +16,7 @@ import torch
 from torch import Tensor
 
 from model.mghft import MGHFT
-from model.overlay import overlay, overview
 from model.reattention import reattention_scores
-
-__all__ = ["Explanation", "explain", "overlay", "overview"]
 
 
 @dataclass(frozen=True)

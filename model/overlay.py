@@ -1,17 +1,16 @@
-"""Draws heat and chosen patches on a sticker; knows pictures and numbers, not models."""
+"""Draws heat and chosen patches on a sticker; what is drawn comes from `explain`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from model.explain import Explanation
+from model.explain import Explanation
 
 # Anchors of cividis (Nuñez et al., 2018) from yellow to blue: even steps to the colour-blind too.
 SCALE = np.array([(254, 232, 56), (188, 175, 111), (124, 123, 120), (65, 77, 107), (0, 34, 78)], dtype=float)

@@ -7,7 +7,8 @@ from PIL import Image
 from torch import Tensor
 
 from model import MGHFT
-from model.explain import explain, overlay, overview
+from model.explain import explain
+from model.overlay import overlay, overview
 
 Build = Callable[..., MGHFT]
 Batch = dict[str, Tensor]
