@@ -5,35 +5,31 @@ from typing import Annotated, Any
 
 import typer
 
-CardArgument = Annotated[
-    str | None, typer.Argument(help="Data card: a shipped name or a path; CARD[:VARIANT…][@SPLITS].")
-]
-DataOption = Annotated[Path | None, typer.Option("--data", help="Root folder of the corpus.")]
-
-WhereOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="FIELD=VALUE[,VALUE]",
-        help="Only stickers that fit, field label, topic, split, part or text (yes, no); != for all others; "
-        "may be given several times.",
-    ),
-]
-IdsOption = Annotated[Path | None, typer.Option(help="Only the ids in this file, one a line.")]
-PerClassOption = Annotated[int | None, typer.Option(help="Only so many of every class, drawn by --seed.")]
-SampleOption = Annotated[int | None, typer.Option(help="Only so many of all, drawn by --seed.")]
-SeedOption = Annotated[int | None, typer.Option(help="Seed of --per-class and --sample.")]
-LimitOption = Annotated[int | None, typer.Option(help="Only the first of what the others leave.")]
+from mghft.options import (
+    AttemptsOption,
+    BaseUrlOption,
+    CardArgument,
+    DataOption,
+    EngineOption,
+    IdsOption,
+    KeyOption,
+    LimitOption,
+    ModelOption,
+    PerClassOption,
+    RetryOption,
+    RevisionOption,
+    SampleOption,
+    SeedOption,
+    WhereOption,
+)
 
 
 def describe(
     card: CardArgument = None,
     data: DataOption = None,
     out: Annotated[Path | None, typer.Option(help="Run folder to write, or to go on with.")] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(help="Model id or folder, or its name on a server; default: the shipped one."),
-    ] = None,
-    revision: Annotated[str | None, typer.Option(help="Revision of the model on the hub.")] = None,
+    model: ModelOption = None,
+    revision: RevisionOption = None,
     prompt: Annotated[str | None, typer.Option(help="Prompt pack: a shipped name or a path.")] = None,
     split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
     where: WhereOption = None,
@@ -43,10 +39,8 @@ def describe(
     seed: SeedOption = None,
     limit: LimitOption = None,
     shard: Annotated[str | None, typer.Option(help="Part i of n, as 'i/n', one process per part.")] = None,
-    attempts: Annotated[int | None, typer.Option(help="Times to ask when an answer is unusable.")] = None,
-    retry_failed: Annotated[
-        bool | None, typer.Option("--retry-failed", help="Ask again for stickers that failed before.")
-    ] = None,
+    attempts: AttemptsOption = None,
+    retry_failed: RetryOption = None,
     reuse: Annotated[
         list[Path] | None,
         typer.Option(
@@ -71,15 +65,9 @@ def describe(
         typer.Option(help="Frame of an animation: first, middle, a number, or sheet:K for K of them."),
     ] = None,
     max_side: Annotated[int | None, typer.Option(help="Shrink larger images to this side.")] = None,
-    engine: Annotated[
-        str | None, typer.Option(help="vllm (in this process) or openai (a server that speaks its protocol).")
-    ] = None,
-    base_url: Annotated[
-        str | None, typer.Option(help="openai: address, as in http://localhost:8000/v1.")
-    ] = None,
-    key_env: Annotated[
-        str | None, typer.Option(help="openai: environment variable with the key; default OPENAI_API_KEY.")
-    ] = None,
+    engine: EngineOption = None,
+    base_url: BaseUrlOption = None,
+    key_env: KeyOption = None,
     concurrency: Annotated[int | None, typer.Option(help="openai: requests in flight at once.")] = None,
     price_input: Annotated[
         float | None, typer.Option(help="openai: money for a million prompt tokens, for the estimate.")

@@ -6,12 +6,19 @@ from typing import Annotated, Any
 
 import typer
 
-from mghft.describe import (
+from mghft.options import (
+    AttemptsOption,
+    BaseUrlOption,
     CardArgument,
     DataOption,
+    EngineOption,
     IdsOption,
+    KeyOption,
     LimitOption,
+    ModelOption,
     PerClassOption,
+    RetryOption,
+    RevisionOption,
     SampleOption,
     SeedOption,
     WhereOption,
@@ -32,17 +39,13 @@ def try_packs(
     sample: SampleOption = None,
     seed: SeedOption = None,
     limit: LimitOption = None,
-    model: Annotated[str | None, typer.Option(help="Model id or folder, or its name on a server.")] = None,
-    revision: Annotated[str | None, typer.Option(help="Revision of the model on the hub.")] = None,
-    engine: Annotated[str | None, typer.Option(help="vllm or openai.")] = None,
-    base_url: Annotated[
-        str | None, typer.Option(help="openai: address, as in http://localhost:8000/v1.")
-    ] = None,
-    key_env: Annotated[str | None, typer.Option(help="openai: environment variable with the key.")] = None,
-    attempts: Annotated[int | None, typer.Option(help="Times to ask when an answer is unusable.")] = None,
-    retry_failed: Annotated[
-        bool | None, typer.Option("--retry-failed", help="Ask again for stickers that failed before.")
-    ] = None,
+    model: ModelOption = None,
+    revision: RevisionOption = None,
+    engine: EngineOption = None,
+    base_url: BaseUrlOption = None,
+    key_env: KeyOption = None,
+    attempts: AttemptsOption = None,
+    retry_failed: RetryOption = None,
     reuse: Annotated[
         list[Path] | None,
         typer.Option(

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from mghft.describe import CardArgument, DataOption, show
+from mghft.describe import show
+from mghft.options import CardArgument, DataOption
 
 RunArgument = Annotated[Path, typer.Argument(help="Run folder of 'mghft describe'.")]
 
