@@ -5,42 +5,26 @@ from typing import Annotated, Any
 
 import typer
 
-from mghft.options import (
-    AttemptsOption,
-    BaseUrlOption,
-    CardArgument,
-    DataOption,
-    EngineOption,
-    IdsOption,
-    KeyOption,
-    LimitOption,
-    ModelOption,
-    PerClassOption,
-    RetryOption,
-    RevisionOption,
-    SampleOption,
-    SeedOption,
-    WhereOption,
-)
+from mghft import options as shared
 
 
 def describe(
-    card: CardArgument = None,
-    data: DataOption = None,
+    card: shared.CardArgument = None,
+    data: shared.DataOption = None,
     out: Annotated[Path | None, typer.Option(help="Run folder to write, or to go on with.")] = None,
-    model: ModelOption = None,
-    revision: RevisionOption = None,
+    model: shared.ModelOption = None,
+    revision: shared.RevisionOption = None,
     prompt: Annotated[str | None, typer.Option(help="Prompt pack: a shipped name or a path.")] = None,
     split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
-    where: WhereOption = None,
-    ids: IdsOption = None,
-    per_class: PerClassOption = None,
-    sample: SampleOption = None,
-    seed: SeedOption = None,
-    limit: LimitOption = None,
+    where: shared.WhereOption = None,
+    ids: shared.IdsOption = None,
+    per_class: shared.PerClassOption = None,
+    sample: shared.SampleOption = None,
+    seed: shared.SeedOption = None,
+    limit: shared.LimitOption = None,
     shard: Annotated[str | None, typer.Option(help="Part i of n, as 'i/n', one process per part.")] = None,
-    attempts: AttemptsOption = None,
-    retry_failed: RetryOption = None,
+    attempts: shared.AttemptsOption = None,
+    retry_failed: shared.RetryOption = None,
     reuse: Annotated[
         list[Path] | None,
         typer.Option(
@@ -65,9 +49,9 @@ def describe(
         typer.Option(help="Frame of an animation: first, middle, a number, or sheet:K for K of them."),
     ] = None,
     max_side: Annotated[int | None, typer.Option(help="Shrink larger images to this side.")] = None,
-    engine: EngineOption = None,
-    base_url: BaseUrlOption = None,
-    key_env: KeyOption = None,
+    engine: shared.EngineOption = None,
+    base_url: shared.BaseUrlOption = None,
+    key_env: shared.KeyOption = None,
     concurrency: Annotated[int | None, typer.Option(help="openai: requests in flight at once.")] = None,
     price_input: Annotated[
         float | None, typer.Option(help="openai: money for a million prompt tokens, for the estimate.")

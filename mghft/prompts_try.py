@@ -6,46 +6,30 @@ from typing import Annotated, Any
 
 import typer
 
-from mghft.options import (
-    AttemptsOption,
-    BaseUrlOption,
-    CardArgument,
-    DataOption,
-    EngineOption,
-    IdsOption,
-    KeyOption,
-    LimitOption,
-    ModelOption,
-    PerClassOption,
-    RetryOption,
-    RevisionOption,
-    SampleOption,
-    SeedOption,
-    WhereOption,
-)
+from mghft import options as shared
 
 
 def try_packs(
-    card: CardArgument = None,
-    data: DataOption = None,
+    card: shared.CardArgument = None,
+    data: shared.DataOption = None,
     prompt: Annotated[
         list[str] | None, typer.Option(help="Prompt pack, a shipped name or a path; several times.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of tries, to write or to add to.")] = None,
     split: Annotated[str | None, typer.Option(help="Only this split; default: all but test.")] = None,
-    where: WhereOption = None,
-    ids: IdsOption = None,
-    per_class: PerClassOption = None,
-    sample: SampleOption = None,
-    seed: SeedOption = None,
-    limit: LimitOption = None,
-    model: ModelOption = None,
-    revision: RevisionOption = None,
-    engine: EngineOption = None,
-    base_url: BaseUrlOption = None,
-    key_env: KeyOption = None,
-    attempts: AttemptsOption = None,
-    retry_failed: RetryOption = None,
+    where: shared.WhereOption = None,
+    ids: shared.IdsOption = None,
+    per_class: shared.PerClassOption = None,
+    sample: shared.SampleOption = None,
+    seed: shared.SeedOption = None,
+    limit: shared.LimitOption = None,
+    model: shared.ModelOption = None,
+    revision: shared.RevisionOption = None,
+    engine: shared.EngineOption = None,
+    base_url: shared.BaseUrlOption = None,
+    key_env: shared.KeyOption = None,
+    attempts: shared.AttemptsOption = None,
+    retry_failed: shared.RetryOption = None,
     reuse: Annotated[
         list[Path] | None,
         typer.Option(

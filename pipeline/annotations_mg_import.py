@@ -21,7 +21,7 @@ from pipeline.images import ImageTransform
 from pipeline.manifest import fingerprint, lock_run, open_run
 from pipeline.rows import Loaded, start_row
 from pipeline.shards import next_shard_path, shard_paths, write_atomically, write_shard
-from pipeline.status import run_status
+from pipeline.status import front_matter, run_status
 from pipeline.views import VIEWS, ViewError, check_view, views_schema
 
 _SPLITS = {"train": "train", "val": "validation", "test": "test"}
@@ -258,13 +258,7 @@ def _write(out: Path, manifest: Mapping[str, Any], rows: list[dict[str, Any]]) -
 
 def _write_card(out: Path, corpus: Corpus, report: Imported) -> None:
     lines = [
-        "---",
-        f"pretty_name: {json.dumps(f'Imported descriptions of {corpus.card.title}')}",
-        "configs:",
-        "- config_name: default",
-        "  data_files: descriptions-*.parquet",
-        "tags: [stickers, emotion, image-description]",
-        "---",
+        *front_matter(f"Imported descriptions of {corpus.card.title}"),
         "",
         f"# Imported descriptions of {corpus.card.title} in four views",
         "",

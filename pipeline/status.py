@@ -167,20 +167,27 @@ def finish_run(
     return stats
 
 
+def front_matter(name: str, language: str | None = None) -> list[str]:
+    """Head of a run's README.md, by which the Hub and `datasets` read its shards."""
+    return [
+        "---",
+        f"pretty_name: {json.dumps(name)}",
+        *([] if language is None else [f"language: {language}"]),
+        "configs:",
+        "- config_name: default",
+        "  data_files: descriptions-*.parquet",
+        "tags: [stickers, emotion, image-description]",
+        "---",
+    ]
+
+
 def _card(manifest: Mapping[str, Any], corpus: Corpus, stats: Mapping[str, Any]) -> str:
     model, engine = manifest["model"], manifest["engine"]
     # Of a server nobody knows the version.
     version = f" {engine['version']}" if engine["version"] else ""
     identity = model["revision"] or f"sha256 {model['weights_sha256']}"
     lines = [
-        "---",
-        f"pretty_name: {json.dumps(f'Multi-view descriptions of {corpus.card.title}')}",
-        f"language: {manifest['prompt']['language']}",
-        "configs:",
-        "- config_name: default",
-        "  data_files: descriptions-*.parquet",
-        "tags: [stickers, emotion, image-description]",
-        "---",
+        *front_matter(f"Multi-view descriptions of {corpus.card.title}", manifest["prompt"]["language"]),
         "",
         f"# Descriptions of {corpus.card.title} in four views",
         "",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from describe_bench import AtOnce
 from PIL import Image
 
 from pipeline.config import DescribeConfig
@@ -63,26 +64,10 @@ def squares(tmp_path: Path) -> Path:
     return root
 
 
-class FewWords:
-    """An engine that answers at once; its answer to the first sticker is no JSON."""
+class FewWords(AtOnce):
+    """Its answer to the first sticker is no JSON."""
 
-    capacity = 4
-
-    def __init__(self) -> None:
-        self.waiting: list[Request] = []
-
-    def submit(self, request: Request) -> None:
-        self.waiting.append(request)
-
-    def collect(self) -> list[Reply]:
-        taken, self.waiting = self.waiting, []
-        return [self._reply(request) for request in taken]
-
-    def close(self) -> None:
-        self.waiting = []
-
-    @staticmethod
-    def _reply(request: Request) -> Reply:
+    def reply(self, request: Request) -> Reply:
         sticker = request.key.partition("\n")[2]
         views = json.dumps({view: f"{view} of {sticker}" for view in VIEWS})
         return Reply(request.key, "no" if sticker == "0.png" else views, "stop", 10, 20)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from describe_bench import AtOnce
 from typer.testing import CliRunner
 
 from mghft.cli import app
@@ -65,31 +66,12 @@ def test_show_renders_for_a_text(mghft: Call) -> None:
     assert '"good night"' in mghft("prompts", "show", "with-text", "--text", "good night").out
 
 
-class Echo:
-    """An engine that answers with the beginning of the prompt."""
+class Echo(AtOnce):
+    """Answers with the beginning of the prompt."""
 
-    capacity = 4
-
-    def __init__(self) -> None:
-        self.waiting: list[Request] = []
-
-    def submit(self, request: Request) -> None:
-        self.waiting.append(request)
-
-    def collect(self) -> list[Answer]:
-        taken, self.waiting = self.waiting, []
-        return [
-            Answer(
-                one.key,
-                json.dumps(dict.fromkeys(one.schema["properties"], one.user[:20])),
-                "stop",
-                10,
-                20,
-            )
-            for one in taken
-        ]
-
-    def close(self) -> None: ...
+    def reply(self, request: Request) -> Answer:
+        text = json.dumps(dict.fromkeys(request.schema["properties"], request.user[:20]))
+        return Answer(request.key, text, "stop", 10, 20)
 
 
 @pytest.fixture

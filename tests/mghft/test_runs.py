@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from describe_bench import AtOnce
 from PIL import Image
 from rich.cells import cell_len
 
@@ -39,28 +40,16 @@ def test_ids_of_failed_stickers_go_back_into_describe(mghft: Call, squares: Path
             csv.writer(file).writerow([name, "anger", "train", "", "", "", "", ""])
     asked: list[str] = []
 
-    class Engine:
+    class Engine(AtOnce):
         """Cannot describe the five before it is told to."""
 
-        capacity, able = 4, False
-
-        def __init__(self) -> None:
-            self.waiting: list[Request] = []
-
-        def submit(self, request: Request) -> None:
-            self.waiting.append(request)
-
-        def collect(self) -> list[Answer]:
-            taken, self.waiting = self.waiting, []
-            return [self.reply(request) for request in taken]
+        able = False
 
         def reply(self, request: Request) -> Answer:
             name = next(name for name in [*names, "1.png", "2.png", "3.png"] if request.key.endswith(name))
             asked.append(name)
             good = json.dumps({view: f"{view} of {name!r}" for view in VIEWS})
             return Answer(request.key, good if self.able or name not in names else "no", "stop", 1, 1)
-
-        def close(self) -> None: ...
 
     options = {"card": "emoji", "data": squares, "out": tmp_path / "run"}
     describe(DescribeConfig(**options), start_engine=lambda source, config: Engine())

@@ -51,7 +51,7 @@ def test_compiled_model_agrees(backend: str, batch: Batch, tiny: Build) -> None:
     assert (compiled_gradient - gradient).norm() < 1e-3 * gradient.norm()
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor compiles with g++")
+@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor compiles with g++: install it")
 @pytest.mark.filterwarnings("ignore")
 def test_block_compiled_by_inductor_agrees() -> None:
     """A block alone: compiling the whole model takes many minutes on two cores."""

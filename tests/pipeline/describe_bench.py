@@ -4,7 +4,7 @@ import csv
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,8 @@ mghft:
 """
 
 
-def make_corpus(root: Path, count: int) -> Path:
-    """`count` one-coloured stickers, every colour another; returns the card."""
+def make_corpus(root: Path, count: int, colours: Mapping[int, tuple[int, int, int]] = {}) -> Path:
+    """`count` one-coloured stickers, every colour another unless it is given; returns the card."""
     (root / "images").mkdir(parents=True, exist_ok=True)
     with (root / "stickers.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
@@ -38,7 +38,7 @@ def make_corpus(root: Path, count: int) -> Path:
         for number in range(count):
             path = f"images/{number:04d}.png"
             if not (root / path).exists():
-                colour = (number % 256, number // 256 * 16, 128)
+                colour = colours.get(number, (number % 256, number // 256 * 16, 128))
                 Image.new("RGB", (24, 24), colour).save(root / path)
             table.writerow([path, "dark" if number % 2 else "bright", "test" if number % 5 == 0 else "train"])
     card = root / "squares.md"
@@ -71,7 +71,29 @@ def config(card: Path, out: Path, **fields: Any) -> DescribeConfig:
     )
 
 
-class KnownEngine:
+class AtOnce:
+    """An engine that answers all that waits when it is asked to; `reply` says what."""
+
+    capacity = 4
+
+    def __init__(self) -> None:
+        self.waiting: list[Request] = []
+
+    def submit(self, request: Request) -> None:
+        self.waiting.append(request)
+
+    def collect(self) -> list[Answer]:
+        taken, self.waiting = self.waiting, []
+        return [self.reply(request) for request in taken]
+
+    def close(self) -> None:
+        self.waiting = []
+
+    def reply(self, request: Request) -> Answer:
+        raise NotImplementedError
+
+
+class KnownEngine(AtOnce):
     """Answers with the image's colour, so that a row that got another sticker's text shows."""
 
     def __init__(
@@ -80,27 +102,16 @@ class KnownEngine:
         delay: float = 0.0,
         backwards: bool = True,
     ) -> None:
+        super().__init__()
         self.change, self.delay, self.backwards, self.requests = change, delay, backwards, 0
-        self.waiting: list[Request] = []
-
-    @property
-    def capacity(self) -> int:
-        return 4
-
-    def submit(self, request: Request) -> None:
-        self.waiting.append(request)
 
     def collect(self) -> list[Answer]:
-        taken, self.waiting = self.waiting, []
-        if not self.backwards:
-            return [self._answer(request) for request in taken]
-        # Backwards: whoever joins by position instead of by key gets it wrong.
-        return [self._answer(request) for request in reversed(taken)]
+        if self.backwards:
+            # Whoever joins by position instead of by key gets it wrong.
+            self.waiting.reverse()
+        return super().collect()
 
-    def close(self) -> None:
-        self.waiting = []
-
-    def _answer(self, request: Request) -> Answer:
+    def reply(self, request: Request) -> Answer:
         self.requests += 1
         time.sleep(self.delay)
         colour = "-".join(map(str, request.image.getpixel((0, 0))))

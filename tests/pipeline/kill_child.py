@@ -22,8 +22,8 @@ class Counted(KnownEngine):
 
     log = -1
 
-    def _answer(self, request: Request) -> Answer:
-        answer = super()._answer(request)
+    def reply(self, request: Request) -> Answer:
+        answer = super().reply(request)
         os.write(self.log, b"x" * answer.output_tokens)
         return answer
 

@@ -160,7 +160,10 @@ def test_the_cache_follows_the_users_setting(tmp_path, monkeypatch):
     assert default_cache() == tmp_path / "mghft" / "npm"
 
 
-@pytest.mark.skipif(os.environ.get("MGHFT_OFFLINE") == "1", reason="asks the npm registry")
+@pytest.mark.skipif(
+    os.environ.get("MGHFT_OFFLINE") == "1",
+    reason="asks the npm registry, and MGHFT_OFFLINE=1 is set",
+)
 def test_npm_fetches_the_pinned_package(tmp_path):
     package = packages.packages()["@iconify-json/streamline-emojis"]
     assert fetch_package(package, tmp_path).stat().st_size > 100_000

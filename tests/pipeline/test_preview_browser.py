@@ -24,9 +24,7 @@ COLOURS = {4: (255, 0, 0), 5: (0, 160, 0), 6: (0, 0, 255), 7: (255, 160, 0)}
 def page(tmp_path_factory):
     """Twelve stickers; 1 and 9 failed, 2 carries an attack in every view, 4 to 7 have their own colours."""
     folder = tmp_path_factory.mktemp("preview")
-    card = make_corpus(folder / "data", 12)
-    for number, colour in COLOURS.items():
-        Image.new("RGB", (24, 24), colour).save(card.parent / "images" / f"{number:04d}.png")
+    card = make_corpus(folder / "data", 12, COLOURS)
 
     def answer(request, text):
         number = int(request.key[-8:-4])

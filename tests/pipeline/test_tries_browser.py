@@ -37,9 +37,7 @@ def told(number, prompt, views):
 def page(tmp_path_factory):
     """Twelve stickers, prompts alpha, beta and gamma; gamma asks for content and intention alone."""
     folder = tmp_path_factory.mktemp("tries")
-    card = make_corpus(folder / "data", 12)
-    for number, colour in COLOURS.items():
-        Image.new("RGB", (24, 24), colour).save(card.parent / "images" / f"{number:04d}.png")
+    card = make_corpus(folder / "data", 12, COLOURS)
     few = {"content": "it", "style": None, "intention": "what for", "details": None}
     prompts = [write_pack(folder, "alpha"), write_pack(folder, "beta", name=f"beta {ATTACK}"[:40]),
                write_pack(folder, "gamma", views=few)]  # fmt: skip

@@ -21,7 +21,7 @@ from train import tracking
 
 KEY = "0123456789012345678901234567890123456789"
 # Not in the locks, since it asks for pillow below 13.
-NEEDS_TRACKIO = "needs the package trackio, in another environment: pip install trackio"
+NEEDS_TRACKIO = "trackio wants pillow below 13, the locks have 13: pip install trackio in another environment"
 
 
 @pytest.fixture(scope="module")
