@@ -19,6 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from model import MGHFT, load_pvt_weights
+from pipeline.corpus import Corpus
 from train import checkpoints
 from train.accelerator import build_accelerator
 from train.config import TrainConfig
@@ -26,7 +27,7 @@ from train.data import data_fingerprint
 from train.initial import load_initial
 from train.loading import EpochLoader
 from train.losses import Criterion, class_counts
-from train.material import load_encoder, load_split, read_split, resolve_model
+from train.material import Part, complete_split, load_encoder, read_split, resolve_model
 from train.metrics import validation_figures
 from train.model_card import training_card
 from train.overfit import corpus_to_train_on, learnt_by_heart, overfit_config
@@ -82,7 +83,7 @@ def run_trainer(config: TrainConfig, kind: type[Trainer]) -> Trainer | None:
     with processes_watched(accelerator), contextlib.ExitStack() as held:
         if accelerator.is_main_process:
             held.enter_context(run.held())
-        trainer = kind(config, accelerator, run, identity)
+        trainer = kind(config, accelerator, run, identity, corpus, parts)
         with trainer.stop.on_signals():
             trainer.fit()
     return trainer
@@ -92,10 +93,15 @@ class Trainer:
     """One run in one process."""
 
     def __init__(
-        self, config: TrainConfig, accelerator: Accelerator, run: RunFolder, identity: dict[str, Any]
+        self,
+        config: TrainConfig,
+        accelerator: Accelerator,
+        run: RunFolder,
+        identity: dict[str, Any],
+        corpus: Corpus,
+        parts: dict[str, Part],
     ) -> None:
         self.config, self.accelerator, self.run = config, accelerator, run
-        corpus = corpus_to_train_on(config)
         self.card, self.labels = corpus.card, corpus.card.labels
         encoder = load_encoder(config, accelerator.device)
         self.model_config = resolve_model(
@@ -104,7 +110,7 @@ class Trainer:
         with accelerator.main_process_first():
             frozen = None if config.tune_text_encoder else encoder
             self.train_split, self.validation = (
-                load_split(config, corpus, name, model_config=self.model_config, encoder=frozen)
+                complete_split(config, corpus, parts[name], model_config=self.model_config, encoder=frozen)
                 for name in ("train", "validation")
             )
         torch.manual_seed(config.seed)

@@ -59,7 +59,11 @@ def views_of(config: TrainConfig) -> tuple[str, ...]:
     return tuple(config.model.get("views", MGHFTConfig.model_fields["views"].default))
 
 
-def read_split(config: TrainConfig, corpus: Corpus, name: str) -> tuple[list[Sticker], Descriptions | None]:
+# Stickers of a split and, for a run with text, their descriptions.
+Part = tuple[list[Sticker], Descriptions | None]
+
+
+def read_split(config: TrainConfig, corpus: Corpus, name: str) -> Part:
     """Stickers of a split and, for a run with text, their descriptions; opens no image."""
     stickers = labelled(corpus, name)
     if not config.use_text:
@@ -93,12 +97,25 @@ def load_split(
     model_config: MGHFTConfig,
     encoder: TextEncoder | None,
 ) -> Split:
-    """Everything of one split; images and text features come from the cache where they are in it.
+    """Everything of one split, as `complete_split` makes it."""
+    part = read_split(config, corpus, name)
+    return complete_split(config, corpus, part, model_config=model_config, encoder=encoder)
+
+
+def complete_split(
+    config: TrainConfig,
+    corpus: Corpus,
+    part: Part,
+    *,
+    model_config: MGHFTConfig,
+    encoder: TextEncoder | None,
+) -> Split:
+    """What was read, with images and text features; they come from the cache where they are in it.
 
     Args:
         encoder: frozen; None leaves the features out, for a run without text or one that trains its encoder.
     """
-    stickers, descriptions = read_split(config, corpus, name)
+    stickers, descriptions = part
     folder = cache_folder(config)
     images = StickerImages(
         image_source(config, corpus, stickers),
