@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from released_choice import released_choice
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -119,7 +120,7 @@ def test_converted_checkpoint_gives_the_released_logits(name: str, tmp_path: Pat
     save_text_encoder(result.text_encoder, tmp_path / "bert", heads=4)
     bert = transformers.BertModel.from_pretrained(tmp_path / "bert").eval()
     ids, mask = case["input_ids"].flatten(0, 1), case["attention_mask"].flatten(0, 1)
-    with torch.no_grad():
+    with torch.no_grad(), released_choice(case):
         states = bert(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
         in_stage_order = pool(states, mask, "last4_mean").unflatten(0, (-1, 4))
         places = [model.config.stage_views.index(view) for view in model.config.views]
