@@ -51,9 +51,10 @@ lint: venv
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
 
 bench: venv
 	@for script in benchmarks/*.py; do echo "$$script"; $(BIN)/python "$$script"; done
 
 clean:
-	rm -rf demo report build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf demo report build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

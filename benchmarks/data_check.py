@@ -21,9 +21,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from pipeline.cards import Card, Columns
-from pipeline.check import check_corpus
-from pipeline.images import ImageError, ImageTransform, decode_bytes, read_image
+from mghft.pipeline.audit.check import check_corpus
+from mghft.pipeline.corpora.card import Card, Columns
+from mghft.pipeline.images.color import ImageError
+from mghft.pipeline.images.decode import ImageTransform, decode_bytes, read_image
 
 TARGET = 30_000
 
@@ -104,7 +105,7 @@ def before(folder: Path) -> None:
             return str(error)
         return None
 
-    from pipeline.corpus import load_corpus
+    from mghft.pipeline.corpora.load import load_corpus
 
     paths = [sticker.path for sticker in load_corpus(card(folder), folder).stickers]
     with ThreadPoolExecutor(max_workers=2) as pool:

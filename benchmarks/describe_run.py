@@ -58,7 +58,7 @@ def make_stickers(root: Path, count: int, side: int) -> Path:
 
 
 def settings(card: Path, out: Path, **fields: Any) -> Any:
-    from pipeline.config import DescribeConfig
+    from mghft.pipeline.describe.config import DescribeConfig
 
     return DescribeConfig(card=str(card), data=card.parent, out=out, **fields)
 
@@ -79,9 +79,9 @@ class Shared:
 
 
 def start(share_images: bool = False, **options: Any) -> Shared:
-    from pipeline.config import VllmOptions
-    from pipeline.models import find_model
-    from pipeline.vllm_engine import VllmEngine
+    from mghft.pipeline.engines.model_source import find_model
+    from mghft.pipeline.engines.options import VllmOptions
+    from mghft.pipeline.engines.vllm_engine import VllmEngine
 
     return Shared(VllmEngine(find_model("interpreter"), VllmOptions(**options), share_images=share_images))
 
@@ -91,7 +91,7 @@ def describe_once(engine: Shared, card: Path, **fields: Any) -> tuple[float, dic
 
     A real engine takes longer to start than the processes that decode: they get three seconds.
     """
-    from pipeline.describe import describe
+    from mghft.pipeline.describe.run import describe
 
     def lend(*_: Any) -> Shared:
         time.sleep(3)
@@ -105,7 +105,7 @@ def describe_once(engine: Shared, card: Path, **fields: Any) -> tuple[float, dic
 
 
 def decoded(card: Path, count: int) -> list[Image.Image]:
-    from pipeline.images import decode_image
+    from mghft.pipeline.images.decode import decode_image
 
     names = (card.parent / "stickers.csv").read_text().splitlines()[1 : count + 1]
     return [decode_image(card.parent, name.split(",")[0], max_side=1024) for name in names]
@@ -116,9 +116,9 @@ def raw_chat(engine: Shared, images: list[Image.Image]) -> float:
     from vllm import SamplingParams
     from vllm.sampling_params import StructuredOutputsParams
 
-    from pipeline.corpus import Sticker
-    from pipeline.prompts import load_pack
-    from pipeline.views import views_schema
+    from mghft.pipeline.corpora.sticker import Sticker
+    from mghft.pipeline.prompting.pack import load_pack
+    from mghft.pipeline.views import views_schema
 
     pack = load_pack("multiview")
     text = pack.render(Sticker(id="", path="", split="train"))
@@ -139,7 +139,7 @@ def generate_loop(images: list[Image.Image]) -> float:
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    from pipeline.models import find_model
+    from mghft.pipeline.engines.model_source import find_model
 
     folder = find_model("interpreter").location
     processor = AutoProcessor.from_pretrained(folder)
@@ -197,7 +197,7 @@ def memory(options: argparse.Namespace, card: Path) -> None:
     """Highest resident memory of a run of its own, from the command line's own function."""
     import resource
 
-    from pipeline.describe import describe
+    from mghft.pipeline.describe.run import describe
 
     with tempfile.TemporaryDirectory() as folder:
         describe(settings(card, Path(folder) / "run", limit=options.count))

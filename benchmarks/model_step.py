@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from model import MGHFT, MGHFTConfig
+from mghft.model import MGHFT, MGHFTConfig
 
 GROUPS = {
     "linear layers": ("aten::mm", "aten::addmm", "aten::addmm_"),
@@ -116,7 +116,7 @@ def flops(options: argparse.Namespace, size: int) -> float:
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
-    from model import frugal
+    from mghft.model import chunked_mlp as frugal
 
     usual, frugal.WORTHWHILE_ENTRIES = frugal.WORTHWHILE_ENTRIES, sys.maxsize
     # The counter doesn't know every fused attention; written out, it is plain products.

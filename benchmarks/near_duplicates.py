@@ -16,11 +16,12 @@ import numpy as np
 from PIL import Image, ImageOps
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from pipeline.cards import load_card
-from pipeline.corpus import Corpus, Sticker, load_corpus
-from pipeline.duplicates import HASH_BITS, NEAR, find_duplicates, near_pairs
-from pipeline.fingerprints import Prints, take_prints
-from pipeline.images import decode_image
+from mghft.pipeline.audit.duplicates import HASH_BITS, NEAR, find_duplicates, near_pairs
+from mghft.pipeline.audit.hashes import Prints, take_prints
+from mghft.pipeline.corpora.card import load_card
+from mghft.pipeline.corpora.load import load_corpus
+from mghft.pipeline.corpora.sticker import Corpus, Sticker
+from mghft.pipeline.images.decode import decode_image
 
 Change = Callable[[Image.Image, np.random.Generator], Image.Image]
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from mghft import data, describe, doctor, eval, model, prompts, runs, train
+from mghft.commands import data, describe, doctor, eval, model, prompts, runs, train
 
 
 class Commands(TyperGroup):
@@ -31,7 +31,7 @@ class Commands(TyperGroup):
         except FloatingPointError as error:
             shown, code = error, 1
         except RuntimeError as error:
-            from pipeline.engines import EngineLost
+            from mghft.pipeline.errors import EngineLost
 
             # By its name: whoever trains has it imported already, nobody else shall wait for torch.
             if not isinstance(error, EngineLost) and type(error).__name__ not in ("ProcessLost", "NotLearnt"):

@@ -3,7 +3,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from model import MGHFT, MGHFTConfig
+from mghft.model import MGHFT, MGHFTConfig
 
 
 @pytest.fixture(autouse=True)

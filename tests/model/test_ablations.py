@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model import MGHFT, MGHFTConfig, count_parameters
+from mghft.model import MGHFT, MGHFTConfig, count_parameters
 
 Build = Callable[..., MGHFT]
 Batch = dict[str, Tensor]

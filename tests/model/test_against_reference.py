@@ -12,7 +12,7 @@ import torch
 from slow_reference import Reference, reference
 from torch import Tensor
 
-from model import MGHFT, MGHFTConfig, MGHFTOutput
+from mghft.model import MGHFT, MGHFTConfig, MGHFTOutput
 
 TINY, SMALL, MEDIUM, LARGE = (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 18, 3), (3, 8, 27, 3)
 RELEASED_PATTERNS = ["1110", "1100", "1010", "1000", "0000"]

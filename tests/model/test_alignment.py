@@ -1,6 +1,6 @@
 import torch
 
-from model.alignment import alignment_loss
+from mghft.model.alignment import alignment_loss
 
 
 def test_loss_equals_the_published_formula() -> None:

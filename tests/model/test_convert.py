@@ -11,10 +11,10 @@ from released_choice import released_choice
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from model import MGHFT, MGHFTConfig, TextEncoder, load_official_checkpoint, load_pvt_weights
-from model.convert import convert_checkpoint, convert_official
-from model.released_text import save_text_encoder
-from model.text_encoder import pool
+from mghft.model import MGHFT, MGHFTConfig, TextEncoder, load_official_checkpoint, load_pvt_weights
+from mghft.model.convert import convert_checkpoint, convert_official
+from mghft.model.convert_text_encoder import save_text_encoder
+from mghft.model.text_encoder import pool
 
 FOLDERS = Path(__file__).parents[1] / "golden"
 GOLDEN = FOLDERS / "a" / "official_state_dict.safetensors"
@@ -152,7 +152,7 @@ def test_local_stages_and_alpha_are_read_off_the_shapes(locals_: tuple[int, ...]
 
 def _released_names(model: MGHFT) -> dict[str, Tensor]:
     """A state dict of ours under the released names, by trying every name of the golden ones."""
-    from model.names import our_name
+    from mghft.model.state_dict_keys import our_name
 
     state = model.state_dict()
     theirs = set(load_file(GOLDEN)) | {
@@ -267,7 +267,7 @@ def test_hub_id_falls_back_to_the_older_file(
             raise LocalEntryNotFoundError("not there")
         return str(tmp_path / name)
 
-    monkeypatch.setattr("model.weights.hf_hub_download", download)
+    monkeypatch.setattr("mghft.model.checkpoint_files.hf_hub_download", download)
     model = MGHFT(MGHFTConfig.preset("tiny"))
     assert set(load_pvt_weights(model, "someone/pvt-small-224")) == EARLY_CLASS_TOKENS
     names = ["model.safetensors", "pytorch_model.bin"]

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from model.convert import convert_checkpoint, read_weights
+from mghft.model.convert import convert_checkpoint, read_weights
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "a" / "official_state_dict.safetensors"
 

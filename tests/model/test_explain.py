@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from model import MGHFT
-from model.explain import explain
-from model.overlay import overlay, overview
+from mghft.model import MGHFT
+from mghft.model.explain import explain
+from mghft.model.visualize import overlay, overview
 
 Build = Callable[..., MGHFT]
 Batch = dict[str, Tensor]

@@ -1,8 +1,8 @@
 import torch
 from torch import Tensor
 
-from model import MGHFTConfig
-from model.fusion import TextGuidedFusion, global_soft_fusion, local_soft_fusion
+from mghft.model import MGHFTConfig
+from mghft.model.fusion import TextGuidedFusion, global_soft_fusion, local_soft_fusion
 
 
 def test_local_soft_fusion_equals_the_published_softmax() -> None:

@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 from slow_reference import reference
 from transformers import BertConfig, BertModel
 
-from model import MGHFT, MGHFTConfig, MGHFTOutput
-from model.convert import load_official_checkpoint, our_name
-from model.text_encoder import pool
+from mghft.model import MGHFT, MGHFTConfig, MGHFTOutput
+from mghft.model.convert import load_official_checkpoint, our_name
+from mghft.model.text_encoder import pool
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

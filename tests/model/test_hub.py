@@ -14,7 +14,7 @@ from huggingface_hub import HfApi, ModelCard, ModelHubMixin
 from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
-from model import MGHFT, MGHFTConfig
+from mghft.model import MGHFT, MGHFTConfig
 
 Build = Callable[..., MGHFT]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -72,7 +72,7 @@ def test_save_that_fails_leaves_the_earlier_model_and_nothing_else(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("model.hub.os.fsync", full)
+    monkeypatch.setattr("mghft.model.hub.os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         tiny().save_pretrained(folder)
     assert _same(MGHFT.from_pretrained(folder), before)
@@ -167,7 +167,7 @@ def test_revision_reaches_the_hub(folder: Path, monkeypatch: pytest.MonkeyPatch)
         asked.append((repo, name, options["revision"]))
         return str(folder / name)
 
-    monkeypatch.setattr("model.weights.hf_hub_download", download)
+    monkeypatch.setattr("mghft.model.checkpoint_files.hf_hub_download", download)
     MGHFT.from_pretrained("someone/stickers", revision="v2")
     assert asked == [("someone/stickers", name, "v2") for name in ("config.json", "model.safetensors")]
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from transformers import BertConfig, BertModel
 
-from model import MGHFT, MGHFTConfig, count_parameters
-from model.alignment import alignment_loss
+from mghft.model import MGHFT, MGHFTConfig, count_parameters
+from mghft.model.alignment import alignment_loss
 
 Build = Callable[..., MGHFT]
 Batch = dict[str, Tensor]

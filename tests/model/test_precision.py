@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from model import MGHFT, MGHFTConfig
-from model.pvt import Block
+from mghft.model import MGHFT, MGHFTConfig
+from mghft.model.pvt import Block
 
 Build = Callable[..., MGHFT]
 Batch = dict[str, Tensor]

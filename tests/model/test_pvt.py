@@ -6,8 +6,8 @@ from pvt_theirs import BLOCK_NAMES, pvt_config
 from torch import Tensor
 from transformers import PvtModel
 
-from model import MGHFT, MGHFTConfig
-from model.pvt import Block, DropPath
+from mghft.model import MGHFT, MGHFTConfig
+from mghft.model.pvt import Block, DropPath
 
 
 def _reference(model: MGHFT, side: int) -> PvtModel:

@@ -14,7 +14,7 @@ from pvt_theirs import BLOCK_NAMES, pvt_config
 from torch import Tensor
 from transformers import PvtForImageClassification
 
-from model import MGHFT, MGHFTConfig
+from mghft.model import MGHFT, MGHFTConfig
 
 TINY, SMALL, LARGE = (2, 2, 2, 2), (3, 4, 6, 3), (3, 8, 27, 3)
 

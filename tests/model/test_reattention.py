@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from model import reattention
-from model.reattention import reattention_indices, reattention_scores
+from mghft.model import reattention
+from mghft.model.reattention import reattention_indices, reattention_scores
 
 
 def _queries_keys(depth: int, tokens: int, keys: int) -> list[tuple[Tensor, Tensor]]:

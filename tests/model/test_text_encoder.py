@@ -5,8 +5,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from model import TextEncoder
-from model.text_encoder import pool
+from mghft.model import TextEncoder
+from mghft.model.text_encoder import pool
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "cat", "laughs", "loudly", "at", "the", "moon"]
 TEXTS = ["a cat", "a cat laughs loudly at the moon", "the moon", "a cat laughs"]

@@ -35,7 +35,7 @@ from transformers import (
     XLMRobertaTokenizer,
 )
 
-from model import MGHFT, MGHFTConfig, TextEncoder
+from mghft.model import MGHFT, MGHFTConfig, TextEncoder
 
 ENGLISH, CHINESE = "a cat laughs loudly at the moon", "一只猫对着月亮大声笑"
 TEXTS = ["a cat", ENGLISH, CHINESE, "猫笑", "a 猫", "the moon"]

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from pipeline import progress
-from pipeline.progress import bar
+from mghft.pipeline import progress
+from mghft.pipeline.progress import bar
 
 
 class Terminal(io.StringIO):

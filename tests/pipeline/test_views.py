@@ -4,7 +4,15 @@ import json
 
 import pytest
 
-from pipeline.views import VIEWS, ViewError, check_view, parse_view, parse_views, repeats_itself, views_schema
+from mghft.pipeline.views import (
+    VIEWS,
+    ViewError,
+    check_view,
+    parse_view,
+    parse_views,
+    repeats_itself,
+    views_schema,
+)
 
 GOOD = {view: f"the {view} of a cat" for view in VIEWS}
 

@@ -1,0 +1,3 @@
+"""The commands, one thin module per group; every heavy import is inside a function."""
+
+__all__: list[str] = []

@@ -1,0 +1,54 @@
+"""The command eval."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def evaluate(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders of 'mghft train', one or more.")],
+    out: Annotated[Path, typer.Option(help="Folder of the report.")],
+    split: Annotated[
+        list[str] | None, typer.Option(help="Split to judge; may be repeated. Default: validation, test.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Root of the corpus, if it is elsewhere now.")] = None,
+    descriptions: Annotated[
+        Path | None, typer.Option(help="Descriptions, if they are elsewhere now.")
+    ] = None,
+    cache_dir: Annotated[Path | None, typer.Option(help="Cache, if another than the run's.")] = None,
+    stickers: Annotated[int | None, typer.Option(help="How many stickers the report shows.")] = None,
+    num_threads: Annotated[int | None, typer.Option(help="Threads of torch on CPU.")] = None,
+) -> None:
+    """Judge trained runs against a majority guess and the text alone, and write a report to look at.
+
+    \b
+    Example:
+      mghft eval demo/runs/text demo/runs/no-text --out report
+    """
+    given: dict[str, Any] = {
+        "runs": tuple(runs),
+        "out": out,
+        "splits": tuple(split) if split else None,
+        "data": data,
+        "descriptions": descriptions,
+        "cache_dir": cache_dir,
+        "stickers_shown": stickers,
+        "num_threads": num_threads,
+    }
+    from mghft.train.evaluation.trained_runs import build_eval_config, open_runs
+
+    resolved = build_eval_config({name: value for name, value in given.items() if value is not None})
+    # Runs are looked at before torch is there, so that a slip is answered at once.
+    open_runs(resolved)
+    from mghft.train.evaluation.evaluate import evaluate as run
+
+    result = run(resolved)
+    for name, parts in result["splits"].items():
+        for part, systems in parts.items():
+            typer.echo(name if part == "all" else f"{name}, {part}")
+            for system, figures in systems.items():
+                typer.echo(
+                    f"  {system:32} accuracy {figures['accuracy']:.3f}   F1 macro {figures['f1_macro']:.3f}"
+                )
+    typer.echo(f"report: {resolved.out / 'index.html'}")

@@ -1,0 +1,273 @@
+"""Commands on the model: model info, and convert, which the root names."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from mghft.model.config import MGHFTConfig
+    from mghft.model.cost import Cost, PartCost
+
+BERT_BASE = "bert-base-uncased"
+BERT_BASE_WIDTH = 768
+NAMES_SHOWN = 3
+
+ImageSizeOption = Annotated[int | None, typer.Option(help="Side of the image in pixels.")]
+LocalsOption = Annotated[
+    str | None, typer.Option("--locals", help="Stages with local tokens, first stage first, such as 1110.")
+]
+AlphaOption = Annotated[int | None, typer.Option(help="Patches kept per head, times the reduction squared.")]
+BackboneOption = Annotated[str | None, typer.Option(help="Size of PVT: tiny, small, medium or large.")]
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def _group() -> None:
+    """Facts about the model.
+
+    \b
+    Example:
+      mghft model info default
+    """
+
+
+@app.command()
+def info(
+    name: Annotated[
+        str, typer.Argument(help="Preset (default, official, tiny) or a folder with config.json.")
+    ] = "default",
+    image_size: ImageSizeOption = None,
+    local_stages: LocalsOption = None,
+    alpha: AlphaOption = None,
+    backbone: BackboneOption = None,
+    text_encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="Also count this text encoder: minilm, a folder or a Hugging Face id; 'none' for none. "
+            f"Default: {BERT_BASE} where the text features are as wide as its."
+        ),
+    ] = None,
+    text_tokens: Annotated[int, typer.Option(help="Length of a text, for the text encoder's count.")] = 512,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Count parameters and operations of a preset or of a trained model, part by part.
+
+    FLOPs are of one forward pass for one sticker; a multiply-add counts as two. Only matrix products,
+    convolutions and attention are counted. The text encoder runs once per sticker, before training.
+
+    \b
+    Examples:
+      mghft model info official
+      mghft model info --backbone medium --image-size 224 --alpha 4
+      mghft model info demo/runs/text/best --json
+    """
+    from mghft.model.cost import model_cost, text_encoder_cost
+
+    config = _config(name, _fields(image_size, local_stages, alpha, backbone))
+    cost = model_cost(config)
+    if text_encoder is None:
+        text_encoder = BERT_BASE if config.use_text and config.text_dim == BERT_BASE_WIDTH else "none"
+    encoder = None
+    if text_encoder != "none":
+        encoder = text_encoder_cost(text_encoder, texts=len(config.views), tokens=text_tokens)
+    facts = _facts(config, cost, encoder, text_tokens)
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    for line in _table(facts):
+        typer.echo(line)
+
+
+def convert(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="IN", help="A .pth or .safetensors file, a folder, or a Hugging Face id of PVT's weights."
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(help="Folder to write: config.json, model.safetensors, README.md.")],
+    text_encoder: Annotated[
+        Path | None,
+        typer.Option(help="Also write the text encoder of a released checkpoint into this folder."),
+    ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(help="With --text-encoder: folder or Hugging Face id to copy the tokenizer from."),
+    ] = None,
+    text_heads: Annotated[
+        int | None, typer.Option(help="With --text-encoder: its attention heads; default: width / 64.")
+    ] = None,
+    image_size: ImageSizeOption = None,
+    local_stages: LocalsOption = None,
+    alpha: AlphaOption = None,
+    backbone: BackboneOption = None,
+    classes: Annotated[int | None, typer.Option(help="Number of classes; default: as in IN, or 7.")] = None,
+    names: Annotated[bool, typer.Option("--names", help="List every name, not the first few.")] = False,
+) -> None:
+    """Turn weights made elsewhere into a folder that MGHFT.from_pretrained loads.
+
+    IN is a checkpoint of the released MGHFT code, or PVT's ImageNet weights (its authors' file, or PVT in
+    transformers): then everything but the backbone is new. Nothing in IN is run. Dimensions are read off
+    the shapes; an option that contradicts them is refused.
+
+    \b
+    Examples:
+      mghft convert checkpoint.pth converted --text-encoder converted-bert
+      mghft convert pvt_small.pth start --classes 7
+    """
+    from mghft.model.convert import convert_checkpoint
+
+    if text_encoder is None and (tokenizer or text_heads):
+        raise ValueError("--tokenizer and --text-heads go with --text-encoder: give that too")
+    for folder in filter(None, (out, text_encoder)):
+        if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+            raise ValueError(f"{folder} is there already and is not empty: choose another folder")
+    if text_encoder is not None and text_encoder.resolve() == out.resolve():
+        raise ValueError("the model and its text encoder need a folder each: choose another --text-encoder")
+    wanted = _fields(image_size, local_stages, alpha, backbone)
+    result = convert_checkpoint(source, **wanted, **({} if classes is None else {"num_classes": classes}))
+    left_over = list(result.left_over)
+    encoder = [f"text_model.{name}" for name in result.text_encoder]
+    if text_encoder is not None:
+        from mghft.model.convert_text_encoder import save_text_encoder
+
+        if not result.text_encoder:
+            raise ValueError(f"{source} holds no text encoder (no text_model.*): leave --text-encoder out")
+        left_over += save_text_encoder(
+            result.text_encoder, text_encoder, heads=text_heads, tokenizer=tokenizer
+        )
+    card = {"license": None, "origin": f"Weights converted from: {result.kind}. Their makers' terms apply."}
+    result.model.save_pretrained(out, model_card_kwargs=card)
+    shown = None if names else NAMES_SHOWN
+    typer.echo(f"{source}: {result.kind}")
+    typer.echo(f"used: {_list(result.used, shown)}")
+    typer.echo(f"missing, made new: {_list(result.missing, shown)}")
+    typer.echo(f"left over: {_list(left_over, shown)}")
+    if text_encoder is None:
+        if encoder:
+            typer.echo(f"left over, text encoder (--text-encoder writes it): {_list(encoder, shown)}")
+    else:
+        typer.echo(f"written: {text_encoder}, a BERT of {len(encoder)} tensors")
+        if tokenizer is None:
+            typer.echo(f"note: {text_encoder} has no tokenizer, no checkpoint has one: see --tokenizer")
+    typer.echo(f"written: {out}, {_describe(result.model.config)}")
+
+
+def _fields(
+    image_size: int | None, local_stages: str | None, alpha: int | None, backbone: str | None
+) -> dict[str, Any]:
+    """The options as fields of the configuration, those that were given."""
+    fields: dict[str, Any] = {"image_size": image_size, "alpha": alpha}
+    if local_stages is not None:
+        if len(local_stages) != 4 or set(local_stages) - {"0", "1"}:
+            raise ValueError(f"--locals is {local_stages!r}: give a 0 or 1 for each stage, such as 1110")
+        fields["local_stages"] = tuple(flag == "1" for flag in local_stages)
+    if backbone is not None:
+        from mghft.model.convert import PVT_DEPTHS
+
+        if backbone not in PVT_DEPTHS:
+            raise ValueError(f"--backbone is {backbone!r}: choose one of {', '.join(PVT_DEPTHS)}")
+        fields["depths"] = PVT_DEPTHS[backbone]
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _config(name: str, fields: dict[str, Any]) -> MGHFTConfig:
+    from pydantic import ValidationError
+
+    from mghft.model.config import PRESETS, MGHFTConfig
+    from mghft.model.hub import read_config
+
+    path = Path(name) / "config.json"
+    if name not in PRESETS and not path.is_file():
+        raise ValueError(
+            f"'{name}' is no preset and no folder with a config.json: the presets are {', '.join(PRESETS)}"
+        )
+    if name in PRESETS:
+        known = MGHFTConfig.preset(name).model_dump()
+    else:
+        try:
+            known = read_config(path).model_dump()
+        except ValueError as error:
+            raise ValueError(
+                f"{path} is not the configuration of an MGHFT model ({error}): "
+                "give a folder 'best' of 'mghft train'"
+            ) from None
+    try:
+        return MGHFTConfig(**{**known, **fields})
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        reason = first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{field}: {reason}" if field else reason) from None
+
+
+def _facts(config: MGHFTConfig, cost: Cost, encoder: PartCost | None, text_tokens: int) -> dict[str, Any]:
+    from mghft.model.cost import released_parameters
+
+    facts: dict[str, Any] = {
+        "parts": [part._asdict() for part in cost.parts],
+        "parameters": cost.parameters,
+        "flops": cost.flops,
+        "forward_activation_bytes": cost.forward_bytes,
+        "training_activation_bytes": cost.training_bytes,
+        "text_encoder": None,
+        "visual_tokens": config.num_visual_tokens,
+        "config": config.model_dump(mode="json"),
+    }
+    if encoder is not None:
+        facts["text_encoder"] = {
+            **encoder._asdict(),
+            "texts": len(config.views),
+            "tokens": text_tokens,
+            "parameters_with_model": cost.parameters + encoder.parameters,
+            "parameters_as_released": released_parameters(config, encoder.parameters),
+        }
+    return facts
+
+
+def _table(facts: dict[str, Any]) -> list[str]:
+    encoder = facts["text_encoder"]
+    whole = {"name": "total", "parameters": facts["parameters"], "flops": facts["flops"]}
+    rows = [*facts["parts"], whole, *([encoder] if encoder else [])]
+    width = max(len(row["name"]) for row in rows)
+    lines = [f"{'':{width}} {'parameters':>13} {'GFLOPs':>10}"]
+    for row in rows:
+        lines.append(f"{row['name']:{width}} {row['parameters']:>13,} {row['flops'] / 1e9:>10.3f}")
+    config = facts["config"]
+    lines.append(f"image {config['image_size']} px, {facts['visual_tokens']} visual tokens enter the fusion")
+    forward, training = (facts[f"{kind}_activation_bytes"] / 1e6 for kind in ("forward", "training"))
+    lines.append(
+        f"activations of a sticker in float32: {forward:.0f} MB at most in evaluation, "
+        f"{training:.0f} MB kept for the backward pass"
+    )
+    if encoder:
+        lines.append(
+            f"the text encoder reads {encoder['texts']} texts of {encoder['tokens']} tokens, once per sticker"
+        )
+        lines.append(
+            f"with it {encoder['parameters_with_model']:,} parameters; "
+            f"as the released code counts {encoder['parameters_as_released']:,}"
+        )
+    return lines
+
+
+def _describe(config: MGHFTConfig) -> str:
+    flags = "".join(str(int(flag)) for flag in config.local_stages)
+    return (
+        f"MGHFT of {config.num_classes} classes, {config.image_size} px, local stages {flags}, "
+        f"alpha {config.alpha}"
+    )
+
+
+def _list(names: list[str], shown: int | None) -> str:
+    """ "3 (a, b, c)", or "9 (a, b, c and 6 more)" where only `shown` names are to be listed."""
+    if not names:
+        return "0"
+    first = ", ".join(names[:shown])
+    rest = "" if shown is None or len(names) <= shown else f" and {len(names) - shown} more"
+    return f"{len(names)} ({first}{rest})"

@@ -1,0 +1,70 @@
+"""The command prompts score."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def score(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Run folders of 'mghft describe', or folders of 'prompts try'.")
+    ],
+    encoder: Annotated[
+        str, typer.Option(help="Text encoder of BERT's kind: hub id, folder or 'minilm'.")
+    ] = "minilm",
+    split: Annotated[
+        list[str] | None, typer.Option(help="Split to score on; may be repeated. Default: all but test.")
+    ] = None,
+    together: Annotated[
+        str,
+        typer.Option(
+            help="What a fold keeps together beside the same picture: name (file name), folder, picture (no "
+            "more), or auto."
+        ),
+    ] = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of folds and intervals.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Markdown file for the tables.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the Markdown file.")] = False,
+    cache_dir: Annotated[Path | None, typer.Option(help="Folder of text features.")] = None,
+) -> None:
+    """Score prompts by what their texts tell about the label, without training MGHFT.
+
+    The views are embedded by the text encoder; a linear probe and the nearest neighbours guess the label,
+    cross-validated, per view and for all four. Beside it stands what can be counted: usable answers, length,
+    distinctness, label words given away, refusals, wrong language. Several runs are compared on the stickers
+    that all of them have; where these are too few to tell two prompts apart, it says so. Every run gets a
+    score.json.
+
+    \b
+    Examples:
+      mghft prompts score demo/descriptions
+      mghft prompts score tries --out scores.md
+      mghft prompts score runs/english runs/chinese --encoder xlm-roberta-base
+    """
+    from mghft.pipeline.exports.tables import check_target
+    from mghft.pipeline.files import write_atomically
+    from mghft.train.probing.score import FILE, ScoreConfig, score_prompts
+    from mghft.train.probing.tables import as_text, markdown, sentences, tables
+
+    if out is not None:
+        check_target(out, force)
+    config = ScoreConfig(
+        encoder=encoder,
+        splits=tuple(split) if split else None,
+        together=together,
+        seed=seed,
+        cache_dir=cache_dir,
+    )
+    scores = score_prompts(runs, config)
+    for table in tables(scores):
+        for line in as_text(table):
+            typer.echo(line)
+    for sentence in sentences(scores):
+        typer.echo(f"- {sentence}")
+    if out is not None:
+        page = markdown(scores)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(out, lambda file: file.write(page.encode()))
+        typer.echo(f"table: {out}", err=True)
+    typer.echo(f"{FILE} written into {len(scores.runs)} run folder{'s' * (len(scores.runs) > 1)}", err=True)

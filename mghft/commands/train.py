@@ -1,0 +1,178 @@
+"""The command train."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def train(
+    card: Annotated[
+        str | None, typer.Argument(help="Data card: a shipped name or a path; CARD[:VARIANT…][@SPLITS].")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Root folder of the corpus.")] = None,
+    descriptions: Annotated[Path | None, typer.Option(help="Run folder of 'mghft describe'.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder to write.")] = None,
+    recipe: Annotated[
+        str, typer.Option(help="Recipe the values come from: mghft (the paper) or cpu (small).")
+    ] = "mghft",
+    config: Annotated[Path | None, typer.Option(help="YAML file with fields of the configuration.")] = None,
+    resume: Annotated[
+        bool | None, typer.Option("--resume", help="Go on with the run in --out; start it if there is none.")
+    ] = None,
+    allow_changes: Annotated[
+        str | None,
+        typer.Option(metavar="FIELD[,FIELD]", help="With --resume: fields that may differ; it is recorded."),
+    ] = None,
+    init_from: Annotated[
+        str | None,
+        typer.Option(help="Begin a new run with the weights of a run, a model folder or a hub id."),
+    ] = None,
+    num_processes: Annotated[
+        int, typer.Option(min=1, help="Processes on this machine; they share the CPU's threads.")
+    ] = 1,
+    tracker: Annotated[
+        str | None,
+        typer.Option(help="Also log to tensorboard, wandb or trackio, in the run folder; nothing is sent."),
+    ] = None,
+    overfit: Annotated[
+        int | None, typer.Option(metavar="N", help="A check: learn N stickers by heart, to 99 % at least.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="A few steps of everything, kept nowhere: memory, time, size.")
+    ] = False,
+    no_text: Annotated[
+        bool, typer.Option("--no-text", help="The same network without text, for comparison.")
+    ] = False,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training split.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Stickers per step and process.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.")] = None,
+    text_encoder: Annotated[
+        str | None, typer.Option(help="BERT-like encoder: id, folder or 'minilm'.")
+    ] = None,
+    images: Annotated[
+        str | None,
+        typer.Option(help="Where images come from: files of --data, or shards that embed them (no --data)."),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that read images.")] = None,
+    num_threads: Annotated[int | None, typer.Option(help="Threads of torch on CPU.")] = None,
+    cache_dir: Annotated[
+        Path | None, typer.Option(help="Folder of decoded images and text features.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any field; a dot reaches inside: model.alpha=4."),
+    ] = None,
+    fields: Annotated[bool, typer.Option("--fields", help="List every field with its default.")] = False,
+) -> None:
+    """Train MGHFT on described stickers; options win over --config, which wins over the recipe.
+
+    \b
+    Examples:
+      mghft train emoji --data demo/data --descriptions demo/descriptions --recipe cpu --out runs/text
+      mghft train emoji --data demo/data --recipe cpu --no-text --out runs/no-text --set model.alpha=2
+      mghft train emoji --descriptions runs/emoji --images shards --recipe cpu --out runs/text
+      mghft train emoji --data demo/data --descriptions demo/descriptions --recipe cpu --out runs/even \\
+        --set imbalance.class_weights=balanced
+      mghft train ser30k --data SER30K --descriptions runs/ser30k --out runs/mghft --num-processes 2
+      mghft train ser30k --data SER30K --descriptions runs/ser30k --out runs/mghft --dry-run
+      mghft train emoji --data demo/data --recipe cpu --no-text --out runs/check --overfit 16
+      mghft train emoji --data demo/data --recipe cpu --no-text --out runs/seen --tracker tensorboard
+      mghft train emoji --data demo/data --recipe cpu --no-text --out runs/no-text --resume
+      mghft train --fields
+    """
+    if fields:
+        _list_fields()
+        return
+    options: dict[str, Any] = {
+        "card": card,
+        "data": data,
+        "descriptions": descriptions,
+        "out": out,
+        "resume": resume,
+        "allow_changes": None if allow_changes is None else tuple(allow_changes.split(",")),
+        "init_from": init_from,
+        "tracker": tracker,
+        "overfit": overfit,
+        "use_text": False if no_text else None,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "seed": seed,
+        "text_encoder": text_encoder,
+        "images": images,
+        "workers": workers,
+        "num_threads": num_threads,
+        "cache_dir": cache_dir,
+    }
+    from mghft.train.config import load_config
+
+    given = {name: value for name, value in options.items() if value is not None}
+    resolved = load_config(recipe, config, given | parse_settings(settings or ()))
+    # Configuration and folders are looked at before torch is there, so that a slip is answered at once.
+    from mghft.train.data.descriptions import check_sources
+
+    check_sources(resolved)
+    from mghft.train.distributed.launch import LOST, end_with_the_starter, launch, launched, launched_here
+
+    if num_processes > 1 and not launched():
+        raise typer.Exit(launch(sys.argv[1:], num_processes))
+    end_with_the_starter()
+    from mghft.train.distributed.collectives import ProcessLost
+
+    try:
+        _run(resolved, dry_run=dry_run)
+    except ProcessLost:
+        if launched_here():
+            raise typer.Exit(LOST) from None
+        raise
+
+
+def _run(config: Any, *, dry_run: bool) -> None:
+    main = os.environ.get("RANK", "0") == "0"
+    if dry_run:
+        from mghft.train.trainer.dry_run import dry_run as try_out
+
+        report = try_out(config)
+        if main:
+            typer.echo(report)
+        return
+    from mghft.train.trainer.overfit import verdict
+    from mghft.train.trainer.trainer import train as run
+
+    folder = run(config)
+    if main:
+        typer.echo(f"run: {folder} (weights in {folder / 'best'})")
+    if config.overfit is not None and main:
+        typer.echo(verdict(folder, config.overfit))
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """Fields from `key=value`; the value is read as YAML.
+
+    Raises:
+        ValueError: an entry has no '=' or its value is no YAML.
+    """
+    import yaml
+
+    parsed = {}
+    for entry in settings:
+        name, sign, value = entry.partition("=")
+        if not sign or not name.strip():
+            raise ValueError(f"--set {entry!r} is not KEY=VALUE, as in --set model.alpha=4")
+        try:
+            parsed[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ValueError(f"the value of --set {entry!r} is no YAML: quote it") from None
+    return parsed
+
+
+def _list_fields() -> None:
+    from mghft.train.config import TrainConfig, describe_fields
+
+    for line in describe_fields(TrainConfig):
+        typer.echo(line)

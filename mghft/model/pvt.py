@@ -1,0 +1,200 @@
+"""Pyramid Vision Transformer (PVT v1) with optional class tokens in every stage: MGHFT's visual backbone.
+
+Knows nothing of text; hands the queries and keys of its blocks to local re-attention.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mghft.model.chunked_mlp import frugal_mlp, pays_off
+from mghft.model.config import MGHFTConfig
+
+BLOCK_NORM_EPS = 1e-6
+PRETRAINED_SIDE = 224
+
+
+class StageOutput(NamedTuple):
+    """What one stage gives: patches [B, N, C], class token [B, C] or None, detached (q, k) of its blocks."""
+
+    patches: Tensor
+    class_token: Tensor | None
+    queries_keys: list[tuple[Tensor, Tensor]]
+
+
+class DropPath(nn.Module):
+    """Adds a residual branch, but skips it for whole samples during training (stochastic depth)."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, x: Tensor, branch: Tensor) -> Tensor:
+        if not self.training or self.probability == 0.0:
+            return x + branch
+        keep = 1.0 - self.probability
+        mask = branch.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(keep)
+        return torch.addcmul(x, branch, mask / keep)
+
+
+class Mlp(nn.Module):
+    """Linear, GELU, Linear, with dropout after both."""
+
+    def __init__(self, width: int, hidden: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if pays_off(x, self.fc1.out_features) and not (self.training and self.dropout.p):
+            return frugal_mlp(x, self.fc1.weight, self.fc1.bias, self.fc2.weight, self.fc2.bias)
+        x = self.dropout(F.gelu(self.fc1(x)))
+        out: Tensor = self.dropout(self.fc2(x))
+        return out
+
+
+class ReducedAttention(nn.Module):
+    """Self-attention whose keys and values are spatially reduced by a strided convolution.
+
+    A class token in front passes by the convolution and joins the reduced patches before their normalisation.
+    """
+
+    def __init__(self, width: int, heads: int, ratio: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.ratio = ratio
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.output = nn.Linear(width, width)
+        if ratio > 1:
+            self.reduction = nn.Conv2d(width, width, kernel_size=ratio, stride=ratio)
+            self.reduction_norm = nn.LayerNorm(width)
+
+    def reduce(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Keys' source tokens: [B, N', C] -> [B, K', C]."""
+        batch, tokens, width = x.shape
+        extra = tokens - grid[0] * grid[1]
+        patches = x[:, extra:].transpose(1, 2).reshape(batch, width, *grid)
+        reduced = self.reduction(patches).flatten(2).transpose(1, 2)
+        if extra:
+            reduced = torch.cat([x[:, :extra], reduced], dim=1)
+        normalised: Tensor = self.reduction_norm(reduced)
+        return normalised
+
+    def forward(self, x: Tensor, grid: tuple[int, int]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        batch, tokens, width = x.shape
+        q = self.query(x).view(batch, tokens, self.heads, -1).transpose(1, 2)
+        source = self.reduce(x, grid) if self.ratio > 1 else x
+        k, v = (
+            self.key_value(source)
+            .view(batch, source.shape[1], 2, self.heads, -1)
+            .permute(2, 0, 3, 1, 4)
+            .unbind(0)
+        )
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        out = self.output(mixed.transpose(1, 2).reshape(batch, tokens, width))
+        return out, (q.detach(), k.detach())
+
+
+class Block(nn.Module):
+    """Pre-norm attention and pre-norm MLP, each a residual branch."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: int, sr_ratio: int, drop_path: float) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width, eps=BLOCK_NORM_EPS)
+        self.attention = ReducedAttention(width, heads, sr_ratio)
+        self.mlp_norm = nn.LayerNorm(width, eps=BLOCK_NORM_EPS)
+        self.mlp = Mlp(width, width * mlp_ratio)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor, grid: tuple[int, int]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        mixed, queries_keys = self.attention(self.attention_norm(x), grid)
+        x = self.drop_path(x, mixed)
+        return self.drop_path(x, self.mlp(self.mlp_norm(x))), queries_keys
+
+
+class Stage(nn.Module):
+    """Patch embedding, class token, position embedding and blocks of one resolution.
+
+    The last stage's position embedding has an entry for the class token; elsewhere it shares patch 0's.
+    """
+
+    def __init__(self, config: MGHFTConfig, index: int) -> None:
+        super().__init__()
+        width = config.embed_dims[index]
+        stride = 4 if index == 0 else 2
+        self.is_last = index == 3
+        self.has_class_token = config.class_token_stages[index]
+        self.side = PRETRAINED_SIDE // (4 * 2**index)
+        self.patch_projection = nn.Conv2d(
+            3 if index == 0 else config.embed_dims[index - 1], width, kernel_size=stride, stride=stride
+        )
+        self.patch_norm = nn.LayerNorm(width)
+        if self.has_class_token:
+            self.class_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.position_embedding = nn.Parameter(torch.zeros(1, self.side**2 + self.is_last, width))
+        first_block = sum(config.depths[:index])
+        last = max(sum(config.depths) - 1, 1)
+        self.blocks = nn.ModuleList(
+            Block(
+                width,
+                config.num_heads[index],
+                config.mlp_ratios[index],
+                config.sr_ratios[index],
+                drop_path=config.drop_path * (first_block + block) / last,
+            )
+            for block in range(config.depths[index])
+        )
+
+    def positions(self, grid: tuple[int, int]) -> Tensor:
+        """Position embedding resized to a grid of patches: [1, N', C]."""
+        patches = self.position_embedding[:, 1:] if self.is_last else self.position_embedding
+        if grid != (self.side, self.side):
+            width = patches.shape[-1]
+            square = patches.reshape(1, self.side, self.side, width).permute(0, 3, 1, 2)
+            resized = F.interpolate(square, size=grid, mode="bilinear", align_corners=False)
+            patches = resized.flatten(2).transpose(1, 2)
+        if self.has_class_token:
+            patches = torch.cat([self.position_embedding[:, :1], patches], dim=1)
+        return patches
+
+    def forward(self, image: Tensor) -> tuple[StageOutput, Tensor]:
+        """[B, C_in, H, W] -> the stage's tokens, and its patches as an image [B, C, H/stride, W/stride]."""
+        x = self.patch_projection(image)
+        batch, width, rows, columns = x.shape
+        grid = (rows, columns)
+        x = self.patch_norm(x.flatten(2).transpose(1, 2))
+        if self.has_class_token:
+            x = torch.cat([self.class_token.expand(batch, -1, -1).to(x.dtype), x], dim=1)
+        x = x + self.positions(grid)
+        queries_keys = []
+        for block in self.blocks:
+            x, block_queries_keys = block(x, grid)
+            queries_keys.append(block_queries_keys)
+        if not self.has_class_token:
+            queries_keys.clear()
+        patches = x[:, 1:] if self.has_class_token else x
+        class_token = x[:, 0] if self.has_class_token else None
+        as_image = patches.transpose(1, 2).reshape(batch, width, rows, columns)
+        return StageOutput(patches, class_token, queries_keys), as_image
+
+
+class PyramidVisionTransformer(nn.Module):
+    """The four stages of PVT v1 (Wang et al., ICCV 2021); returns every stage's tokens."""
+
+    def __init__(self, config: MGHFTConfig) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(Stage(config, index) for index in range(4))
+
+    def forward(self, image: Tensor) -> list[StageOutput]:
+        """[B, 3, H, W] -> four `StageOutput`s, first stage first."""
+        outputs = []
+        for stage in self.stages:
+            output, image = stage(image)
+            outputs.append(output)
+        return outputs

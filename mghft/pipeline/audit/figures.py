@@ -1,0 +1,130 @@
+"""Pictures of a corpus: classes by split, sizes, texts, and a sheet of samples of every class."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from mghft.pipeline.audit.check import UNLABELLED
+from mghft.pipeline.audit.statistics import CorpusStats
+from mghft.pipeline.corpora.sticker import Corpus, Sticker
+from mghft.pipeline.files import write_atomically
+from mghft.pipeline.images.color import ImageError
+from mghft.pipeline.images.decode import decode_image
+
+_CELL, _GAP = 128, 8
+_LINE, _MISSING = (227, 230, 236), (252, 239, 236)
+
+
+def draw_stats(stats: CorpusStats, corpus: Corpus, out: Path) -> list[Path]:
+    """Writes classes.png, sizes.png and, where there are texts, texts.png."""
+    out.mkdir(parents=True, exist_ok=True)
+    paths = [_draw(out / "classes.png", stats, _classes), _draw(out / "sizes.png", stats, _sizes)]
+    if stats.texts["with_text"]:
+        lengths = [len(sticker.text) for sticker in corpus.stickers if sticker.text and sticker.text.strip()]
+        paths.append(_draw(out / "texts.png", stats, _texts, lengths))
+    return paths
+
+
+def draw_sheets(corpus: Corpus, out: Path, *, count: int = 40, seed: int = 0) -> list[Path]:
+    """Writes sheet-0-LABEL.png and so on: a seeded sample of every class, in the order drawn.
+
+    The sample depends on ids and seed alone. An image that cannot be read leaves a tinted field.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    labels = [*corpus.card.labels, UNLABELLED]
+    paths = []
+    for number, label in enumerate(labels):
+        members = [one for one in corpus.stickers if (one.label_name or UNLABELLED) == label]
+        if not members:
+            continue
+        safe = re.sub(r"[^\w-]+", "_", label).strip("_") or "class"
+        path = out / f"sheet-{number}-{safe}.png"
+        stream = BytesIO()
+        sheet(corpus.root, sample(members, count, seed)).save(stream, "PNG")
+        content = stream.getvalue()
+        write_atomically(path, lambda file, content=content: file.write(content))
+        paths.append(path)
+    return paths
+
+
+def sample(stickers: Sequence[Sticker], count: int, seed: int) -> list[Sticker]:
+    """At most `count` of them, by ids and seed alone."""
+    ordered = sorted(stickers, key=lambda sticker: sticker.id)
+    return [ordered[i] for i in np.random.default_rng(seed).permutation(len(ordered))[:count]]
+
+
+def sheet(root: Path, stickers: Sequence[Sticker]) -> Image.Image:
+    """A grid of pictures on white, reduced to 128 pixels, in reading order."""
+    columns = max(1, math.ceil(math.sqrt(len(stickers) * 1.6)))
+    rows = math.ceil(len(stickers) / columns)
+    step = _CELL + _GAP
+    page = Image.new("RGB", (columns * step + _GAP, rows * step + _GAP), _LINE)
+    for number, sticker in enumerate(stickers):
+        left, top = number % columns * step + _GAP, number // columns * step + _GAP
+        cell = Image.new("RGB", (_CELL, _CELL), "white")
+        try:
+            image = decode_image(root, sticker.path, max_side=_CELL)
+            cell.paste(image, ((_CELL - image.width) // 2, (_CELL - image.height) // 2))
+        except ImageError:
+            cell.paste(_MISSING, (0, 0, _CELL, _CELL))
+        page.paste(cell, (left, top))
+    return page
+
+
+def _draw(path: Path, stats: CorpusStats, draw: Any, *more: Any) -> Path:
+    figure = Figure(figsize=(8, 4), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    draw(figure.add_subplot(), stats, *more)
+    stream = BytesIO()
+    figure.savefig(stream, format="png")
+    write_atomically(path, lambda file: file.write(stream.getvalue()))
+    return path
+
+
+def _classes(axes: Any, stats: CorpusStats) -> None:
+    splits = list(stats.classes)
+    labels = list(next(iter(stats.classes.values())))
+    width = 0.8 / len(splits)
+    for number, split in enumerate(splits):
+        places = np.arange(len(labels)) + (number - (len(splits) - 1) / 2) * width
+        bars = axes.bar(places, [stats.classes[split][label] for label in labels], width, label=split)
+        if len(labels) * len(splits) <= 30:
+            axes.bar_label(bars, fontsize=7)
+    axes.set_xticks(range(len(labels)), [_plain(label) for label in labels], rotation=30, ha="right")
+    axes.set_ylabel("stickers")
+    axes.legend(title="split")
+
+
+def _sizes(axes: Any, stats: CorpusStats) -> None:
+    places: Counter[tuple[int, int]] = Counter()
+    for size, count in stats.images["sizes"].items():
+        wide, _, high = size.partition("x")
+        places[int(wide), int(high)] += count
+    if places:
+        x, y = zip(*places, strict=True)
+        areas = [20 + 200 * count / max(places.values()) for count in places.values()]
+        axes.scatter(x, y, s=areas, alpha=0.5)
+        side = max(*x, *y) * 1.1
+        axes.set(xlim=(0, side), ylim=(0, side), aspect="equal")
+    axes.set(xlabel="width in pixels", ylabel="height in pixels", title="larger dots: more images")
+
+
+def _texts(axes: Any, _: CorpusStats, lengths: Sequence[int]) -> None:
+    axes.hist(lengths, bins=min(50, max(lengths)))
+    axes.set(xlabel="characters of the text", ylabel="stickers", yscale="log")
+
+
+def _plain(label: str) -> str:
+    """A label that matplotlib takes for no formula."""
+    return label.replace("$", r"\$")

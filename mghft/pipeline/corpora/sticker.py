@@ -1,0 +1,93 @@
+"""What a corpus is made of: stickers, their names, and the list of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mghft.pipeline.corpora.card import Card
+
+SPLIT_NAMES = {"val": "validation", "valid": "validation", "dev": "validation"}
+
+
+@dataclass(frozen=True, slots=True)
+class Sticker:
+    """One image of a corpus.
+
+    Attributes:
+        id: stable name inside the corpus, UTF-8 text; joins every file that speaks of this sticker.
+        path: POSIX path of the image below the corpus root, as the file system needs it: for a table or a
+            report take `printable(path)`.
+        split: train, validation, test, or "all" where the corpus has no splits.
+        label: index into the card's labels, None where unlabelled.
+        label_name: that label's name.
+        text: text printed on the sticker, where the corpus has it.
+        part: a part of the split that is reported apart (emoji: seen, unseen; MET-Meme: the language).
+        topic: what the sticker belongs to beside its label (SER30K: the sticker set), where the corpus says.
+        votes: label indices that single annotators gave, None for a missing one; empty where the corpus
+            has only the label. `mghft.pipeline.audit.agreement` makes use of them.
+    """
+
+    id: str
+    path: str
+    split: str
+    label: int | None = None
+    label_name: str | None = None
+    text: str | None = None
+    part: str | None = None
+    topic: str | None = None
+    votes: tuple[int | None, ...] = ()
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The stickers of one card below one root, in the order of the corpus' own files.
+
+    Attributes:
+        card: the card; with the labels found in the data where the card itself gives none.
+        notes: what a person should know about this copy, one sentence each.
+        problems: what makes figures wrong, one sentence each.
+        skipped: stickers that the corpus' files name and that cannot be used, each with the reason.
+    """
+
+    card: Card
+    root: Path
+    stickers: Sequence[Sticker]
+    notes: Sequence[str] = ()
+    problems: Sequence[str] = ()
+    skipped: Sequence[tuple[str, str]] = ()
+
+    def split(self, name: str) -> list[Sticker]:
+        """Stickers of one split.
+
+        Raises:
+            ValueError: the split is empty or not there.
+        """
+        wanted = SPLIT_NAMES.get(name, name)
+        found = [sticker for sticker in self.stickers if sticker.split == wanted]
+        if not found:
+            have = ", ".join(sorted({sticker.split for sticker in self.stickers}))
+            raise ValueError(
+                f"the corpus {self.card.name} has no sticker in the split '{name}' (it has: {have}): "
+                "'mghft data split' makes splits"
+            )
+        return found
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the card, not of the sticker list: new stickers are new work, not a new run."""
+        facts = {"card": self.card.name, "adapter": self.card.adapter, "labels": self.card.labels}
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def label_index(card: Card, name: str, where: str) -> int:
+    """Index of a label by its name.
+
+    Raises:
+        ValueError: the card has no such label; the message names the place.
+    """
+    if name not in card.labels:
+        raise ValueError(f"{where}: the label {name!r} is not one of the card's: {', '.join(card.labels)}")
+    return card.labels.index(name)

@@ -1,0 +1,11 @@
+"""The describe run: stickers in, rows with four views out; it can be stopped anywhere and goes on."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "config": ["DescribeConfig", "build_describe_config"],
+        "run": ["describe"],
+    },
+)

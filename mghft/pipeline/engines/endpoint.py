@@ -1,0 +1,98 @@
+"""Where a model server is, what is known of it without asking, and what it costs."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+from typing import Any, NoReturn
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+from mghft.pipeline.engines.options import ServerOptions
+
+
+def server_facts(model: str, options: ServerOptions) -> dict[str, Any]:
+    """What of a server belongs into a run's manifest: nothing secret, and nothing about speed."""
+    address = None if options.base_url is None else plain_address(options.base_url)
+    return {
+        "name": "openai",
+        "version": None,
+        "model": model,
+        "base_url": address,
+        "structured": options.structured,
+    }
+
+
+def cost(prompt_tokens: int, output_tokens: int, options: ServerOptions) -> float | None:
+    """Money for that many tokens; None without both prices."""
+    if options.price_input is None or options.price_output is None:
+        return None
+    return (prompt_tokens * options.price_input + output_tokens * options.price_output) / 1e6
+
+
+def check_address(base_url: str | None) -> str:
+    """The address of the server without a trailing slash.
+
+    Raises:
+        ValueError: it is none, or holds what belongs elsewhere.
+    """
+    if base_url is None:
+        raise ValueError("the engine openai needs the address of its server: give --base-url")
+    parts, host = _split(base_url)
+    if parts is None or parts.scheme not in ("http", "https") or not host:
+        raise ValueError(
+            f"the address {plain_address(base_url)!r} is none of a server: give --base-url like "
+            "http://localhost:8000/v1"
+        )
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError(
+            f"the address {plain_address(base_url)} of the server holds more than a place: "
+            "take user, password, ? and # out of --base-url, and put the key into the environment"
+        )
+    return base_url.strip().rstrip("/")
+
+
+def plain_address(base_url: str) -> str:
+    """An address without user, password, query and fragment, fit to be shown and kept."""
+    parts, _ = _split(base_url)
+    if parts is None:
+        return "(unreadable)"
+    place = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, place, parts.path, "", "")).rstrip("/")
+
+
+def is_local(base_url: str) -> bool:
+    """Whether the address is this machine's own."""
+    _, host = _split(base_url)
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def nearest_names(wanted: str, names: list[str]) -> list[str]:
+    """At most five of the names, those most like the wanted one first."""
+    return sorted(names, key=lambda name: -difflib.SequenceMatcher(None, wanted, name).ratio())[:5]
+
+
+def read_key(variable: str, *, local: bool) -> str | None:
+    """The key, None for a server on this machine without one; what is wrong is said without the key."""
+    key = os.environ.get(variable, "").strip()
+    if not key and not local:
+        _bad_key(variable, "is not set, and the server is not on this machine: put the key into it")
+    if not key.isascii() or not key.isprintable() or " " in key:
+        _bad_key(variable, "holds characters that no key has: put the bare key into it")
+    return key or None
+
+
+def _split(base_url: str) -> tuple[SplitResult | None, str]:
+    try:
+        parts = urlsplit(base_url.strip())
+        _ = parts.port
+        return parts, parts.hostname or ""
+    except ValueError:
+        return None, ""
+
+
+def _bad_key(variable: str, words: str) -> NoReturn:
+    raise ValueError(f"the environment variable {variable} {words} (another name: --key-env)")

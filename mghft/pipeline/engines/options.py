@@ -1,0 +1,63 @@
+"""How an engine is started, or how a server is asked."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class VllmOptions(BaseModel):
+    """What vLLM is started with; None leaves vLLM's own default.
+
+    Attributes:
+        dtype: "auto" takes the checkpoint's; part of the manifest, since it changes texts.
+        max_model_len: longest prompt plus answer in tokens.
+        max_num_seqs: requests decoded together.
+        kv_cache_gib: memory of the key-value cache on a CPU, in GiB.
+        enable_prefix_caching: read what prompts begin with alike only once; by default where a pack asks
+            several times about an image.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    max_model_len: int | None = Field(default=None, ge=16)
+    max_num_seqs: int | None = Field(default=None, ge=1)
+    gpu_memory_utilization: float | None = Field(default=None, gt=0.0, le=1.0)
+    tensor_parallel_size: int = Field(default=1, ge=1)
+    kv_cache_gib: int = Field(default=1, ge=1)
+    enable_prefix_caching: bool | None = None
+
+
+class ServerOptions(BaseModel):
+    """An OpenAI-compatible server and how it is asked.
+
+    Attributes:
+        base_url: address up to and with the version, as in http://localhost:8000/v1; there is no default, so
+            that no picture leaves the machine unasked.
+        key_env: environment variable that holds the key; the key itself is written nowhere.
+        concurrency: requests in flight at once.
+        timeout: seconds for one request.
+        max_retries: further tries after 408, 409, 429, 5xx or a broken connection.
+        structured: what forces JSON: "schema" (a JSON schema), "object" (any JSON), "none" (the prompt);
+            "auto" begins with the schema and steps down when the server refuses it.
+        price_input, price_output: money for a million tokens, for estimates and statistics.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base_url: str | None = None
+    key_env: str = "OPENAI_API_KEY"
+    concurrency: int = Field(default=16, ge=1, le=1024)
+    timeout: float = Field(default=300.0, gt=0.0)
+    max_retries: int = Field(default=8, ge=0, le=100)
+    structured: Literal["auto", "schema", "object", "none"] = "auto"
+    price_input: float | None = Field(default=None, ge=0.0)
+    price_output: float | None = Field(default=None, ge=0.0)
+
+    def cost(self, prompt_tokens: float, output_tokens: float) -> float | None:
+        """Money for so many tokens; None when no price is given."""
+        if self.price_input is None and self.price_output is None:
+            return None
+        return ((self.price_input or 0.0) * prompt_tokens + (self.price_output or 0.0) * output_tokens) / 1e6

@@ -1,0 +1,112 @@
+"""A run's manifest (everything that decides its content), its comparison, and the lock of its folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mghft.pipeline.files import write_atomically
+from mghft.pipeline.runs.journal import journal_paths
+from mghft.pipeline.runs.shards import shard_paths
+from mghft.pipeline.views import VIEWS
+
+FILE = "manifest.json"
+
+
+def asked_views(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """The views that a run's prompt asks for; the columns of the others are null.
+
+    Imported texts have no known prompt: they have all views.
+    """
+    asked = manifest["prompt"].get("views")
+    return VIEWS if asked is None else tuple(view for view in VIEWS if asked.get(view) is not None)
+
+
+def fingerprint(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 of a manifest, its own fingerprint left out."""
+    facts = {key: value for key, value in manifest.items() if key != "fingerprint"}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a run folder.
+
+    Raises:
+        FileNotFoundError: the folder or its manifest is not there.
+        ValueError: it is damaged or was changed by hand.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"the folder {folder} is no run of `mghft describe`: it has no {FILE}")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        intact = isinstance(manifest, dict) and manifest.get("fingerprint") == fingerprint(manifest)
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        intact = False
+    if not intact:
+        raise ValueError(f"the manifest {path} is damaged or was changed: restore it, or give another --out")
+    result: dict[str, Any] = manifest
+    return result
+
+
+def open_run(folder: Path, manifest: Mapping[str, Any], *, alone: bool = False) -> None:
+    """Writes the manifest of a new run, or checks that the run in the folder is this very one.
+
+    A manifest without a single row (the engine did not start) holds nobody up: it is replaced, provided that
+    the lock keeps every other writer out (`alone`), who could be about to write rows under it.
+
+    Raises:
+        ValueError: the folder holds another run (every differing key is named), or shards of an unknown one.
+    """
+    if alone and not shard_paths(folder) and not journal_paths(folder):
+        (folder / FILE).unlink(missing_ok=True)
+    check_run(folder, manifest)
+    if not (folder / FILE).exists():
+        text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+        write_atomically(folder / FILE, lambda file: file.write(text.encode()))
+
+
+def check_run(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Checks that a folder holds no run or this very one; writes nothing.
+
+    Raises:
+        ValueError: as in `open_run`.
+    """
+    if not (folder / FILE).exists():
+        if shard_paths(folder):
+            raise ValueError(
+                f"the folder {folder} holds description shards but no {FILE}: give another with --out"
+            )
+        return
+    existing = read_manifest(folder)
+    if existing["fingerprint"] == manifest["fingerprint"]:
+        return
+    old, new = flatten(existing), flatten(manifest)
+    different = [
+        f"{key} is {_short(old.get(key))} there and {_short(new.get(key))} here"
+        for key in sorted(old.keys() | new.keys())
+        if key != "fingerprint" and old.get(key) != new.get(key)
+    ]
+    raise ValueError(
+        f"the folder {folder} holds a run of another configuration ({'; '.join(different)}): "
+        "give another folder with --out, or the old settings"
+    )
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, keys joined by dots."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:60]}… ({len(text)} characters)"

@@ -1,0 +1,162 @@
+"""Description shards: their schema, and how they reach the disk whole or not at all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mghft.pipeline.files import write_atomically
+from mghft.pipeline.views import VIEWS
+
+SCHEMA = pa.schema(
+    [
+        pa.field("sticker_id", pa.string(), nullable=False),
+        pa.field("image_sha256", pa.string()),
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("label", pa.int32()),
+        pa.field("label_name", pa.string()),
+        pa.field("text", pa.string()),
+        *(pa.field(view, pa.string()) for view in VIEWS),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("error", pa.string()),
+        pa.field("finish_reason", pa.string()),
+        pa.field("prompt_tokens", pa.int32()),
+        pa.field("output_tokens", pa.int32()),
+        pa.field("raw", pa.string()),
+    ]
+)
+IMAGE_FIELD = pa.field("image", pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())]))
+FINGERPRINT_KEY = b"mghft.fingerprint"
+_NAME = re.compile(r"descriptions-(?:(\d+)of(\d+)-)?(\d{5,})\.parquet")
+
+
+def shard_paths(folder: Path) -> list[Path]:
+    """The finished shards of a run folder, sorted by name."""
+    return sorted(path for path in folder.glob("descriptions-*.parquet") if _NAME.fullmatch(path.name))
+
+
+def next_shard_path(folder: Path, part: tuple[int, int] | None = None) -> Path:
+    """The first free name; processes that share a folder (`part` = (i, n)) have names of their own."""
+    prefix = "descriptions-" if part is None else f"descriptions-{part[0]}of{part[1]}-"
+    numbers = [
+        int(match[3])
+        for path in shard_paths(folder)
+        if (match := _NAME.fullmatch(path.name)) and path.name == f"{prefix}{match[3]}.parquet"
+    ]
+    return folder / f"{prefix}{max(numbers, default=-1) + 1:05d}.parquet"
+
+
+def write_shard(
+    path: Path, rows: Sequence[Mapping[str, Any]], fingerprint: str, *, images: bool = False
+) -> None:
+    """Writes rows as one Parquet file that is complete as soon as it has its name.
+
+    Temporary name, flush, fsync, rename, fsync of the folder: a crash at any instant leaves either no file of
+    this name or all of it. The temporary name is not one that any reader looks for.
+
+    Args:
+        path: final name; an existing file is replaced as a whole.
+        rows: dictionaries by column; a column that is not given is null.
+        fingerprint: of the run's manifest, kept in the file's metadata.
+        images: whether the rows carry the column `image` (struct of bytes and path).
+    """
+    write_atomically(path, lambda file: write_rows(file, rows, fingerprint, images=images))
+
+
+def write_rows(
+    file: Any, rows: Sequence[Mapping[str, Any]], fingerprint: str, *, images: bool = False
+) -> None:
+    """Writes rows as Parquet into an open binary file; arguments as in `write_shard`."""
+    schema = SCHEMA.append(IMAGE_FIELD) if images else SCHEMA
+    metadata = {FINGERPRINT_KEY: fingerprint.encode()}
+    if images:
+        # Read by `datasets`, which then shows the column as pictures.
+        metadata[b"huggingface"] = _HF_FEATURES
+    table = pa.Table.from_pylist(list(rows), schema=schema.with_metadata(metadata))
+    pq.write_table(table, file, compression="zstd")
+
+
+def read_shard(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """One shard.
+
+    Raises:
+        ValueError: the file is no Parquet file with the columns of `SCHEMA`.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            lacking = [name for name in SCHEMA.names if name not in file.schema_arrow.names]
+            if lacking:
+                raise ValueError(f"the shard {path} lacks the column {', '.join(lacking)}")
+            return file.read(columns=None if columns is None else list(columns))
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(
+            f"the shard {path} cannot be read ({str(error).splitlines()[0]}): move it out of the folder"
+        ) from None
+
+
+def iterate_shards(folder: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[Path, pa.Table]]:
+    """The shards of a run one after the other."""
+    for path in shard_paths(folder):
+        yield path, read_shard(path, columns)
+
+
+def read_descriptions(folder: str | Path) -> pa.Table:
+    """All rows of a run as one table (columns of `SCHEMA`, embedded images left out).
+
+    Raises:
+        FileNotFoundError: the folder is not there or holds no shard.
+        ValueError: a shard is damaged, or a sticker has more than one row.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"the folder of descriptions {folder} is not there: make it with `mghft describe`"
+        )
+    tables = [table for _, table in iterate_shards(folder, SCHEMA.names)]
+    if not tables:
+        raise FileNotFoundError(f"the folder {folder} holds no description shard (descriptions-*.parquet)")
+    try:
+        # The cast lets shards in that another tool has rewritten (large strings, nullable columns).
+        table = pa.concat_tables(
+            [t.select(SCHEMA.names).replace_schema_metadata(None).cast(SCHEMA) for t in tables]
+        )
+    except (pa.ArrowException, ValueError) as error:
+        raise ValueError(
+            f"a shard in {folder} has other column types than a description shard ({error})"
+        ) from None
+    ids = table.column("sticker_id")
+    if len(ids.unique()) != len(ids):
+        raise ValueError(
+            f"the folder {folder} has more than one row for a sticker: look at it with `mghft verify`"
+        )
+    return table
+
+
+def remove_leftovers(folder: Path, part: tuple[int, int] | None = None) -> int:
+    """Removes temporary files that a killed writer left; returns how many.
+
+    With `part` = (i, n) only those of that part's shards: other processes may be writing theirs.
+    """
+    pattern = ".*.tmp" if part is None else f".descriptions-{part[0]}of{part[1]}-*.tmp"
+    leftovers: Iterable[Path] = folder.glob(pattern)
+    count = 0
+    for path in leftovers:
+        path.unlink(missing_ok=True)
+        count += 1
+    return count
+
+
+_HF_FEATURES = (
+    b'{"info": {"features": {'
+    + b", ".join(
+        b'"%b": {"dtype": "%b", "_type": "Value"}' % (field.name.encode(), str(field.type).encode())
+        for field in SCHEMA
+    )
+    + b', "image": {"_type": "Image"}}}}'
+)

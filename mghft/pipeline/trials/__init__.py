@@ -1,0 +1,12 @@
+"""Prompts tried on the same few stickers: a run for each pack, a page side by side, a history."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "history": ["Entry"],
+        "page": ["write_try"],
+        "trial": ["Try", "read_try", "try_prompts"],
+    },
+)

@@ -1,0 +1,295 @@
+"""What decides a training run: one frozen model, filled by a recipe, a YAML file and overrides in turn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticUndefined
+
+from mghft.train.imbalance import Imbalance
+
+RECIPES_FOLDER = Path(__file__).resolve().parent / "recipes"
+
+# Where a run lives and how it is carried out; two runs that differ in these alone are the same run.
+NOT_PART_OF_A_RUN = frozenset(
+    {"data", "descriptions", "out", "resume", "workers", "num_threads", "cache_dir", "cache_gb", "progress"}
+    | {"images", "prefetch", "pin_memory"}
+    | {"keep_checkpoints", "checkpoint_every_epochs", "checkpoint_every_steps", "recipe"}
+    | {"allow_changes", "tracker"}
+)
+
+
+class Augmentation(BaseModel):
+    """Arguments of timm's training and evaluation transforms."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scale: tuple[float, float] = Field(default=(0.08, 1.0), description="area of the random crop")
+    ratio: tuple[float, float] = Field(default=(0.75, 4 / 3), description="aspect ratio of the random crop")
+    hflip: float = Field(default=0.5, ge=0, le=1, description="probability of a mirror image")
+    vflip: float = Field(default=0.0, ge=0, le=1, description="probability of an image upside down")
+    color_jitter: float = Field(
+        default=0.1,
+        ge=0,
+        description="brightness, contrast, saturation; off under auto_augment",
+    )
+    force_color_jitter: bool = Field(default=False, description="colour jitter under auto_augment as well")
+    grayscale_prob: float = Field(default=0.0, ge=0, le=1, description="probability of a grey image")
+    gaussian_blur_prob: float = Field(default=0.0, ge=0, le=1, description="probability of a blurred image")
+    auto_augment: str | None = Field(default="rand-m9-mstd0.5-inc1", description="timm's policy, or null")
+    interpolation: Literal["bicubic", "bilinear", "random"] = Field(
+        default="bicubic", description="of resizing"
+    )
+    re_prob: float = Field(default=0.0, ge=0, le=1, description="probability of random erasing")
+    crop_pct: float = Field(
+        default=224 / 256, gt=0, le=1, description="evaluation: share of the short side in the crop"
+    )
+    off: bool = Field(default=False, description="no augmentation: training sees what evaluation sees")
+
+
+class TrainConfig(BaseModel):
+    """One training run. The defaults are the paper's recipe (MGHFT, ACM MM 2025, released code)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    card: str = Field(description="data card: a shipped name or a path")
+    data: Path | None = Field(
+        default=None, description="root folder of the corpus; not needed where images come from shards"
+    )
+    descriptions: Path | None = Field(default=None, description="run folder of `mghft describe`")
+    out: Path = Field(description="run folder to write")
+    recipe: str = Field(default="mghft", description="name of the recipe the values came from")
+
+    model: dict[str, Any] = Field(default_factory=dict, description="MGHFTConfig fields, and `preset`")
+    use_text: bool = Field(default=True, description="false: the same network without text")
+    text_encoder: str = Field(default="bert-base-uncased", description="BERT-like encoder, or 'minilm'")
+    text_pooling: Literal["last4_masked_mean", "last4_mean", "masked_mean", "cls"] = Field(
+        default="last4_masked_mean", description="how token states become one vector"
+    )
+    view_texts: Literal["own", "whole"] = Field(
+        default="own", description="'whole' gives every view the whole description, as the released code does"
+    )
+    tune_text_encoder: bool = Field(
+        default=False, description="train the text encoder's weights too; then no features are cached"
+    )
+    text_lr_scale: float = Field(
+        default=0.1, gt=0, description="learning rate of a text encoder that is trained, as a share of lr"
+    )
+    standardize_text: bool = Field(
+        default=False, description="centre and scale the text features by the training split's statistics"
+    )
+    view_dropout: float = Field(default=0.0, ge=0, lt=1, description="chance that training hides a view")
+    pvt_weights: str | None = Field(
+        default=None,
+        description="ImageNet weights of PVT: a file, a folder or a Hugging Face id; null: from scratch",
+    )
+
+    epochs: int = Field(default=50, ge=1, description="passes over the training split")
+    batch_size: int = Field(default=16, ge=1, description="per process")
+    lr: float | None = Field(default=None, gt=0, description="peak learning rate; null: base_lr scaled")
+    base_lr: float = Field(default=1e-3, gt=0, description="multiplied by batch_size · processes / 512")
+    min_lr: float = Field(default=1e-5, ge=0, description="at the end of the cosine")
+    warmup_lr: float = Field(default=1e-5, ge=0, description="at the first step")
+    warmup_epochs: float = Field(default=5, ge=0, description="linear warm-up")
+    weight_decay: float = Field(default=0.05, ge=0, description="none on one-dimensional parameters")
+    clip_grad: float | None = Field(default=None, gt=0, description="largest norm of the gradient")
+    label_smoothing: float = Field(default=0.2, ge=0, lt=1, description="of the classification loss")
+    ema_decay: float | None = Field(
+        default=None, gt=0, lt=1, description="evaluate and keep a running mean of the weights"
+    )
+    imbalance: Imbalance = Field(
+        default_factory=Imbalance, description="what is done about unequal classes; nothing by default"
+    )
+    gather_negatives: bool = Field(
+        default=False,
+        description="alignment pairs across all processes; false: inside each process, as the released code",
+    )
+    repeats: int = Field(default=3, ge=1, description="augmented copies of a sticker per epoch")
+    augmentation: Augmentation = Field(default_factory=Augmentation, description="timm's transforms")
+    seed: int = Field(default=42, ge=0, description="of weights, order, augmentation and dropout")
+    mixed_precision: Literal["auto", "no", "fp16", "bf16"] = Field(
+        default="auto", description="auto: no on a CPU"
+    )
+    eval_batch_size: int = Field(default=64, ge=1, description="per process")
+
+    resume: bool = Field(default=False, description="go on with the run in `out`")
+    allow_changes: tuple[str, ...] = Field(
+        default=(), description="with resume: fields that may differ from the run's; recorded in config.json"
+    )
+    init_from: str | None = Field(
+        default=None,
+        description="begin with these weights: a run, a folder or a hub id; pvt_weights is not read then",
+    )
+    overfit: int | None = Field(
+        default=None, ge=2, description="learn so many stickers by heart, without augmentation: a check"
+    )
+    tracker: Literal["tensorboard", "wandb", "trackio"] | None = Field(
+        default=None, description="also log to it; W&B offline unless WANDB_MODE says otherwise"
+    )
+    checkpoint_every_epochs: int = Field(default=1, ge=1, description="epochs between checkpoints")
+    checkpoint_every_steps: int | None = Field(
+        default=None, ge=1, description="checkpoints inside an epoch too"
+    )
+    keep_checkpoints: int = Field(default=2, ge=1, description="how many of the last checkpoints stay")
+    images: Literal["files", "shards"] = Field(
+        default="files",
+        description="bytes of the images: files of `data`, or shards of `mghft describe --embed-images`",
+    )
+    workers: int = Field(default=4, ge=0, description="processes that read and augment images")
+    prefetch: int = Field(default=2, ge=1, description="batches that every worker is ahead")
+    pin_memory: bool = Field(default=True, description="page-locked memory for batches, where there is a GPU")
+    num_threads: int | None = Field(default=None, ge=1, description="threads of torch on CPU")
+    cache_dir: Path | None = Field(
+        default=None, description="decoded images and text features; null: ~/.cache/mghft"
+    )
+    cache_gb: float = Field(
+        default=16.0,
+        ge=0,
+        description="decoded images are kept up to this size, beyond it decoded every time; 0: never kept",
+    )
+    progress: bool = Field(default=True, description="progress bar")
+
+    @model_validator(mode="after")
+    def _agrees(self) -> TrainConfig:
+        if self.use_text and self.descriptions is None:
+            raise ValueError(
+                "descriptions: a run with text needs a run folder of 'mghft describe' "
+                "(or set use_text to false for the network without text)"
+            )
+        if self.tune_text_encoder and not self.use_text:
+            raise ValueError(
+                "tune_text_encoder: a run without text has no encoder to train: set use_text to true, or "
+                "tune_text_encoder to false"
+            )
+        if self.images == "shards" and self.descriptions is None:
+            raise ValueError(
+                "images: shards are those of a run folder of 'mghft describe --embed-images': "
+                "give it as descriptions"
+            )
+        if self.images == "files" and self.data is None:
+            raise ValueError(
+                "data: give the root folder of the corpus (or set images to shards, where the shards of the "
+                "descriptions hold the images)"
+            )
+        for driven in ("num_classes", "text_dim", "use_text", "label_smoothing"):
+            if driven in self.model:
+                raise ValueError(
+                    f"model.{driven}: it follows from the card, the encoder or the field of that name "
+                    "in the training configuration; remove it from 'model'"
+                )
+        if self.imbalance.loss == "focal" and self.label_smoothing:
+            raise ValueError(
+                f"imbalance.loss: focal loss is defined for hard labels, label_smoothing is "
+                f"{self.label_smoothing}: set label_smoothing to 0 with it"
+            )
+        if self.allow_changes and not self.resume:
+            raise ValueError("allow_changes: it goes with resume, for a run that is there")
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs: {self.warmup_epochs} does not leave an epoch of {self.epochs} to train"
+            )
+        return self
+
+    def learning_rate(self, processes: int) -> float:
+        """Peak learning rate: `lr`, or the paper's rule `base_lr · batch_size · processes / 512`."""
+        return self.lr if self.lr is not None else self.base_lr * self.batch_size * processes / 512
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide the result, ready for JSON."""
+        return self.model_dump(mode="json", exclude=set(NOT_PART_OF_A_RUN))
+
+
+def recipe_names() -> list[str]:
+    """Names of the shipped recipes, sorted."""
+    return sorted(path.stem for path in RECIPES_FOLDER.glob("*.yaml"))
+
+
+def load_config(
+    recipe: str = "mghft", file: Path | None = None, overrides: Mapping[str, Any] | None = None
+) -> TrainConfig:
+    """Recipe, then the YAML file, then the overrides; the later wins, nested fields are merged.
+
+    Args:
+        recipe: name of a shipped recipe.
+        file: YAML with fields of TrainConfig; it may name another recipe itself.
+        overrides: fields of TrainConfig; a dot reaches inside (`model.alpha`); None is a null like any other.
+
+    Raises:
+        ValueError: a field is unknown or has a wrong value; the message names it.
+        FileNotFoundError: there is no such recipe or file.
+    """
+    fields: dict[str, Any] = {}
+    if file is not None:
+        fields = _read_yaml(file)
+        recipe = str(fields.pop("recipe", recipe))
+    if recipe not in recipe_names():
+        raise FileNotFoundError(
+            f"there is no recipe '{recipe}': the shipped ones are {', '.join(recipe_names())}"
+        )
+    merged = _merge(_read_yaml(RECIPES_FOLDER / f"{recipe}.yaml"), fields)
+    for name, value in (overrides or {}).items():
+        nested: Any = value
+        for part in reversed(name.split(".")):
+            nested = {part: nested}
+        merged = _merge(merged, nested)
+    return build_config({**merged, "recipe": recipe})
+
+
+def build_config(fields: Mapping[str, Any]) -> TrainConfig:
+    """Validates fields; the first error becomes one sentence that names the field."""
+    try:
+        return TrainConfig.model_validate(fields)
+    except ValidationError as error:
+        raise ValueError(one_sentence(error, "the training configuration")) from None
+
+
+def describe_fields(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """A line for every field: name, what it is, default; fields of a field by their dotted names."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from describe_fields(field.annotation, f"{prefix}{name}.")
+            continue
+        default = field.get_default(call_default_factory=True, validated_data={})
+        if default is PydanticUndefined:
+            ending = "required"
+        else:  # as one would write it behind --set
+            ending = f"default {default if isinstance(default, str) else json.dumps(default)}"
+        yield f"{prefix}{name}: {field.description} ({ending})"
+
+
+def one_sentence(error: ValidationError, what: str) -> str:
+    """The first of pydantic's findings, as one sentence."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"{what} has no field '{where}'; see 'mghft train --help' for those it has"
+    if first["type"] == "missing":
+        return f"{what} lacks the field '{where}'"
+    reason = first["msg"].removeprefix("Value error, ")
+    return f"{what} is wrong at {where}: {reason}" if where else f"{what} is wrong at {reason}"
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"the configuration file {path} is not there")
+    try:
+        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(fields, dict):
+        raise ValueError(f"{path} is no mapping of fields to values")
+    return fields
+
+
+def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for name, value in top.items():
+        old = merged.get(name)
+        both = isinstance(value, Mapping) and isinstance(old, Mapping)
+        merged[name] = _merge(old, value) if both and isinstance(old, Mapping) else value
+    return merged

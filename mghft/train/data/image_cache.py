@@ -1,0 +1,187 @@
+"""Decoded stickers, kept once on disk as one memory-mapped file, so that no epoch decodes an image again.
+
+Where the bytes come from is the source's business: files of the corpus (here) or shards (`shard_images`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mghft.pipeline.corpora.sticker import Sticker
+from mghft.pipeline.images.color import ImageError
+from mghft.pipeline.images.decode import ImageTransform, decode_bytes, read_image
+from mghft.pipeline.progress import bar
+from mghft.pipeline.text import printable
+
+_CHUNK = 128
+# Raised when the same file decodes to other pixels than before, so that no old cache is taken for a new one.
+_DECODER = 2
+# The engine's bound of the longer side is not the trainer's, which bounds the shorter one.
+_WHOLE = ImageTransform(max_side=None)
+
+
+class ImageSource(Protocol):
+    """Encoded images of some stickers by index."""
+
+    def __len__(self) -> int: ...
+    def facts(self) -> list[Any]:
+        """What tells these images from others, for a fingerprint."""
+        ...
+
+    def read(self, index: int) -> bytes: ...
+    def name(self, index: int) -> str:
+        """Where the image lies, for messages: 'IMAGE below FOLDER'."""
+        ...
+
+
+class FileImages:
+    """The image files of a corpus."""
+
+    def __init__(self, root: Path, stickers: Sequence[Sticker]) -> None:
+        self._root = root
+        self._paths = [sticker.path for sticker in stickers]
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def facts(self) -> list[Any]:
+        """Folder, and name, size and time of every file.
+
+        Raises:
+            FileNotFoundError: a file is missing.
+        """
+        stats = []
+        for path in self._paths:
+            try:
+                stat = (self._root / path).stat()
+            except OSError:
+                raise FileNotFoundError(
+                    f"the image {printable(path)} is not below {self._root}, though the corpus lists it: "
+                    "check the folder with 'mghft data check'"
+                ) from None
+            stats.append((path, stat.st_size, stat.st_mtime_ns))
+        return [str(self._root.resolve()), stats]
+
+    def read(self, index: int) -> bytes:
+        return read_image(self._root, self._paths[index])
+
+    def name(self, index: int) -> str:
+        return f"{printable(self._paths[index])} below {self._root}"
+
+
+class StickerImages:
+    """The images of some stickers by index, short side at most `short_side` pixels.
+
+    A corpus whose decoded images would pass the limit is decoded from its source every time instead; the
+    pixels are the same.
+    """
+
+    def __init__(
+        self, source: ImageSource, *, short_side: int, folder: Path, limit_gb: float, progress: bool = False
+    ) -> None:
+        """Opens the cache in `folder`, or writes it.
+
+        Args:
+            progress: shown on stderr while it is written.
+
+        Raises:
+            ValueError: an image cannot be decoded; the message names it.
+        """
+        self._source = source
+        self._short_side = short_side
+        self._shapes: list[tuple[int, int]] = []
+        self._offsets: list[int] = []
+        self._file: Path | None = None
+        self._pixels: NDArray[np.uint8] | None = None
+        name = f"images-{self._fingerprint()[:24]}"
+        data, index = folder / f"{name}.bin", folder / f"{name}.json"
+        if not (data.is_file() and index.is_file()):
+            if self._estimated_bytes() > limit_gb * 1e9:
+                return
+            folder.mkdir(parents=True, exist_ok=True)
+            self._write(data, index, progress)
+        self._shapes = [(h, w) for h, w in json.loads(index.read_text())["shapes"]]
+        sizes = [h * w * 3 for h, w in self._shapes]
+        self._offsets = [0, *np.cumsum(sizes, dtype=np.int64).tolist()]
+        if len(sizes) != len(source) or data.stat().st_size != self._offsets[-1]:
+            data.unlink()
+            index.unlink()
+            raise ValueError(
+                f"the image cache {data} was damaged and has been removed: start the command again"
+            )
+        self._file = data
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> Image.Image:
+        if self._file is None:
+            return self._decode(index)
+        if self._pixels is None:  # opened by the process that reads, so that workers do not share a handle
+            self._pixels = np.memmap(self._file, dtype=np.uint8, mode="r")
+        height, width = self._shapes[index]
+        start = self._offsets[index]
+        return Image.fromarray(
+            np.array(self._pixels[start : self._offsets[index + 1]]).reshape(height, width, 3)
+        )
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_pixels": None}
+
+    def _decode(self, index: int) -> Image.Image:
+        try:
+            image = decode_bytes(self._source.read(index), _WHOLE)
+        except ImageError as error:
+            raise ValueError(
+                f"the image {self._source.name(index)} cannot be decoded ({error}): "
+                "replace it, or take the sticker out of the corpus"
+            ) from None
+        short = min(image.size)
+        if short > self._short_side:
+            scale = self._short_side / short
+            size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+            image = image.resize(size, Image.Resampling.BICUBIC)
+        return image
+
+    def _fingerprint(self) -> str:
+        facts = json.dumps([_DECODER, self._short_side, *self._source.facts()])
+        return hashlib.sha256(facts.encode()).hexdigest()
+
+    def _estimated_bytes(self) -> float:
+        count = len(self._source)
+        images = [self._decode(index) for index in range(0, count, max(1, count // 32))]
+        return sum(image.width * image.height * 3 for image in images) / max(1, len(images)) * count
+
+    def _write(self, data: Path, index: Path, progress: bool) -> None:
+        """Pixels first, index last, each by renaming: a build cut short leaves nothing that looks whole."""
+        part = data.with_suffix(f".{os.getpid()}.part")
+        shapes = []
+        try:
+            with (
+                part.open("wb") as stream,
+                ThreadPoolExecutor(os.cpu_count()) as pool,
+                bar("image", "reading images", progress) as advance,
+            ):
+                for start in range(0, len(self._source), _CHUNK):
+                    some = range(start, min(start + _CHUNK, len(self._source)))
+                    for image in pool.map(self._decode, some):
+                        shapes.append((image.height, image.width))
+                        stream.write(np.asarray(image, dtype=np.uint8).tobytes())
+                    advance(some.stop, len(self._source))
+            part.replace(data)
+            part.write_text(json.dumps({"shapes": shapes}))
+            part.replace(index)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                part.unlink()

@@ -1,0 +1,56 @@
+"""Brings augmented batches to the loop, prepared by workers while the step computes."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from mghft.train.config import TrainConfig
+from mghft.train.data.sampler import AugmentedStickers, EpochBatches
+
+
+class EpochLoader:
+    """The batches of one epoch after the other; workers live as long as the run.
+
+    What a batch holds is decided by its epoch and step alone, so neither the number of workers nor how far
+    they are ahead changes a run.
+    """
+
+    def __init__(
+        self, stickers: AugmentedStickers, batches: EpochBatches, config: TrainConfig, *, cuda: bool
+    ) -> None:
+        self._batches, self._workers = batches, config.workers
+        self._loader: DataLoader[Any] = DataLoader(
+            stickers,
+            batch_sampler=batches,
+            num_workers=config.workers,
+            worker_init_fn=leave_signals_to_the_loop,
+            persistent_workers=config.workers > 0,
+            prefetch_factor=config.prefetch if config.workers else None,
+            pin_memory=cuda and config.pin_memory,
+        )
+        self._ahead: tuple[int, Iterator[Any]] | None = None
+
+    def prepare(self, epoch: int) -> None:
+        """Lets the workers begin an epoch that will be asked for; the one before must be at its end."""
+        if self._workers:
+            self._batches.start(epoch)
+            self._ahead = epoch, iter(self._loader)
+
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images and indices of the stickers, step by step."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and (epoch, first_step) == (ahead[0], 0):
+            return ahead[1]
+        self._batches.start(epoch, first_step)
+        return iter(self._loader)
+
+
+def leave_signals_to_the_loop(worker: int) -> None:
+    """For a worker of the data loader: Ctrl-C is the loop's business, SIGTERM ends the worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

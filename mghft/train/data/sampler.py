@@ -1,0 +1,175 @@
+"""Which sticker is seen when, and how it is augmented: pure functions of (seed, epoch, position).
+
+Nothing here has a state of its own, so a run resumed at (epoch, step) sees exactly what it would have seen.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from timm.data.transforms_factory import transforms_imagenet_eval, transforms_imagenet_train
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from mghft.train.config import Augmentation
+from mghft.train.data.image_cache import StickerImages
+
+
+class Draw(NamedTuple):
+    """One place in the order of an epoch."""
+
+    epoch: int
+    position: int
+    sticker: int
+
+
+def mixed_seed(*parts: int) -> int:
+    """A seed for torch from several numbers; different parts give unrelated streams."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0])
+
+
+def epoch_order(count: int, *, seed: int, epoch: int, batch: int, repeats: int = 1) -> NDArray[np.int64]:
+    """Indices of one epoch, a whole number of global batches long.
+
+    With repeats each sticker comes several times in a row, so that neighbours in a batch (and, across
+    processes, the batches of one step) hold copies of it; the epoch keeps its length and sees
+    fewer stickers (repeated augmentation as in DeiT). What does not fill a batch is left out; another
+    epoch leaves out others.
+    """
+    shuffled = np.random.default_rng([seed, epoch]).permutation(count)
+    return np.resize(np.repeat(shuffled, repeats), max(count // batch, 1) * batch)
+
+
+def balanced_order(
+    labels: NDArray[np.int64], *, seed: int, epoch: int, batch: int, repeats: int = 1
+) -> NDArray[np.int64]:
+    """As `epoch_order`, with every class equally often: one sticker of each class, in a new order, and again.
+
+    A small class is gone through several times an epoch, each time in another order; of a large one an epoch
+    sees a part, another epoch another.
+    """
+    rng = np.random.default_rng([seed, epoch, len(labels)])
+    places = max(len(labels) // batch, 1) * batch
+    classes = np.unique(labels)
+    rounds = -(-places // (len(classes) * repeats))
+    columns = []
+    for label in classes:
+        members = np.flatnonzero(labels == label)
+        passes = -(-rounds // len(members))
+        columns.append(np.concatenate([rng.permutation(members) for _ in range(passes)])[:rounds])
+    mixed = rng.permuted(np.stack(columns, axis=1), axis=1).ravel()
+    return np.repeat(mixed, repeats)[:places]
+
+
+class EpochBatches(Sampler[list[Draw]]):
+    """The batches of one process; `start` says which epoch and from which step on.
+
+    Args:
+        labels: [count] class of every sticker, for balanced sampling; None draws every sticker equally often.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        seed: int,
+        batch_size: int,
+        repeats: int,
+        rank: int,
+        processes: int,
+        labels: NDArray[np.int64] | None = None,
+    ) -> None:
+        self._count, self._seed, self._repeats, self._labels = count, seed, repeats, labels
+        self._rank, self._processes, self._global_batch = rank, processes, batch_size * processes
+        self._epoch, self._first_step = 0, 0
+
+    def start(self, epoch: int, first_step: int = 0) -> None:
+        self._epoch, self._first_step = epoch, first_step
+
+    @property
+    def steps(self) -> int:
+        """Steps of a whole epoch."""
+        return max(self._count // self._global_batch, 1)
+
+    def __len__(self) -> int:
+        return self.steps - self._first_step
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        order = self._order()
+        for step in range(self._first_step, self.steps):
+            start = step * self._global_batch
+            places = range(start + self._rank, start + self._global_batch, self._processes)
+            yield [Draw(self._epoch, place, int(order[place])) for place in places]
+
+    def _order(self) -> NDArray[np.int64]:
+        how = {
+            "seed": self._seed,
+            "epoch": self._epoch,
+            "batch": self._global_batch,
+            "repeats": self._repeats,
+        }
+        if self._labels is None:
+            return epoch_order(self._count, **how)
+        return balanced_order(self._labels, **how)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seeds the three generators that timm and torchvision draw from, and puts them back afterwards."""
+    python, numpy, pytorch = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(pytorch)
+
+
+class AugmentedStickers(Dataset[tuple[Tensor, int]]):
+    """Training images: (image [3, S, S] normalised, index of the sticker)."""
+
+    def __init__(self, images: StickerImages, transform: Any, seed: int) -> None:
+        self._images, self._transform, self._seed = images, transform, seed
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, draw: Draw) -> tuple[Tensor, int]:
+        with seeded(mixed_seed(self._seed, draw.epoch, draw.position)):
+            return self._transform(self._images[draw.sticker]), draw.sticker
+
+
+class PlainStickers(Dataset[tuple[Tensor, int]]):
+    """Evaluation images: (image [3, S, S] normalised, index of the sticker)."""
+
+    def __init__(self, images: StickerImages, transform: Any) -> None:
+        self._images, self._transform = images, transform
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self._transform(self._images[index]), index
+
+
+def train_transform(size: int, augmentation: Augmentation) -> Any:
+    """timm's training transform for PIL images, or that of evaluation where augmentation is off."""
+    if augmentation.off:
+        return eval_transform(size, augmentation)
+    fields = augmentation.model_dump(exclude={"crop_pct", "off"})
+    return transforms_imagenet_train(size, **fields)
+
+
+def eval_transform(size: int, augmentation: Augmentation) -> Any:
+    """Resize so that the crop is `crop_pct` of the short side, centre crop, normalise."""
+    method = "bicubic" if augmentation.interpolation == "random" else augmentation.interpolation
+    return transforms_imagenet_eval(size, crop_pct=augmentation.crop_pct, interpolation=method)

@@ -1,0 +1,206 @@
+"""FSDP: weights, gradients and optimizer lie in shards over the processes, as accelerate is told.
+
+Only the steps work on shards. Files hold whole tensors under the names of an unsharded run, and what is
+judged is a whole copy in every process, so processes may judge unequal numbers of stickers.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator, DistributedType  # type: ignore[import-untyped]
+from accelerate.utils import FullyShardedDataParallelPlugin, convert_to_fp32  # type: ignore[import-untyped]
+from torch import Tensor, nn
+from torch.distributed.fsdp import CPUOffloadPolicy
+from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from mghft.model.joint import Trained, TunedMGHFT, load_weights
+from mghft.model.mghft import MGHFTOutput
+from mghft.model.pvt import Block
+
+# Parameters and buffers.
+_Tensors = tuple[list[Tensor], list[Tensor]]
+
+
+class Weights:
+    """Weights of a run, or their running mean: those of a module, or shards that a module is filled from."""
+
+    def __init__(self, module: Trained, shards: _Tensors | None = None) -> None:
+        """
+        Args:
+            module: where there are shards, a whole copy of what they were when last asked for.
+            shards: parameters and buffers that are trained, in the order of the module's.
+        """
+        self._module, self.sharded = module, shards is not None
+        self._parameters, self._buffers = shards or _tensors(module)
+
+    def whole(self) -> Trained:
+        """The module with the weights of now; all processes have to ask together."""
+        if self.sharded:
+            self._pairwise(lambda mine, live: mine.copy_(_whole(live)))
+        return self._module
+
+    def load(self, folder: Path) -> None:
+        """What `whole().save_pretrained(folder)` wrote."""
+        load_weights(self._module, folder)
+        if self.sharded:
+            self._pairwise(lambda mine, live: live.copy_(_in_shards(mine, live)))
+
+    def average(self) -> Weights:
+        """A running mean that begins with these weights, in shards where they are."""
+        module = copy.deepcopy(self._module).eval().requires_grad_(False)
+        if not self.sharded:
+            return Weights(module)
+        parameters, buffers = (
+            [value.detach().clone() for value in values] for values in (self._parameters, self._buffers)
+        )
+        return Weights(module, (parameters, buffers))
+
+    @torch.no_grad()
+    def follow(self, weights: Weights, *, decay: float, step: int) -> None:
+        """Moves this running mean towards the weights after a step."""
+        share = average_share(decay, step)
+        for mean, value in zip(self._parameters, weights._parameters, strict=True):
+            _local(mean).lerp_(_local(value), share)
+        for kept, buffer in zip(self._buffers, weights._buffers, strict=True):
+            kept.copy_(buffer)
+
+    @torch.no_grad()
+    def _pairwise(self, act: Callable[[Tensor, Tensor], Any]) -> None:
+        parameters, buffers = _tensors(self._module)
+        live = [*self._parameters, *self._buffers]
+        for mine, other in zip([*parameters, *buffers], live, strict=True):
+            act(mine, other)
+
+
+def prepare(
+    accelerator: Accelerator, model: Trained, optimizer: torch.optim.Optimizer
+) -> tuple[nn.Module, Any, Weights]:
+    """The model to call, the optimizer to step, and the weights behind them."""
+    if accelerator.distributed_type != DistributedType.FSDP:
+        called, optimizer = accelerator.prepare(model, optimizer)
+        return called, optimizer, Weights(model)
+    whole = copy.deepcopy(model).to(accelerator.device).requires_grad_(False)
+    plugin = accelerator.state.fsdp_plugin
+    if plugin.transformer_cls_names_to_wrap is None:
+        plugin.transformer_cls_names_to_wrap = _blocks(model)
+    forward = model.forward
+
+    def called_forward(*arguments: Any, **named: Any) -> MGHFTOutput:
+        with accelerator.autocast():
+            output: MGHFTOutput = convert_to_fp32(forward(*arguments, **named))
+        # Gradients come through the losses and logits alone; FSDP watches every tensor that has some.
+        return output._replace(
+            visual_tokens=output.visual_tokens.detach(),
+            text_tokens=None if output.text_tokens is None else output.text_tokens.detach(),
+            view_embeddings=None if output.view_embeddings is None else output.view_embeddings.detach(),
+        )
+
+    model.forward = called_forward  # type: ignore[method-assign]
+    called, optimizer = accelerator.prepare(model, optimizer)
+    return called, optimizer, Weights(whole, _tensors(called))
+
+
+def _blocks(model: Trained) -> list[str]:
+    """Names of the classes whose weights are gathered together: the layers of PVT and of the text encoder."""
+    names = [Block.__name__]
+    if isinstance(model, TunedMGHFT):
+        names += getattr(model.language, "_no_split_modules", None) or []
+    return names
+
+
+def fsdp_plugin() -> FullyShardedDataParallelPlugin | None:
+    """What accelerate is told of FSDP, as far as it is done here; None where nothing is to be sharded.
+
+    Raises:
+        ValueError: the configuration wants what is not done here; one sentence.
+    """
+    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() != "true":
+        return None
+    if os.environ.get("FSDP_VERSION", "1") != "2":
+        raise _refused("version 1 of FSDP", "set fsdp_version: 2")
+    # Every process reads the weights itself; else transformers leaves all but the first with random ones.
+    plugin = FullyShardedDataParallelPlugin(cpu_ram_efficient_loading=False)
+    if isinstance(plugin.cpu_offload, CPUOffloadPolicy):
+        raise _refused("fsdp_offload_params", "leave it out")
+    if plugin.activation_checkpointing:
+        # accelerate does not keep the state of the generators for the second pass.
+        raise _refused(
+            "fsdp_activation_checkpointing",
+            "its gradients are of other dropouts than its losses, leave it out",
+        )
+    if plugin.auto_wrap_policy is size_based_auto_wrap_policy:
+        # It takes lists of modules for modules.
+        raise _refused("SIZE_BASED_WRAP", "set fsdp_auto_wrap_policy: TRANSFORMER_BASED_WRAP or NO_WRAP")
+    return plugin
+
+
+def _refused(name: str, instead: str) -> ValueError:
+    return ValueError(
+        f"accelerate is set to {name}, which this trainer does not do: {instead} in the accelerate "
+        "configuration (docs/distributed.md)"
+    )
+
+
+def shard_on_any_device(accelerator: Accelerator, plugin: FullyShardedDataParallelPlugin) -> None:
+    """Shards on CPUs too, which accelerate does not."""
+    # Autocast as in every other run: weights stay in float32, and the same operations are in half precision.
+    plugin.mixed_precision_policy = None
+    if accelerator.num_processes > 1:
+        accelerator.state.fsdp_plugin = plugin
+        accelerator.state.distributed_type = DistributedType.FSDP
+
+
+def whole_state(optimizer: Any) -> dict[str, Any]:
+    """`state_dict()` with whole tensors; all processes have to ask together."""
+    content: dict[str, Any] = optimizer.state_dict()
+    state = {
+        number: {name: _whole(value) for name, value in values.items()}
+        for number, values in content["state"].items()
+    }
+    return {**content, "state": state}
+
+
+def load_whole_state(optimizer: Any, content: dict[str, Any]) -> None:
+    """Puts back what `whole_state` gave, in shards where the parameters are.
+
+    Raises:
+        ValueError: it is of other parameters.
+    """
+    parameters = [value for group in optimizer.param_groups for value in group["params"]]
+    state = {
+        number: {name: _in_shards(value, parameters[number]) for name, value in values.items()}
+        for number, values in content["state"].items()
+        if number < len(parameters)
+    }
+    optimizer.load_state_dict({**content, "state": state})
+
+
+def _whole(value: Any) -> Any:
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def _in_shards(value: Any, other: Tensor) -> Any:
+    """A whole tensor in shards like those of another tensor, if that has any and is of the same shape."""
+    if not (isinstance(other, DTensor) and isinstance(value, Tensor) and value.shape == other.shape):
+        return value
+    return distribute_tensor(value.to(other.device), other.device_mesh, other.placements)
+
+
+def _local(value: Tensor) -> Tensor:
+    return value.to_local() if isinstance(value, DTensor) else value
+
+
+def _tensors(module: nn.Module) -> _Tensors:
+    return list(module.parameters()), list(module.buffers())
+
+
+def average_share(decay: float, step: int) -> float:
+    """How far the running mean moves towards the weights; far at first, to forget the beginning."""
+    return 1 - min(decay, (1 + step) / (10 + step))

@@ -1,0 +1,79 @@
+"""Class probabilities of every sticker of a split, each exactly once, on any number of processes."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator  # type: ignore[import-untyped]
+from accelerate.utils import gather_object  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+from torch import nn
+from torch.utils.data import DataLoader, Subset
+
+from mghft.model import MGHFT
+from mghft.model.joint import Trained, TunedMGHFT
+from mghft.pipeline.progress import bar
+from mghft.train.data.loader import leave_signals_to_the_loop
+from mghft.train.data.sampler import PlainStickers
+from mghft.train.data.splits import Split
+from mghft.train.data.text_features import features_of
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module,
+    split: Split,
+    transform: Any,
+    *,
+    accelerator: Accelerator,
+    batch_size: int,
+    workers: int = 0,
+    progress: bool = False,
+) -> NDArray[np.float64]:
+    """[n, classes] probabilities in the order of the split; the model is left in the mode it came in.
+
+    Args:
+        workers: at most so many processes read images, one for every two batches: a small split is read
+            before they would be up.
+        progress: of this process, shown on stderr.
+    """
+    mine = range(accelerator.process_index, len(split.stickers), accelerator.num_processes)
+    loader = DataLoader(
+        Subset(PlainStickers(split.images, transform), mine),
+        batch_size=batch_size,
+        num_workers=min(workers, len(mine) // (2 * batch_size)),
+        worker_init_fn=leave_signals_to_the_loop,
+    )
+    was_training = model.training
+    model.eval()
+    found: list[tuple[int, list[float]]] = []
+    with bar("sticker", "predicting", progress) as advance:
+        for images, indices in loader:
+            features = mask = None
+            if split.features is not None and split.mask is not None:
+                features = split.features[indices].to(accelerator.device)
+                mask = split.mask[indices].to(accelerator.device)
+            with accelerator.autocast():
+                logits = model(images.to(accelerator.device), text_features=features, text_mask=mask).logits
+            found += zip(indices.tolist(), logits.double().softmax(dim=1).tolist(), strict=True)
+            advance(len(found), len(mine))
+    model.train(was_training)
+    everyone = gather_object(found) if accelerator.num_processes > 1 else found
+    by_index = dict(everyone)
+    assert len(by_index) == len(split.stickers), "every sticker is predicted exactly once"
+    return np.array([by_index[index] for index in range(len(split.stickers))], dtype=np.float64)
+
+
+def to_predict(model: Trained, split: Split) -> tuple[MGHFT, Split]:
+    """Model and split for `predict`, with the features of an encoder as it is now."""
+    if not isinstance(model, TunedMGHFT):
+        return model, split
+    assert split.descriptions is not None
+    was_training = model.language.training
+    model.language.eval()
+    features = features_of(model.encoder, split.descriptions.texts)
+    model.language.train(was_training)
+    return model.mghft, dataclasses.replace(split, features=features)

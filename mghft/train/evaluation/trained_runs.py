@@ -1,0 +1,86 @@
+"""Which runs an evaluation judges, and how; needs no torch, so that a slip is answered at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mghft.train.config import TrainConfig, build_config, one_sentence
+from mghft.train.runs.files import read_json
+
+WITH_TEXT, WITHOUT_TEXT = "MGHFT", "MGHFT without text"
+
+
+class EvalConfig(BaseModel):
+    """One evaluation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    runs: tuple[Path, ...] = Field(min_length=1, description="run folders of `mghft train`")
+    out: Path = Field(description="folder of the report")
+    splits: tuple[str, ...] = Field(
+        default=("validation", "test"), min_length=1, description="splits to judge"
+    )
+    data: Path | None = Field(default=None, description="root of the corpus, if it is elsewhere now")
+    descriptions: Path | None = Field(
+        default=None, description="run folder of descriptions, if it is elsewhere now"
+    )
+    cache_dir: Path | None = Field(default=None, description="cache, if another than the run's")
+    stickers_shown: int = Field(default=48, ge=0, description="stickers of the last split in index.html")
+    bootstrap_rounds: int = Field(default=2000, ge=100, description="of the 95 % intervals")
+    seed: int = Field(default=0, ge=0, description="of the bootstrap and of the stickers shown")
+    batch_size: int = Field(default=64, ge=1, description="stickers at a time")
+    num_threads: int | None = Field(default=None, ge=1, description="threads of torch on CPU")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained run."""
+
+    folder: Path
+    name: str
+    config: TrainConfig
+    labels: tuple[str, ...]
+
+
+def build_eval_config(fields: dict[str, Any]) -> EvalConfig:
+    """Validates fields; the first error becomes one sentence that names the field."""
+    try:
+        return EvalConfig.model_validate(fields)
+    except ValidationError as error:
+        raise ValueError(one_sentence(error, "the evaluation")) from None
+
+
+def open_runs(config: EvalConfig) -> list[Run]:
+    """The runs to judge.
+
+    Raises:
+        FileNotFoundError, ValueError: one is no run, has no weights yet, or they do not go together.
+    """
+    runs: list[Run] = []
+    for folder in config.runs:
+        if not (folder / "config.json").is_file():
+            raise FileNotFoundError(f"{folder} is no run folder of 'mghft train': it has no config.json")
+        if not (folder / "best" / "model.safetensors").is_file():
+            raise FileNotFoundError(
+                f"the run {folder} has no best/model.safetensors yet: let its first epoch finish"
+            )
+        resolved = read_json(folder / "config.json")
+        changes = {
+            name: value
+            for name in ("data", "descriptions", "cache_dir")
+            if (value := getattr(config, name)) is not None
+        }
+        settings = build_config({**resolved["config"], **changes})
+        name = WITH_TEXT if settings.use_text else WITHOUT_TEXT
+        if any(run.name == name for run in runs):
+            name = f"{name} ({folder.name})"
+        if any(run.name == name for run in runs):
+            raise ValueError(f"two runs are called {folder.name}: give every run folder its own name, once")
+        runs.append(Run(folder, name, settings, tuple(resolved["labels"])))
+    if len({run.labels for run in runs}) > 1:
+        raise ValueError("the runs have different labels: evaluate runs of one corpus together")
+    return runs

@@ -1,0 +1,125 @@
+"""The classification loss for unequal classes; with none of its options the model's own loss stays as it is.
+
+Only the classification part is exchanged: the alignment loss stays what the model says it is.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mghft.model.mghft import MGHFTOutput
+from mghft.train.imbalance import Imbalance
+
+
+def class_counts(labels: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """[classes] stickers of every class."""
+    return np.bincount(labels, minlength=classes).astype(np.int64)
+
+
+def class_weights(counts: NDArray[np.int64], imbalance: Imbalance) -> Tensor | None:
+    """[classes] float32 weights, None for none; a class without stickers has the weight 0.
+
+    balanced: n / (k · n_c) over the k classes that are there, as `compute_class_weight` of scikit-learn.
+    effective: (1 - β) / (1 - β^n_c), scaled to the sum k (Cui et al., Class-Balanced Loss Based on Effective
+    Number of Samples, CVPR 2019).
+    """
+    if imbalance.class_weights == "none":
+        return None
+    there = counts > 0
+    found = counts[there].astype(np.float64)
+    if imbalance.class_weights == "balanced":
+        values = found.sum() / (len(found) * found)
+    else:
+        beta = imbalance.effective_beta
+        values = (1 - beta) / (1 - beta**found)
+        values *= len(found) / values.sum()
+    weights = np.zeros(len(counts))
+    weights[there] = values
+    return torch.tensor(weights, dtype=torch.float32)
+
+
+def focal_loss(logits: Tensor, labels: Tensor, *, gamma: float, weights: Tensor | None = None) -> Tensor:
+    """Mean of -w (1 - p)^γ log p, p the probability of the true class (Lin et al., Focal Loss, ICCV 2017).
+
+    Over the softmax, since a sticker has one emotion (torchvision's is for independent sigmoids). With
+    weights (α in the paper) the mean is a weighted one, as in `cross_entropy`.
+    """
+    log_p = logits.log_softmax(1).gather(1, labels.unsqueeze(1)).squeeze(1)
+    # 1 - p, kept above 0: the slope of a power below 1 has no value there.
+    missed = (-torch.expm1(log_p)).clamp(min=1e-12)
+    losses = -(missed**gamma) * log_p
+    if weights is None:
+        return losses.mean()
+    return (weights[labels] * losses).sum() / total_weight(weights, labels)
+
+
+def total_weight(weights: Tensor, labels: Tensor) -> Tensor:
+    """What a weighted mean divides by; with several processes that of all, shared out evenly.
+
+    The average of the processes' gradients is then that of one process with the whole batch.
+    """
+    total = weights[labels].sum()
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(total)
+        total /= dist.get_world_size()
+    return total
+
+
+class Criterion:
+    """The loss of a step from the model's output."""
+
+    def __init__(
+        self,
+        imbalance: Imbalance,
+        counts: NDArray[np.int64],
+        *,
+        label_smoothing: float,
+        alignment_weight: float,
+    ) -> None:
+        """
+        Args:
+            counts: [classes] stickers of the training split.
+            alignment_weight: of the alignment loss beside the classification loss.
+        """
+        self._imbalance = imbalance
+        self._weights = class_weights(counts, imbalance)
+        # A class of which there is no sticker counts as one of one: log 0 would make the loss infinite.
+        share = np.maximum(counts, 1) / max(1, counts.sum())
+        self._log_prior = torch.tensor(np.log(share), dtype=torch.float32)
+        self._label_smoothing, self._alignment_weight = label_smoothing, alignment_weight
+        self.own = imbalance.loss != "cross_entropy" or self._weights is not None
+
+    def __call__(self, output: MGHFTOutput, labels: Tensor) -> MGHFTOutput:
+        """The output with its loss; the very same output where nothing is to be done about the classes."""
+        if not self.own:
+            return output
+        classification = self.classification(output.logits, labels)
+        loss = classification
+        if output.alignment_loss is not None:
+            loss = loss + self._alignment_weight * output.alignment_loss
+        return output._replace(loss=loss, classification_loss=classification)
+
+    def classification(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Loss of [B, classes] logits, at least in float32.
+
+        logit_adjusted: cross-entropy of logits + τ · log prior; at prediction the bare logits are taken,
+        which then favour no class for its size (Menon et al., Long-tail Learning via Logit Adjustment, ICLR
+        2021).
+        """
+        wide = logits if logits.dtype == torch.float64 else logits.float()
+        weights = None if self._weights is None else self._weights.to(wide.device, wide.dtype)
+        if self._imbalance.loss == "focal":
+            return focal_loss(wide, labels, gamma=self._imbalance.focal_gamma, weights=weights)
+        if self._imbalance.loss == "logit_adjusted":
+            wide = wide + self._imbalance.logit_tau * self._log_prior.to(wide.device, wide.dtype)
+        if weights is None:
+            return F.cross_entropy(wide, labels, label_smoothing=self._label_smoothing)
+        losses = F.cross_entropy(
+            wide, labels, weight=weights, label_smoothing=self._label_smoothing, reduction="sum"
+        )
+        return losses / total_weight(weights, labels)

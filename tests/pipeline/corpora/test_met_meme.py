@@ -1,0 +1,359 @@
+"""MET-Meme in the shapes in which it circulates, whole and dirty."""
+
+from collections import Counter
+
+import pytest
+from met_meme_copy import (
+    NO_IMAGE,
+    VALUES,
+    label_rows,
+    name_in_table,
+    name_on_disk,
+    text_rows,
+    write_csv,
+    write_images,
+    write_tables,
+    write_xlsx,
+)
+
+from mghft.pipeline.audit.check import check_corpus
+from mghft.pipeline.corpora.adapters.met_meme_images import number_of
+from mghft.pipeline.corpora.adapters.met_meme_tables import read_value
+from mghft.pipeline.corpora.card import load_card
+from mghft.pipeline.corpora.load import load_corpus
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Both languages as Kaggle and the authors' history have them, images nested as their archives do."""
+    root = tmp_path_factory.mktemp("met-meme")
+    for language, folder in (("en", "Eimages/Eimages/Eimages"), ("zh", "Cimages/Cimages")):
+        write_tables(root, language)
+        write_images(root, folder, language)
+    return root
+
+
+def few(root, rows, language="en", texts=None, encoding="utf-8", columns=("sentiment category",)):
+    """A copy with a few rows; `rows` are cells from the name on."""
+    letter = {"en": "E", "zh": "C"}[language]
+    write_csv(root / f"label_{letter}.csv", [["file_name", *columns], *rows], encoding=encoding)
+    if texts is not None:
+        write_csv(root / f"{letter}_text.csv", [["file_name", "text"], *texts], encoding=encoding)
+    return root
+
+
+def meme(number, value="2(love)", language="en"):
+    return [name_in_table(language, number), value]
+
+
+def said(corpus, *words):
+    """The notes and problems that hold all the words."""
+    return [line for line in [*corpus.notes, *corpus.problems] if all(word in line for word in words)]
+
+
+@pytest.mark.parametrize(
+    ("task", "column", "labels"),
+    [
+        ("sentiment", "sentiment category", 7),
+        ("degree", "sentiment degree", 3),
+        ("intention", "intention detection", 5),
+        ("offensiveness", "offensiveness detection", 4),
+        ("metaphor", "metaphor occurrence", 2),
+    ],
+)
+@pytest.mark.parametrize(("language", "half", "rows"), [("en", 0, 3994), ("zh", 1, 6045)])
+def test_every_task_has_the_counts_of_the_authors_files(whole, task, column, labels, language, half, rows):
+    corpus = load_corpus(load_card(f"met-meme:{language}:{task}"), whole)
+    assert len(corpus.stickers) == rows and len(corpus.card.labels) == labels
+    wanted = [counts[half] for counts in VALUES[column].values()]
+    if task == "intention":
+        wanted = [wanted[0], wanted[1] + wanted.pop(), *wanted[2:]]
+    missing = {name_in_table("en", number) for number in NO_IMAGE} if language == "en" else set()
+    place = label_rows(language)[0].index(column)
+    gone = Counter(row[place] for row in label_rows(language) if row[0] in missing)
+    found = Counter(sticker.label for sticker in corpus.stickers)
+    for label, count in enumerate(wanted):
+        lost = sum(n for value, n in gone.items() if read_value(value, _task(corpus, task))[0] == label)
+        assert found[label] == count - lost
+    assert said(corpus, "as many as in the authors' files", f"{rows + len(missing):,} rows")
+
+
+def _task(corpus, name):
+    return corpus.card.met_meme.tasks[name]
+
+
+def test_both_languages_are_parts_of_one_corpus(whole):
+    corpus = load_corpus(load_card("met-meme"), whole)
+    assert Counter(sticker.part for sticker in corpus.stickers) == {"en": 3994, "zh": 6045}
+    assert len({sticker.id for sticker in corpus.stickers}) == 10039
+    assert corpus.skipped == tuple(
+        (f"English/image_ ({number}).jpg", "its image is missing") for number in sorted(NO_IMAGE, key=str)
+    )
+
+
+def test_one_language_alone_is_no_part(whole):
+    assert {sticker.part for sticker in load_corpus(load_card("met-meme:zh"), whole).stickers} == {None}
+
+
+def test_texts_of_several_lines_and_empty_ones(whole):
+    for language, empty, lines in (("en", 58, 2629), ("zh", 228, 442)):
+        found = load_corpus(load_card(f"met-meme:{language}"), whole)
+        texts = {row[0]: row[1] for row in text_rows(language)}
+        assert said(found, f"{empty} memes have an empty text")
+        for sticker in found.stickers:
+            assert (sticker.text or "") == texts[sticker.id.partition("/")[2]]
+        several = sum("\n" in (sticker.text or "") for sticker in found.stickers)
+        assert lines - len(NO_IMAGE) <= several <= lines
+
+
+def test_dirty_value_is_read_and_said(whole):
+    corpus = load_corpus(load_card("met-meme:zh:intention"), whole)
+    (line,) = said(corpus, "表达情感")
+    assert "2 × '表达情感'" in line and "read as expressive" in line
+
+
+def test_empty_columns_and_encoding_are_said(whole):
+    corpus = load_corpus(load_card("met-meme"), whole)
+    assert said(corpus, "label_E.csv is read as gb18030, 243 columns without a name")
+    assert said(corpus, "C_text.csv is read as gb18030, 10 columns without a name")
+    assert said(corpus, "6045 images are found by '- ' in place of '_'")
+
+
+def test_whole_corpus_passes_its_check(whole):
+    corpus = load_corpus(load_card("met-meme:en"), whole)
+    found = check_corpus(corpus.card, whole)
+    assert corpus.problems == () and found.problems == []
+
+
+def test_strict_refuses_a_missing_image(whole):
+    with pytest.raises(ValueError, match=r"6 of 4000 stickers of the corpus met-meme:en cannot be used"):
+        load_corpus(load_card("met-meme:en"), whole, strict=True)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gb18030"])
+def test_tables_saved_again_in_another_encoding(tmp_path, encoding):
+    write_tables(tmp_path, "zh", encoding)
+    write_images(tmp_path, "Cimages", "zh", only=[5800])
+    (sticker,) = load_corpus(load_card("met-meme:zh"), tmp_path).stickers
+    assert sticker.text.startswith("表情包") and sticker.text.endswith("鎔")
+
+
+def test_bytes_in_no_known_encoding_cost_no_meme(tmp_path):
+    few(tmp_path, [meme(1)], texts=[["image_ (1).jpg", "hi"]])
+    write_images(tmp_path, "Eimages", "en", only=[1])
+    text = tmp_path / "E_text.csv"
+    text.write_bytes(text.read_bytes().replace(b"hi", b"hi \xff!"))
+    corpus = load_corpus(load_card("met-meme:en"), tmp_path)
+    assert corpus.stickers[0].text == "hi \ufffd!"
+    assert said(corpus, "E_text.csv is read as gb18030, 1 characters cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("language", "folder", "name"),
+    [
+        ("en", "Eimages", "image_ ({}).jpg"),
+        ("en", "Eimages/Eimages", "image_ ({}).png"),
+        ("en", "English", "image_{}.jpg"),
+        ("en", ".", "image_ ({}).jpg"),
+        ("en", "data/image/English", "IMAGE_ ({}).JPG"),
+        ("en", "pictures", "{}.webp"),
+        ("zh", "Cimages/Cimages/Cimages", "Image- ({}).jpg"),
+        ("zh", "Chinese", "Image_({}).jpg"),
+        ("zh", "cimages", "Image-({}).jpeg"),
+        ("zh", "Cimages", "{}.jpg"),
+        ("zh", "all", "Image- ({}).jpg"),
+    ],
+)
+def test_images_under_every_naming_and_nesting(tmp_path, language, folder, name):
+    few(tmp_path, [meme(10, language=language)], language)
+    write_images(tmp_path, folder, language, lambda _, number: name.format(number), only=[9, 10, 11])
+    (sticker,) = load_corpus(load_card(f"met-meme:{language}"), tmp_path).stickers
+    assert sticker.path.endswith(name.format(10))
+    wanted = {"en": "English/image_ (10).jpg", "zh": "Chinese/Image_(10).jpg"}
+    assert sticker.id == wanted[language]
+
+
+def test_names_without_a_suffix_in_the_table(tmp_path):
+    few(tmp_path, [["Image_(10)", "2(love)"]], "zh")
+    write_images(tmp_path, "Cimages", "zh", only=[10])
+    assert load_corpus(load_card("met-meme:zh"), tmp_path).stickers[0].path == "Cimages/Image- (10).jpg"
+
+
+@pytest.mark.parametrize(
+    "folders", [("images", "images"), ("English", "Chinese"), ("x/Eimages", "x/Cimages")]
+)
+def test_same_number_in_both_languages_stays_two(tmp_path, folders):
+    for language, folder in zip(("en", "zh"), folders, strict=True):
+        few(tmp_path, [meme(10, language=language)], language)
+        write_images(tmp_path, folder, language, only=[10])
+    found = [
+        sticker.path.rpartition("/")[2] for sticker in load_corpus(load_card("met-meme"), tmp_path).stickers
+    ]
+    assert found == [name_on_disk("en", 10), name_on_disk("zh", 10)]
+
+
+@pytest.mark.parametrize("card", ["met-meme:en", "met-meme"])
+def test_missing_image_is_not_taken_from_the_other_language(tmp_path, card):
+    few(tmp_path, [meme(9), meme(10)])
+    few(tmp_path, [meme(10, language="zh")], "zh")
+    write_images(tmp_path, "images", "en", only=[9])
+    write_images(tmp_path, "images", "zh", only=[10])
+    corpus = load_corpus(load_card(card), tmp_path)
+    assert [name for name, _ in corpus.skipped] == ["English/image_ (10).jpg"]
+
+
+def test_columns_are_taken_by_name_in_any_order(tmp_path):
+    write_csv(
+        tmp_path / "label_E.csv",
+        [["sentiment degree", "Sentiment Category ", "file_name"], ["3(very)", "6(hate)", "image_ (1).jpg"]],
+        encoding="utf-8",
+    )
+    write_images(tmp_path, "Eimages", "en", only=[1])
+    assert load_corpus(load_card("met-meme:en"), tmp_path).stickers[0].label_name == "hate"
+    assert load_corpus(load_card("met-meme:en:degree"), tmp_path).stickers[0].label_name == "very"
+
+
+def test_missing_column_is_named(tmp_path):
+    few(tmp_path, [meme(1)])
+    with pytest.raises(ValueError, match=r"label_E\.csv lacks the column 'intention detection'"):
+        load_corpus(load_card("met-meme:en:intention"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("value", "label", "remark"),
+    [
+        ("2(love)", 1, ""),
+        ("2 (love)", 1, ""),
+        ("2（love）", 1, ""),
+        ("2(Love )", 1, ""),
+        ("love", 1, "a bare name"),
+        ("2", 1, "a bare number"),
+        ("1(love)", 1, "disagree"),
+        ("2(adore)", 1, "by its number"),
+        ("8(bliss)", None, "no label"),
+        ("", None, "no label"),
+        ("0", None, "no label"),
+    ],
+)
+def test_value_of_a_cell(value, label, remark):
+    found = read_value(value, load_card("met-meme").met_meme.tasks["sentiment"])
+    assert found[0] == label
+    assert remark in found[1] and bool(remark) == bool(found[1])
+
+
+def test_value_that_is_none_is_a_problem_and_no_crash(tmp_path):
+    few(tmp_path, [meme(1), meme(2, "?")])
+    write_images(tmp_path, "Eimages", "en", only=[1, 2])
+    corpus = load_corpus(load_card("met-meme:en"), tmp_path)
+    assert [sticker.label for sticker in corpus.stickers] == [1, None]
+    assert "1 × '?'" in corpus.problems[0]
+
+
+def test_row_twice_and_row_without_a_name(tmp_path):
+    few(tmp_path, [meme(1), meme(1, "3(anger)"), ["", "1(happiness)"], ["", ""]])
+    write_images(tmp_path, "Eimages", "en", only=[1])
+    corpus = load_corpus(load_card("met-meme:en"), tmp_path)
+    assert [sticker.label_name for sticker in corpus.stickers] == ["love"]
+    assert said(corpus, "more than once") and said(corpus, "without a name")
+
+
+def test_texts_are_joined_by_number_and_orphans_said(tmp_path):
+    texts = [["image_ (2).jpg", "two"], ["image_(1)", " one\n"], ["image_ (9).jpg", "nine"]]
+    few(tmp_path, [meme(1), meme(2), meme(3)], texts=texts)
+    write_images(tmp_path, "Eimages", "en", only=[1, 2, 3])
+    corpus = load_corpus(load_card("met-meme:en"), tmp_path)
+    assert [sticker.text for sticker in corpus.stickers] == ["one", "two", None]
+    assert said(corpus, "1 memes have no row", "1 of its rows have no meme")
+
+
+def test_other_counts_than_the_authors_are_said(tmp_path):
+    few(tmp_path, [meme(1)])
+    write_images(tmp_path, "Eimages", "en", only=[1])
+    corpus = load_corpus(load_card("met-meme:en"), tmp_path)
+    assert said(corpus, "1 rows, the authors' files have 4,000", "love 1, not 693")
+
+
+def test_half_that_is_not_there_is_named_with_the_way_out(tmp_path):
+    few(tmp_path, [meme(1)])
+    with pytest.raises(FileNotFoundError, match=r"label_C\.csv .* take the card 'met-meme:en'"):
+        load_corpus(load_card("met-meme"), tmp_path)
+
+
+def test_archive_that_is_not_unpacked_is_named(tmp_path):
+    few(tmp_path, [meme(1)])
+    (tmp_path / "Eimages.rar").touch()
+    with pytest.raises(FileNotFoundError, match=r"has no images .* unpack Eimages\.rar"):
+        load_corpus(load_card("met-meme:en"), tmp_path)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_spreadsheets_are_read_like_the_csv(tmp_path, shared):
+    for language, letter in (("en", "E"), ("zh", "C")):
+        write_xlsx(tmp_path / f"label_{letter}.xlsx", label_rows(language)[:40], shared=shared)
+        write_xlsx(tmp_path / f"{letter}_text.xlsx", text_rows(language), shared=shared)
+        write_images(tmp_path, f"{letter}images", language)
+    found = load_corpus(load_card("met-meme:metaphor"), tmp_path).stickers
+    rows = {row[0]: row for language in ("en", "zh") for row in label_rows(language)[1:40]}
+    texts = {row[0]: row[1] for language in ("en", "zh") for row in text_rows(language)}
+    assert len(found) > 70
+    for sticker in found:
+        name = sticker.id.partition("/")[2]
+        assert (sticker.label, sticker.text or "") == (int(rows[name][5]), texts[name])
+
+
+def test_csv_goes_before_its_twin(tmp_path):
+    few(tmp_path, [meme(1, "3(anger)")])
+    write_xlsx(tmp_path / "label_E.xlsx", [["file_name", "sentiment category"], meme(1)])
+    write_images(tmp_path, "Eimages", "en", only=[1])
+    assert load_corpus(load_card("met-meme:en"), tmp_path).stickers[0].label_name == "anger"
+
+
+def test_empty_cells_of_a_spreadsheet_move_no_column(tmp_path):
+    header = ["file_name", "sentiment degree", "sentiment category"]
+    write_xlsx(tmp_path / "label_E.xlsx", [header, ["image_ (1).jpg", "", "2(love)"]])
+    write_images(tmp_path, "Eimages", "en", only=[1])
+    assert load_corpus(load_card("met-meme:en"), tmp_path).stickers[0].label_name == "love"
+
+
+SHEET = "xl/worksheets/sheet7.xml"
+
+
+@pytest.mark.parametrize(
+    ("part", "content", "reason"),
+    [
+        (None, b"no zip", "not a zip file"),
+        ("xl/workbook.xml", b"<workbook/>", "is no readable spreadsheet"),
+        (SHEET, b"<a", "is no readable spreadsheet"),
+        (SHEET, b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "defines entities"),
+        (SHEET, b"<s><row><c t='s'><v>9</v></c></row></s>", "is no readable spreadsheet"),
+        (
+            SHEET,
+            b"<s><row><c t='inlineStr'>" + b"<is>" * 5000 + b"</is>" * 5000 + b"</c></row></s>",
+            "recursion",
+        ),
+    ],
+)
+def test_spreadsheet_that_cannot_be_read(tmp_path, part, content, reason):
+    write_xlsx(tmp_path / "label_E.xlsx", [["a"]], replaced={part: content} if part else {})
+    if part is None:
+        (tmp_path / "label_E.xlsx").write_bytes(content)
+    with pytest.raises(ValueError, match=reason):
+        load_corpus(load_card("met-meme:en"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("image_ (0).jpg", 0),
+        ("Image- (10).jpg", 10),
+        ("Image_(6045)", 6045),
+        ("image_10.jpg", 10),
+        ("12.png", 12),
+        ("E_image_ (3).jpg", 3),
+        ("Chinese/Image- (7).jpg", 7),
+        ("image.jpg", None),
+        ("1_2.jpg", None),
+    ],
+)
+def test_number_in_a_name(name, number):
+    assert number_of(name) == number

@@ -1,0 +1,53 @@
+"""The shipped checkpoint itself: its size, that it loads, and that it describes an art style it never saw."""
+
+import pytest
+from safetensors import safe_open
+from transformers import LlavaForConditionalGeneration
+
+from mghft.pipeline.corpora.emoji import load_table
+from mghft.pipeline.tiny_llava import checkpoint_path
+from mghft.pipeline.tiny_llava.evaluate import ask_transformers, load_pictures, measure, read_answer
+
+
+@pytest.fixture(scope="module")
+def answers():
+    pictures = load_pictures("twemoji")[::5]
+    return pictures, ask_transformers(checkpoint_path(), pictures)
+
+
+def test_the_checkpoint_is_small_enough_to_ship():
+    assert sum(path.stat().st_size for path in checkpoint_path().iterdir()) <= 15_000_000
+
+
+def test_the_weights_are_bf16():
+    with safe_open(checkpoint_path() / "model.safetensors", framework="pt") as weights:
+        assert {str(weights.get_tensor(name).dtype) for name in weights.keys()} == {"torch.bfloat16"}  # noqa: SIM118
+
+
+def test_transformers_loads_it_with_nothing_missing():
+    _, report = LlavaForConditionalGeneration.from_pretrained(checkpoint_path(), output_loading_info=True)
+    assert not report["missing_keys"] and not report["unexpected_keys"] and not report["mismatched_keys"]
+
+
+def test_its_json_is_learned_not_only_forced(answers):
+    _, texts = answers
+    assert all(read_answer(text) is not None for text in texts)
+
+
+def test_it_does_not_say_one_thing_for_every_sticker(answers):
+    _, texts = answers
+    contents = {views["content"] for text in texts if (views := read_answer(text))}
+    assert len(contents) > len(texts) / 2
+
+
+def test_it_names_emoji_in_an_art_style_it_never_saw(answers):
+    pictures, texts = answers
+    figures = measure(pictures, texts)
+    assert figures["seen"]["name_exact"] >= 0.4
+    assert figures["seen"]["emotion_right"] > figures["seen"]["always_happiness"] + 0.1
+
+
+def test_the_card_says_what_it_is():
+    card = (checkpoint_path() / "README.md").read_text(encoding="utf-8")
+    assert "no substitute for a real multimodal model" in card
+    assert all(emoji.name in card for emoji in load_table() if emoji.holdout)

@@ -1,0 +1,166 @@
+"""Selection looks at validation only; the evaluation adds up; the page is safe to open."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from squares import LABELS, World, metrics
+
+from mghft.pipeline.runs.shards import write_shard
+from mghft.pipeline.views import VIEWS
+from mghft.train.evaluation.evaluate import evaluate
+from mghft.train.evaluation.report import choose_stickers
+from mghft.train.evaluation.trained_runs import EvalConfig, build_eval_config
+from mghft.train.runs.files import read_metrics
+from mghft.train.trainer import trainer as loop
+from mghft.train.trainer.trainer import train
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> {{ 7 * 7 }}"
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, EvalConfig]:
+    """One corpus with hostile texts, a run with and one without text, and their report."""
+    world = World(tmp_path_factory.mktemp("judged"))
+    rows = [
+        {
+            "sticker_id": row["path"],
+            "path": row["path"],
+            "split": row["split"],
+            "status": "ok",
+            "finish_reason": "stop",
+            **dict.fromkeys(VIEWS, f"{HOSTILE} {row['label']}"),
+        }
+        for row in world.rows
+    ]
+    write_shard(world.runs / "descriptions-00000.parquet", rows, "test")
+    with_text = train(world.config("with"))
+    without = train(world.config("without", use_text=False, descriptions=None))
+    config = EvalConfig(runs=(with_text, without), out=world.folder / "report", bootstrap_rounds=200)
+    evaluate(config)
+    return world, config
+
+
+def test_test_split_is_never_read_while_training(world: World) -> None:
+    for row in world.rows:
+        if row["split"] == "test":
+            (world.data / row["path"]).unlink()
+    world.describe(absent=frozenset(row["path"] for row in world.rows if row["split"] == "test"))
+    run = train(world.config("run"))
+    assert (run / "best" / "model.safetensors").is_file()
+
+
+def test_best_weights_are_those_of_the_best_validation_epoch(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = np.array([number % 3 for number in range(9)])
+    rights = iter([3, 8, 8, 5])
+
+    def predict(*args: object, **kwargs: object) -> np.ndarray:
+        guessed = truth.copy()
+        guessed[next(rights) :] += 1
+        # The third epoch is as accurate as the second and less sure of itself.
+        return np.eye(3)[guessed % 3] * (0.9 if len(seen) == 1 else 0.5) + 0.05
+
+    seen: list[int] = []
+    original = loop.RunFolder.write_best
+
+    def write_best(self: loop.RunFolder, model: Any, card: str) -> None:
+        seen.append(len(read_metrics(self.path)) + 1)
+        original(self, model, card)
+
+    monkeypatch.setattr(loop, "predict", predict)
+    monkeypatch.setattr(loop.RunFolder, "write_best", write_best)
+    run = train(world.config("run", epochs=4))
+    assert seen == [1, 2]
+    assert [line["best"] for line in metrics(run)] == [True, True, False, False]
+    assert json.loads((run / "summary.json").read_text())["best_epoch"] == 2
+
+
+def test_loss_that_is_not_finite_stops_with_the_ids(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = loop.text_of
+
+    def poisoned(*arguments: Any, **options: Any) -> dict[str, Any]:
+        given = original(*arguments, **options)
+        return {**given, "text_features": given["text_features"] * float("nan")}
+
+    monkeypatch.setattr(loop, "text_of", poisoned)
+    with pytest.raises(FloatingPointError, match="the loss is nan at epoch 1, step 0"):
+        train(world.config("run"))
+    assert len(json.loads((world.folder / "run" / "bad_batch.json").read_text())["ids"]) == 6
+
+
+def test_report_holds_figures_pictures_and_page(judged: tuple[World, EvalConfig]) -> None:
+    _, config = judged
+    names = {"report.json", "report.md", "index.html", "predictions.parquet"}
+    names |= {"comparison.png", "confusion.png", "curves.png"}
+    assert {path.name for path in config.out.iterdir()} == names
+    assert (config.out / "confusion.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_table_of_predictions_adds_up_to_the_figures(judged: tuple[World, EvalConfig]) -> None:
+    _, config = judged
+    report = json.loads((config.out / "report.json").read_text())
+    rows = pq.read_table(config.out / "predictions.parquet").to_pylist()
+    assert report["systems"] == ["majority guess", "text alone", "MGHFT without text", "MGHFT"]
+    for split, count in (("validation", 9), ("test", 12)):
+        for system in report["systems"]:
+            mine = [row for row in rows if (row["split"], row["system"]) == (split, system)]
+            figures = report["splits"][split]["all"][system]
+            assert len(mine) == figures["count"] == np.sum(figures["confusion"]) == count
+            right = np.mean([row["true"] == row["predicted"] for row in mine])
+            assert figures["accuracy"] == pytest.approx(right)
+            assert all(sum(row[f"p_{label}"] for label in LABELS) == pytest.approx(1) for row in mine)
+    parts = report["splits"]["test"]
+    assert parts["seen"]["MGHFT"]["count"] + parts["unseen"]["MGHFT"]["count"] == 12
+
+
+def test_difference_is_that_of_the_accuracies(judged: tuple[World, EvalConfig]) -> None:
+    report = json.loads((judged[1].out / "report.json").read_text())
+    figures = report["splits"]["test"]["all"]
+    for other, difference in report["differences"]["test"]["all"].items():
+        expected = figures["MGHFT"]["accuracy"] - figures[other]["accuracy"]
+        assert difference["accuracy_gain"] == pytest.approx(expected)
+
+
+def test_page_shows_hostile_text_as_text(judged: tuple[World, EvalConfig]) -> None:
+    page = (judged[1].out / "index.html").read_text(encoding="utf-8")
+    tags: list[str] = []
+    links: list[str] = []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+            tags.append(tag)
+            links.extend(value or "" for name, value in attributes if name in {"src", "href"})
+            assert not any(name.startswith("on") for name, _ in attributes)
+
+    Reader().feed(page)
+    assert "script" not in tags
+    assert all(link.startswith("data:image/png;base64,") for link in links)
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 12 * len(VIEWS)
+    assert "{{ 7 * 7 }}" in page
+
+
+def test_stickers_shown_are_a_mix_of_right_and_wrong() -> None:
+    right = np.array([True] * 90 + [False] * 10)
+    chosen = choose_stickers(right, 48, seed=0)
+    assert len(chosen) == 48
+    assert (~right[chosen]).sum() == 10
+    mostly_wrong = choose_stickers(~right, 48, seed=0)
+    assert (~right[mostly_wrong]).sum() == 10
+
+
+def test_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="is no run folder of 'mghft train'"):
+        evaluate(EvalConfig(runs=(tmp_path,), out=tmp_path / "report"))
+
+
+def test_evaluation_without_runs_is_refused() -> None:
+    with pytest.raises(ValueError, match="the evaluation is wrong at runs"):
+        build_eval_config({"runs": [], "out": "o"})

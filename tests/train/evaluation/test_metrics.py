@@ -1,0 +1,65 @@
+"""Figures of predictions against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mghft.train.evaluation.baselines import majority_guess, text_alone
+from mghft.train.evaluation.metrics import bootstrap_interval, classification_metrics
+from mghft.train.runs.files import epoch_line
+
+# true a a a b b c, predicted a a b b c c: precision a 2/2, b 1/2, c 1/2; recall a 2/3, b 1/2, c 1/1.
+TRUE, PREDICTED = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 1, 2, 2])
+
+
+def test_figures_are_those_worked_out_by_hand() -> None:
+    figures = classification_metrics(TRUE, PREDICTED, ("a", "b", "c"))
+    f1 = {"a": 0.8, "b": 0.5, "c": 2 / 3}
+    assert figures["accuracy"] == pytest.approx(4 / 6)
+    assert {label: row["f1"] for label, row in figures["per_class"].items()} == pytest.approx(f1)
+    assert figures["precision_macro"] == pytest.approx((1 + 0.5 + 0.5) / 3)
+    assert figures["recall_macro"] == pytest.approx((2 / 3 + 0.5 + 1) / 3)
+    assert figures["f1_macro"] == pytest.approx(sum(f1.values()) / 3)
+    assert figures["f1_weighted"] == pytest.approx((3 * 0.8 + 2 * 0.5 + 2 / 3) / 6)
+    assert figures["precision_weighted"] == pytest.approx((3 * 1 + 2 * 0.5 + 0.5) / 6)
+    assert figures["confusion"] == [[2, 1, 0], [0, 1, 1], [0, 0, 1]]
+
+
+def test_class_without_stickers_does_not_lower_the_macro_mean() -> None:
+    with_absent = classification_metrics(TRUE, PREDICTED, ("a", "b", "c", "absent"))
+    assert with_absent["f1_macro"] == classification_metrics(TRUE, PREDICTED, ("a", "b", "c"))["f1_macro"]
+    assert with_absent["per_class"]["absent"]["count"] == 0
+
+
+def test_interval_of_a_proportion_is_close_to_the_normal_one() -> None:
+    values = np.repeat([0.0, 1.0], [100, 300])
+    low, high = bootstrap_interval(values, seed=1)
+    half = 1.96 * np.sqrt(0.75 * 0.25 / 400)
+    assert (low, high) == pytest.approx((0.75 - half, 0.75 + half), abs=0.008)
+
+
+def test_majority_guess_is_the_most_frequent_training_label() -> None:
+    guess = majority_guess(np.array([0, 2, 2, 2]), 3, 5)
+    assert guess.tolist() == [[0.25, 0, 0.75]] * 5
+
+
+def test_text_alone_learns_separable_text_and_never_predicts_an_absent_class() -> None:
+    rng = np.random.default_rng(0)
+    labels = {name: np.repeat([0, 2], 20) for name in ("train", "validation", "test")}
+    features = {
+        name: (rng.normal(size=(40, 4)) + 4 * rows[:, None]).astype(np.float32)
+        for name, rows in labels.items()
+    }
+    found = text_alone(features, labels, 3)
+    assert (found.probabilities["test"].argmax(1) == labels["test"]).mean() > 0.95
+    assert (found.probabilities["test"][:, 1] == 0).all()
+
+
+def test_epoch_line_tells_the_alignment_of_every_stage() -> None:
+    names = ("loss", "classification_loss", "validation_accuracy", "validation_f1_macro", "lr")
+    line = dict.fromkeys((*names, "seconds", "seconds_waiting", "stickers_per_second", "memory_mb"), 0.5)
+    line |= {"epoch": 3, "best": False, "alignment_loss": 0.75}
+    assert "alignment 0.750)" in epoch_line(line, 9)
+    line |= {"alignment_loss_stage2": 0.5, "alignment_loss_stage1": 0.25}
+    assert "alignment 0.750 = 0.250 + 0.500)" in epoch_line(line, 9)

@@ -1,0 +1,193 @@
+"""The text encoder trained along: it learns, is kept with the run, resumes exactly and is what eval reads."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file
+from squares import LABELS, World, metrics
+
+from mghft.model import MGHFT, MGHFTConfig, TextEncoder
+from mghft.model.joint import TunedMGHFT
+from mghft.train.data.splits import load_split, open_corpus, resolve_model
+from mghft.train.evaluation.evaluate import evaluate
+from mghft.train.evaluation.predict import to_predict
+from mghft.train.evaluation.trained_runs import EvalConfig
+from mghft.train.runs.checkpoints import checkpoint_paths
+from mghft.train.trainer.trainer import Trainer, train
+from mghft.train.trainer.warm_start import load_initial
+
+NAMES = ("model.safetensors", "text_encoder/model.safetensors")
+TUNED = {"tune_text_encoder": True, "standardize_text": True}
+
+
+def content(folder: Path) -> list[bytes]:
+    return [(folder / name).read_bytes() for name in NAMES]
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Path]:
+    world = World(tmp_path_factory.mktemp("tuned"))
+    return world, train(world.config("tuned", **TUNED))
+
+
+def test_encoder_learns_and_lies_beside_the_model(tuned: tuple[World, Path]) -> None:
+    world, run = tuned
+    before = TextEncoder.from_pretrained(world.encoder).model.state_dict()
+    after = TextEncoder.from_pretrained(run / "best" / "text_encoder").model.state_dict()
+    assert before.keys() == after.keys()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert "encoder.layer.0.attention.self.query.weight" in moved
+    assert "embeddings.word_embeddings.weight" in moved
+    assert isinstance(MGHFT.from_pretrained(run / "best"), MGHFT)
+
+
+def test_cache_of_features_is_left_alone(tuned: tuple[World, Path]) -> None:
+    world, _ = tuned
+    assert not list((world.folder / "cache").glob("text-*"))
+
+
+def test_texts_become_the_encoders_features_with_gradients(world: World) -> None:
+    config = world.config("run", **TUNED)
+    torch.manual_seed(0)
+    trainer_model = MGHFT(_model_config(world)).eval()
+    encoder = TextEncoder.from_pretrained(config.text_encoder)
+    model = TunedMGHFT(trainer_model, encoder).eval()
+    texts = [("content is warm", "", "intention is warm", "content is warm")] * 3
+    mask = torch.tensor([[True, False, True, True]] * 3)
+    images, labels = torch.randn(3, 3, 32, 32), torch.tensor([0, 1, 2])
+    output = model(images, texts, mask, labels)
+    assert output.loss is not None
+    output.loss.backward()
+    frozen = encoder.encode([text or "is" for row in texts for text in row]).reshape(3, 4, -1)
+    expected = trainer_model(images, text_features=frozen, text_mask=mask, labels=labels)
+    torch.testing.assert_close(output.logits, expected.logits)
+    gradient = model.language.get_parameter("encoder.layer.3.output.dense.weight").grad
+    assert gradient is not None and gradient.abs().max() > 0
+
+
+def test_validation_reads_the_encoder_without_dropout(world: World) -> None:
+    config = world.config("run", tune_text_encoder=True)
+    encoder = TextEncoder.from_pretrained(config.text_encoder)
+    model = TunedMGHFT(MGHFT(_model_config(world)), encoder).train()
+    split = load_split(
+        config, open_corpus(config), "validation", model_config=model.mghft.config, encoder=None
+    )
+    first, again = (to_predict(model, split)[1].features for _ in range(2))
+    assert first is not None and again is not None
+    assert torch.equal(first, again)
+    assert model.language.training
+
+
+def _model_config(world: World) -> MGHFTConfig:
+    return resolve_model(world.config("run"), labels=("cold", "warm", "green"), text_dim=16)
+
+
+def test_encoder_has_its_own_learning_rate(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = world.config("run", **TUNED, text_lr_scale=0.25, warmup_epochs=0)
+    rates: list[dict[str, float]] = []
+    original = Trainer.train_step
+
+    def train_step(self: Trainer, images: object, indices: object) -> dict[str, float]:
+        losses = original(self, images, indices)  # type: ignore[arg-type]
+        language = {id(p) for p in self.weights.whole().language.parameters()}  # type: ignore[union-attr]
+        groups = self.optimizer.param_groups
+        rates.append(
+            {
+                "text" if any(id(p) in language for p in group["params"]) else "rest": group["lr"]
+                for group in groups
+            }
+        )
+        return losses
+
+    monkeypatch.setattr(Trainer, "train_step", train_step)
+    train(config)
+    assert rates[0] == {"rest": 2e-3, "text": 0.25 * 2e-3}
+    assert all(rate["text"] == 0.25 * rate["rest"] for rate in rates)
+
+
+def test_stopped_run_resumes_to_the_same_encoder(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    same = {**TUNED, "checkpoint_every_steps": 2, "ema_decay": 0.9}
+    undisturbed = train(world.config("undisturbed", **same))
+    config = world.config("stopped", **same, resume=True)
+    original = Trainer.train_step
+
+    def stop_at_seven(self: Trainer, images: object, indices: object) -> dict[str, float]:
+        if self.state["step"] == 7:
+            raise RuntimeError("stopped")
+        return original(self, images, indices)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train_step", stop_at_seven)
+        with pytest.raises(RuntimeError, match="stopped"):
+            train(config)
+    train(config)
+    last = [checkpoint_paths(run)[-1] for run in (undisturbed, config.out)]
+    assert content(last[0]) == content(last[1])
+    assert content(last[0] / "average") == content(last[1] / "average")
+    assert content(undisturbed / "best") == content(config.out / "best")
+    assert metrics(undisturbed) == metrics(config.out)
+    assert content(last[0]) != content(last[0] / "average")
+
+
+def test_evaluation_reads_the_tuned_encoder(tuned: tuple[World, Path]) -> None:
+    world, run = tuned
+    kept = max((line for line in metrics(run) if line["best"]), key=lambda line: line["epoch"])
+
+    def probabilities(name: str, run: Path) -> dict[str, list[float]]:
+        config = EvalConfig(runs=(run,), out=world.folder / name, bootstrap_rounds=100)
+        report = evaluate(config)
+        rows = pq.read_table(config.out / "predictions.parquet").to_pylist()
+        if name == "report":
+            figures = report["splits"]["validation"]["all"]["MGHFT"]
+            assert figures["accuracy"] == kept["validation_accuracy"]
+        systems = {row["system"] for row in rows}
+        return {system: [row["confidence"] for row in rows if row["system"] == system] for system in systems}
+
+    right = probabilities("report", run)
+    other = world.folder / "other" / run.name
+    shutil.copytree(run, other, ignore=shutil.ignore_patterns("text_encoder"))
+    shutil.copytree(world.encoder, other / "best" / "text_encoder")
+    original = probabilities("original", other)
+    assert original["MGHFT"] != right["MGHFT"]
+    # What the text alone is worth is asked of the encoder that has not seen the labels.
+    assert original["text alone"] == right["text alone"]
+
+
+def test_tuning_without_text_is_refused(world: World) -> None:
+    with pytest.raises(ValueError, match="tune_text_encoder: a run without text has no encoder"):
+        world.config("run", tune_text_encoder=True, use_text=False)
+
+
+def test_weights_on_disk_are_float32_under_clean_names(tuned: tuple[World, Path]) -> None:
+    _, run = tuned
+    for name in NAMES:
+        tensors = load_file(run / "best" / name)
+        assert {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()} == {torch.float32}
+        assert not any(key.startswith(("mghft.", "language.", "module.")) for key in tensors)
+
+
+def test_new_run_begins_with_the_encoder_that_was_trained_along(tuned: tuple[World, Path]) -> None:
+    world, run = tuned
+    encoder = run / "best" / "text_encoder"
+    model = MGHFT.from_pretrained(run / "best")
+    assert load_initial(model, str(run), LABELS, str(world.encoder)).endswith(
+        f"its text encoder was trained along, take it too by --set text_encoder={encoder}"
+    )
+    assert load_initial(model, str(run), LABELS, str(encoder)).endswith("nothing was left out")
+    still = {"lr": 1e-12, "warmup_lr": 0.0, "min_lr": 0.0, "epochs": 1, "warmup_epochs": 0}
+    again = train(
+        world.config(
+            "again",
+            **still,
+            init_from=str(run),
+            text_encoder=str(encoder),
+            cache_dir=world.folder / "other-cache",
+        )
+    )
+    best = next(line for line in reversed(metrics(run)) if line["best"])
+    assert metrics(again)[0]["validation_loss"] == pytest.approx(best["validation_loss"], rel=1e-5)
