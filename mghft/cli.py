@@ -28,24 +28,33 @@ class Commands(TyperGroup):
                 err=True,
             )
             raise typer.Exit(130) from None
-        except FloatingPointError as error:
-            shown, code = error, 1
-        except RuntimeError as error:
-            from mghft.pipeline.errors import EngineLost
-
-            # By its name: whoever trains has it imported already, nobody else shall wait for torch.
-            if not isinstance(error, EngineLost) and type(error).__name__ not in ("ProcessLost", "NotLearnt"):
-                raise
-            shown, code = error, 1
-        except (ValueError, OSError) as error:
+        except Exception as error:
             # A closed pipe (mghft … | head) is nobody's mistake; Typer ends quietly on it.
             if getattr(error, "errno", None) == errno.EPIPE:
                 raise
-            shown, code = error, 2
+            code = exit_code(error)
+            if code is None:
+                raise
+            shown = error
         if os.environ.get("MGHFT_TRACEBACK"):
             raise shown
         typer.echo(f"error: {sentence(shown)}", err=True)
         raise typer.Exit(code)
+
+
+def exit_code(error: Exception) -> int | None:
+    """Return the code that an error for people ends the command with, None for a fault of ours.
+
+    Our own errors say so themselves (`exit_code`, see `pipeline.errors`): nothing is loaded to know them.
+    """
+    # Typer's exceptions have such an attribute too, and are Typer's business.
+    if type(error).__module__.startswith("mghft.") and isinstance(
+        code := getattr(error, "exit_code", None), int
+    ):
+        return code
+    if isinstance(error, FloatingPointError):
+        return 1
+    return 2 if isinstance(error, ValueError | OSError) else None
 
 
 def sentence(error: Exception) -> str:

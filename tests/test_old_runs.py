@@ -20,7 +20,7 @@ from mghft.pipeline.describe.run import describe
 from mghft.pipeline.runs.shards import read_descriptions
 from mghft.pipeline.runs.status import run_status, verify_run
 from mghft.pipeline.trials.history import history
-from mghft.pipeline.trials.trial import try_prompts
+from mghft.pipeline.trials.trial import run_trial
 from mghft.train.config import build_config
 from mghft.train.evaluation.evaluate import evaluate
 from mghft.train.evaluation.trained_runs import EvalConfig
@@ -109,7 +109,7 @@ def test_trials_are_listed_with_their_scores_and_gone_on_with(old: Path) -> None
     assert all(entry.accuracy is not None for entry in entries)
     settings = config("tries", per_class=2, where=("split=train",))
     engine = KnownEngine()
-    done = try_prompts(settings, ["multiview", "caption"], start_engine=lambda *_: engine)
+    done = run_trial(settings, ["multiview", "caption"], start_engine=lambda *_: engine)
     assert (done.folder, engine.requests) == (Path("tries/try-001"), 0)
 
 

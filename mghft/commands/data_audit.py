@@ -121,12 +121,10 @@ def stats(
       mghft data stats emoji --data demo/data
       mghft data stats emoji --data demo/data --out stats --sample 40 --seed 1
     """
-    import json
-
     from mghft.pipeline.audit.statistics import corpus_stats, lines
     from mghft.pipeline.corpora.card import load_card
     from mghft.pipeline.corpora.load import load_corpus
-    from mghft.pipeline.files import write_atomically
+    from mghft.pipeline.files import write_json
     from mghft.pipeline.progress import bar
 
     corpus = load_corpus(load_card(card), data)
@@ -141,8 +139,7 @@ def stats(
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file: give a folder with --out")
     out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n"
-    write_atomically(out / "stats.json", lambda file: file.write(text.encode()))
+    write_json(out / "stats.json", found.to_dict())
     written = [out / "stats.json", *draw_stats(found, corpus, out)]
     for path in [*written, *draw_sheets(corpus, out, count=sample, seed=seed)]:
         typer.echo(f"written: {path}")

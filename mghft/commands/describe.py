@@ -92,7 +92,7 @@ def describe(
         "revision": revision,
         "prompt": prompt,
         "split": split,
-        "where": where or None,
+        "where": where,
         "ids": ids,
         "per_class": per_class,
         "sample": sample,
@@ -101,7 +101,7 @@ def describe(
         "part": shard,
         "attempts": attempts,
         "retry_failed": retry_failed,
-        "reuse": reuse or None,
+        "reuse": reuse,
         "embed_images": embed_images,
         "strict": strict,
         "dry_run": dry_run,
@@ -121,8 +121,9 @@ def describe(
         "vllm.tensor_parallel_size": tensor_parallel_size,
     }
     from mghft.pipeline.describe.config import build_describe_config
+    from mghft.pipeline.settings import given
 
-    resolved = build_describe_config(config, overrides)
+    resolved = build_describe_config(config, given(overrides))
     from mghft.pipeline.describe.run import describe as run
 
     show(run(resolved))

@@ -26,7 +26,7 @@ def evaluate(
     Example:
       mghft eval demo/runs/text demo/runs/no-text --out report
     """
-    given: dict[str, Any] = {
+    options: dict[str, Any] = {
         "runs": tuple(runs),
         "out": out,
         "splits": tuple(split) if split else None,
@@ -36,9 +36,10 @@ def evaluate(
         "stickers_shown": stickers,
         "num_threads": num_threads,
     }
+    from mghft.pipeline.settings import given
     from mghft.train.evaluation.trained_runs import build_eval_config, open_runs
 
-    resolved = build_eval_config({name: value for name, value in given.items() if value is not None})
+    resolved = build_eval_config(given(options))
     # Runs are looked at before torch is there, so that a slip is answered at once.
     open_runs(resolved)
     from mghft.train.evaluation.evaluate import evaluate as run

@@ -126,7 +126,7 @@ def convert(
         raise ValueError("--tokenizer and --text-heads go with --text-encoder: give that too")
     for folder in filter(None, (out, text_encoder)):
         if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-            raise ValueError(f"{folder} is there already and is not empty: choose another folder")
+            raise ValueError(f"{folder} already exists and is not empty: choose another folder")
     if text_encoder is not None and text_encoder.resolve() == out.resolve():
         raise ValueError("the model and its text encoder need a folder each: choose another --text-encoder")
     wanted = _fields(image_size, local_stages, alpha, backbone)

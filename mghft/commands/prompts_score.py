@@ -43,7 +43,7 @@ def score(
       mghft prompts score runs/english runs/chinese --encoder xlm-roberta-base
     """
     from mghft.pipeline.exports.tables import check_target
-    from mghft.pipeline.files import write_atomically
+    from mghft.pipeline.files import write_text
     from mghft.train.probing.score import FILE, ScoreConfig, score_prompts
     from mghft.train.probing.tables import as_text, markdown, sentences, tables
 
@@ -65,6 +65,6 @@ def score(
     if out is not None:
         page = markdown(scores)
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(out, lambda file: file.write(page.encode()))
+        write_text(out, page)
         typer.echo(f"table: {out}", err=True)
     typer.echo(f"{FILE} written into {len(scores.runs)} run folder{'s' * (len(scores.runs) > 1)}", err=True)

@@ -53,6 +53,7 @@ def try_packs(
         --per-class 8 --seed 1 --where label=anger,fear
     """
     from mghft.pipeline.describe.config import build_describe_config
+    from mghft.pipeline.settings import given
 
     if out is None:
         raise ValueError("prompts try needs a folder for the tries: give --out")
@@ -61,7 +62,7 @@ def try_packs(
         "data": data,
         "out": out,
         "split": split,
-        "where": where or None,
+        "where": where,
         "ids": ids,
         "per_class": per_class,
         "sample": sample,
@@ -74,14 +75,14 @@ def try_packs(
         "server.key_env": key_env,
         "attempts": attempts,
         "retry_failed": retry_failed,
-        "reuse": reuse or None,
+        "reuse": reuse,
     }
-    resolved = build_describe_config(config, overrides)
-    from mghft.pipeline.trials.page import write_try
-    from mghft.pipeline.trials.trial import try_prompts
+    resolved = build_describe_config(config, given(overrides))
+    from mghft.pipeline.trials.page import write_trial_page
+    from mghft.pipeline.trials.trial import run_trial
 
-    done = try_prompts(resolved, prompt or [])
-    page, summary = write_try(done, resolved.data)
+    done = run_trial(resolved, prompt or [])
+    page, summary = write_trial_page(done, resolved.data)
     rows = [["prompt", "ok", "failed", "tokens read", "tokens written", "asked now", "reused"]]
     for pack, stats in zip(done.manifest.packs, done.stats, strict=True):
         counts = [stats[key] for key in ("ok", "failed", "prompt_tokens", "output_tokens", "described_now")]

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -109,10 +108,10 @@ def train(
         "num_threads": num_threads,
         "cache_dir": cache_dir,
     }
+    from mghft.pipeline.settings import given, parse_assignments
     from mghft.train.config import load_config
 
-    given = {name: value for name, value in options.items() if value is not None}
-    resolved = load_config(recipe, config, given | parse_settings(settings or ()))
+    resolved = load_config(recipe, config, {**given(options), **parse_assignments(settings or ())})
     # Configuration and folders are looked at before torch is there, so that a slip is answered at once.
     from mghft.train.data.descriptions import check_sources
 
@@ -122,11 +121,11 @@ def train(
     if num_processes > 1 and not launched():
         raise typer.Exit(launch(sys.argv[1:], num_processes))
     end_with_the_starter()
-    from mghft.train.distributed.collectives import ProcessLost
+    from mghft.train.distributed.collectives import ProcessLostError
 
     try:
         _run(resolved, dry_run=dry_run)
-    except ProcessLost:
+    except ProcessLostError:
         if launched_here():
             raise typer.Exit(LOST) from None
         raise
@@ -149,26 +148,6 @@ def _run(config: Any, *, dry_run: bool) -> None:
         typer.echo(f"run: {folder} (weights in {folder / 'best'})")
     if config.overfit is not None and main:
         typer.echo(verdict(folder, config.overfit))
-
-
-def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
-    """Fields from `key=value`; the value is read as YAML.
-
-    Raises:
-        ValueError: an entry has no '=' or its value is no YAML.
-    """
-    import yaml
-
-    parsed = {}
-    for entry in settings:
-        name, sign, value = entry.partition("=")
-        if not sign or not name.strip():
-            raise ValueError(f"--set {entry!r} is not KEY=VALUE, as in --set model.alpha=4")
-        try:
-            parsed[name.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise ValueError(f"the value of --set {entry!r} is no YAML: quote it") from None
-    return parsed
 
 
 def _list_fields() -> None:

@@ -46,7 +46,7 @@ def save_text_encoder(
 
     folder = Path(folder)
     if folder.exists():
-        raise FileExistsError(f"{folder} is there already: choose another folder for the text encoder")
+        raise FileExistsError(f"{folder} already exists: choose another folder for the text encoder")
     config = BertConfig(**_shape(tensors, heads), architectures=["BertModel"])
     with torch.device("meta"):
         model = BertModel(config)  # type: ignore[no-untyped-call]

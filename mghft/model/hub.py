@@ -190,7 +190,7 @@ class HubModel(
             dataset, split: what the metrics were measured on; needed with them.
             license: identifier of the weights' licence; None names none.
             origin: one sentence on where the weights come from.
-            card: a card that is there already, such as a training run's; the other arguments are not read.
+            card: a card that already exists, such as a training run's; the other arguments are not read.
         """
         if card is not None:
             return ModelCard(Path(card).read_text(encoding="utf-8"))

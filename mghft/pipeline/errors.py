@@ -1,11 +1,19 @@
-"""Errors that end a command with a sentence for people, each with the exit code it ends with."""
+"""Errors that end a command with one sentence for people; `exit_code` is the code it ends with.
+
+Whatever has this attribute is shown as a sentence by the command line, wherever it is defined. ValueError and
+OSError are too, with the code 2: something the user gave is wrong. Everything else is a fault of ours.
+"""
 
 from __future__ import annotations
 
 
-class RunLocked(ValueError):  # noqa: N818 - it is a state of the folder that ends in one sentence
+class EngineDiedError(RuntimeError):
+    """The engine answers nothing any more: the run stops, what is finished is kept."""
+
+    exit_code = 1
+
+
+class RunLockedError(ValueError):
     """Another process writes to the run folder."""
 
-
-class EngineLost(RuntimeError):  # noqa: N818 - a state that ends in one sentence
-    """The engine answers nothing any more: the run stops, what is finished is kept."""
+    exit_code = 2

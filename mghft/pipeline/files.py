@@ -1,14 +1,27 @@
-"""Files that are whole as soon as they have their name."""
+"""Files that are whole as soon as they have their name: temporary name, fsync, rename, fsync of the folder.
+
+A crash at any instant leaves the file as it was before or as it is wanted, never half of it. Whatever this
+project writes and somebody may read later goes through here.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 
-def write_atomically(path: Path, write: Any) -> None:
-    """Calls `write(binary_file)` on a temporary file, makes it durable and gives it the name `path`.
+def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file through `write(binary_file)`, durable before it has its name.
+
+    The temporary name is not one that any reader looks for.
+
+    Args:
+        path: final name; an existing file is replaced as a whole.
+        write: fills the open file.
 
     Raises:
         OSError: disk full, read-only folder and the like; the temporary file is removed, `path` is as before.
@@ -23,8 +36,75 @@ def write_atomically(path: Path, write: Any) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+    sync(path.parent)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write bytes as a whole file; raises as `write_atomically`."""
+    write_atomically(path, lambda file: file.write(content))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text as a whole UTF-8 file, lone surrogates as question marks; raises as `write_atomically`."""
+    write_bytes(path, text.encode("utf-8", "replace"))
+
+
+def write_json(path: Path, content: Any, *, allow_nan: bool = True) -> None:
+    """Write what JSON can hold as a whole file, for people too: indented, letters as they are.
+
+    Raises:
+        OSError: as `write_atomically`.
+        ValueError: a number is not finite while `allow_nan` is off.
+    """
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=allow_nan) + "\n")
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or the names in a folder are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(handle)
     finally:
-        os.close(folder)
+        os.close(handle)
+
+
+def replace_folder(target: Path, write: Callable[[Path], object]) -> None:
+    """Fill a new folder through `write(folder)` and give it the name `target` once all of it is on disk.
+
+    A kill between the two renames leaves the earlier folder beside it; `mend_folder` gives it its name again.
+
+    Raises:
+        OSError: it cannot be written; the earlier folder is as before.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh, old = target.with_name(f".{target.name}.new"), target.with_name(f".{target.name}.old")
+    for leftover in (fresh, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    try:
+        fresh.mkdir()
+        write(fresh)
+        for path in [*fresh.rglob("*"), fresh]:
+            sync(path)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    if target.exists():
+        target.rename(old)
+    fresh.rename(target)
+    sync(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def remove_folder(target: Path) -> None:
+    """Remove a folder; a kill in between leaves no part of it under its name."""
+    old = target.with_name(f".{target.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    target.rename(old)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def mend_folder(target: Path) -> None:
+    """Give the earlier folder its name again, after a kill between the two renames of `replace_folder`."""
+    old = target.with_name(f".{target.name}.old")
+    if old.is_dir() and not target.exists():
+        old.rename(target)

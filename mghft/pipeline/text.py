@@ -1,15 +1,18 @@
-"""Text that any file and terminal can hold: odd names, texts of stickers, lists that are cut short."""
+"""Text that any file and terminal can hold: odd names, one-line reasons, lists that are cut short."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sized
 
+# Names that are told of a longer list before "and n more".
+NAMED = 3
 _ESCAPE = re.compile(r"\\(?:x5c|x[89a-f][0-9a-f]|ud[89a-f][0-9a-f]{2})")
 _NOT_PRINTABLE = re.compile(r"[\ud800-\udfff]|\\(?=x5c|x[89a-f][0-9a-f]|ud[89a-f][0-9a-f]{2})")
 
 
 def printable(name: str) -> str:
-    r"""A name from the disk as UTF-8 text, other names as other texts.
+    r"""Return a name from the disk as UTF-8 text, other names as other texts.
 
     A byte that is no UTF-8 (a surrogate from U+DC80 in Python's own spelling) becomes `\xNN`. To be told
     from it, a backslash that begins such a sequence in the name itself becomes `\x5c`; every other name stays
@@ -19,8 +22,44 @@ def printable(name: str) -> str:
 
 
 def unprintable(text: str) -> str:
-    """The name on the disk that `printable` made `text` of."""
+    """Return the name on the disk that `printable` made `text` of."""
     return _ESCAPE.sub(lambda found: _unescape(found[0]), text)
+
+
+def clean_text(text: object) -> str | None:
+    """Return a sticker's own text, None where there is none; lone surrogates become question marks."""
+    return None if text is None else valid_utf8(str(text)) or None
+
+
+def valid_utf8(text: str) -> str:
+    """Return the text with question marks for lone surrogates, which neither UTF-8 nor Parquet can hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def one_line(text: object, limit: int | None = None) -> str:
+    """Return a text on one line, white space folded, cut at `limit` characters; of an error its words."""
+    words = " ".join(str(text).split())
+    if not words and isinstance(text, BaseException):
+        words = type(text).__name__
+    return words if limit is None or len(words) <= limit else f"{words[: limit - 1]}…"
+
+
+def first_and_more(items: Iterable[object], count: int = NAMED, separator: str = ", ") -> str:
+    """Return the first items, and how many more there are: "a, b, c and 5 more"."""
+    shown: list[str] = []
+    rest = 0
+    for item in items:
+        if len(shown) < count:
+            shown.append(str(item))
+        else:
+            rest += 1
+    return separator.join(shown) + (f" and {rest} more" if rest else "")
+
+
+def plural(count: int | Sized, noun: str) -> str:
+    """Return a count with its noun: "1 sticker", "2 stickers"."""
+    number = count if isinstance(count, int) else len(count)
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _escape(character: str) -> str:
@@ -34,13 +73,3 @@ def _escape(character: str) -> str:
 def _unescape(escape: str) -> str:
     code = int(escape[2:], 16)
     return chr(code + 0xDC00 if escape[1] == "x" and code > 0x7F else code)
-
-
-def clean_text(text: object) -> str | None:
-    """A sticker's own text, None where there is none; lone surrogates become question marks."""
-    return None if text is None else str(text).encode("utf-8", "replace").decode("utf-8") or None
-
-
-def valid_utf8(text: str) -> str:
-    """Without lone surrogates, which no shard can hold."""
-    return text.encode("utf-8", "replace").decode("utf-8")

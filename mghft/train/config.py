@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticUndefined
 
+from mghft.pipeline.settings import build, read_settings
 from mghft.train.imbalance import Imbalance
 
 RECIPES_FOLDER = Path(__file__).resolve().parent / "recipes"
@@ -223,29 +223,19 @@ def load_config(
         ValueError: a field is unknown or has a wrong value; the message names it.
         FileNotFoundError: there is no such recipe or file.
     """
-    fields: dict[str, Any] = {}
-    if file is not None:
-        fields = _read_yaml(file)
-        recipe = str(fields.pop("recipe", recipe))
+    fields = {} if file is None else read_settings(file)
+    recipe = str(fields.pop("recipe", recipe))
     if recipe not in recipe_names():
         raise FileNotFoundError(
             f"there is no recipe '{recipe}': the shipped ones are {', '.join(recipe_names())}"
         )
-    merged = _merge(_read_yaml(RECIPES_FOLDER / f"{recipe}.yaml"), fields)
-    for name, value in (overrides or {}).items():
-        nested: Any = value
-        for part in reversed(name.split(".")):
-            nested = {part: nested}
-        merged = _merge(merged, nested)
-    return build_config({**merged, "recipe": recipe})
+    values = read_settings(RECIPES_FOLDER / f"{recipe}.yaml")
+    return build_config(values, fields, overrides or {}, {"recipe": recipe})
 
 
-def build_config(fields: Mapping[str, Any]) -> TrainConfig:
-    """Validates fields; the first error becomes one sentence that names the field."""
-    try:
-        return TrainConfig.model_validate(fields)
-    except ValidationError as error:
-        raise ValueError(one_sentence(error, "the training configuration")) from None
+def build_config(*layers: Mapping[str, Any]) -> TrainConfig:
+    """Validate fields, later layers over earlier ones; the first error is a sentence that names its field."""
+    return build(TrainConfig, *layers, what="the training configuration")
 
 
 def describe_fields(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
@@ -260,36 +250,3 @@ def describe_fields(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         else:  # as one would write it behind --set
             ending = f"default {default if isinstance(default, str) else json.dumps(default)}"
         yield f"{prefix}{name}: {field.description} ({ending})"
-
-
-def one_sentence(error: ValidationError, what: str) -> str:
-    """The first of pydantic's findings, as one sentence."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"{what} has no field '{where}'; see 'mghft train --help' for those it has"
-    if first["type"] == "missing":
-        return f"{what} lacks the field '{where}'"
-    reason = first["msg"].removeprefix("Value error, ")
-    return f"{what} is wrong at {where}: {reason}" if where else f"{what} is wrong at {reason}"
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"the configuration file {path} is not there")
-    try:
-        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(fields, dict):
-        raise ValueError(f"{path} is no mapping of fields to values")
-    return fields
-
-
-def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for name, value in top.items():
-        old = merged.get(name)
-        both = isinstance(value, Mapping) and isinstance(old, Mapping)
-        merged[name] = _merge(old, value) if both and isinstance(old, Mapping) else value
-    return merged

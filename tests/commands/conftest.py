@@ -15,13 +15,12 @@ from PIL import Image
 
 from mghft.pipeline.describe.config import DescribeConfig
 from mghft.pipeline.describe.run import describe
-from mghft.pipeline.engines.base import Answer as Reply
-from mghft.pipeline.engines.base import Request
+from mghft.pipeline.engines.base import Request, Response
 from mghft.pipeline.views import VIEWS
 
 
 @dataclass(frozen=True)
-class Answer:
+class Outcome:
     """What a call of the command came to."""
 
     code: int
@@ -29,14 +28,14 @@ class Answer:
     err: str
 
 
-Call = Callable[..., Answer]
+Call = Callable[..., Outcome]
 
 
 @pytest.fixture
 def mghft(tmp_path: Path) -> Call:
     """Calls the command in a process of its own, in an empty folder."""
 
-    def call(*arguments: object) -> Answer:
+    def call(*arguments: object) -> Outcome:
         done = subprocess.run(
             [sys.executable, "-m", "mghft", *map(str, arguments)],
             capture_output=True,
@@ -44,7 +43,7 @@ def mghft(tmp_path: Path) -> Call:
             cwd=tmp_path,
             check=False,
         )
-        return Answer(done.returncode, done.stdout, done.stderr)
+        return Outcome(done.returncode, done.stdout, done.stderr)
 
     return call
 
@@ -67,10 +66,10 @@ def squares(tmp_path: Path) -> Path:
 class FewWords(AtOnce):
     """Its answer to the first sticker is no JSON."""
 
-    def reply(self, request: Request) -> Reply:
+    def reply(self, request: Request) -> Response:
         sticker = request.key.partition("\n")[2]
         views = json.dumps({view: f"{view} of {sticker}" for view in VIEWS})
-        return Reply(request.key, "no" if sticker == "0.png" else views, "stop", 10, 20)
+        return Response(request.key, "no" if sticker == "0.png" else views, "stop", 10, 20)
 
 
 @pytest.fixture

@@ -25,7 +25,10 @@ def refused(answer: Any, *words: str) -> None:
 def test_data_folder_that_is_not_there(mghft: Call, command: str) -> None:
     more = {"describe": ["--out", "run"], "train": ["--out", "run", "--no-text"], "data check": []}[command]
     refused(
-        mghft(*command.split(), "emoji", "--data", "nowhere", *more), "data folder", "nowhere", "is not there"
+        mghft(*command.split(), "emoji", "--data", "nowhere", *more),
+        "data folder",
+        "nowhere",
+        "does not exist",
     )
 
 
@@ -78,7 +81,7 @@ def test_run_of_another_configuration_refuses_train(mghft: Call, squares: Path, 
         ),
         (["describe", "emoji", "--data", ".", "--out", "r", "--attempts", "0"], ["attempts"]),
         (["describe", "emoji", "--data", ".", "--out", "r", "--shard", "5/4"], ["part", "5/4"]),
-        (["describe", "--config", "none.yaml"], ["none.yaml", "not there"]),
+        (["describe", "--config", "none.yaml"], ["none.yaml", "does not exist"]),
         (["status", "nowhere"], ["nowhere", "manifest.json"]),
         (["failed", "nowhere"], ["nowhere", "manifest.json"]),
         (["verify", "nowhere"], ["nowhere", "manifest.json"]),
@@ -108,4 +111,4 @@ def test_model_info_of_a_foreign_configuration(mghft: Call, tmp_path: Path) -> N
 
 
 def test_eval_of_a_folder_that_is_no_run(mghft: Call, squares: Path) -> None:
-    refused(mghft("eval", squares, "--out", "report"), "no run folder")
+    refused(mghft("eval", squares, "--out", "report"), "not a run folder")

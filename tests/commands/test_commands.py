@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from mghft import cli
 from mghft.commands import doctor
 from mghft.commands.describe import parse_colour
-from mghft.commands.train import parse_settings
 from mghft.model import MGHFTConfig, count_parameters
+from mghft.pipeline.settings import parse_assignments
 
 Call = Callable[..., Any]
 
@@ -115,7 +115,7 @@ def test_model_info_counts_a_preset_and_a_saved_configuration(mghft: Call, tmp_p
 
 
 def test_settings_are_read_as_yaml() -> None:
-    assert parse_settings(["model.alpha=4", "lr=0.5", "auto=null"]) == {
+    assert parse_assignments(["model.alpha=4", "lr=0.5", "auto=null"]) == {
         "model.alpha": 4,
         "lr": 0.5,
         "auto": None,

@@ -74,7 +74,7 @@ def test_split_is_written_read_and_not_written_over(call: Call, memes: Path) -> 
         in call("data", "check", "met-meme:metaphor", "--data", "memes").output
     )
     again = call("data", "split", "met-meme", "--data", "memes")
-    assert again.exit_code == 2 and "is there already" in again.stderr
+    assert again.exit_code == 2 and "already exists" in again.stderr
     written = (memes / "mghft-split.csv").read_text()
     assert call("data", "split", "met-meme", "--data", "memes", "--seed", 5, "--force").exit_code == 0
     assert (memes / "mghft-split.csv").read_text() == written

@@ -95,7 +95,7 @@ def test_convert_runs_nothing_that_a_file_asks_for(call: Callable[..., Any], tmp
     ("arguments", "words"),
     [
         (["nowhere.pth", "out"], ["no weights file at nowhere.pth"]),
-        (["checkpoint.pth", "full"], ["full is there already", "choose another"]),
+        (["checkpoint.pth", "full"], ["full already exists", "choose another"]),
         (["checkpoint.pth", "out", "--backbone", "medium"], ["depths (3, 4, 6, 3), not (3, 4, 18, 3)"]),
         (["checkpoint.pth", "out", "--backbone", "huge"], ["'huge'", "tiny, small, medium, large"]),
         (["checkpoint.pth", "out", "--locals", "111"], ["--locals", "'111'"]),

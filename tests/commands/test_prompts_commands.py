@@ -13,7 +13,7 @@ from describe_bench import AtOnce
 from typer.testing import CliRunner
 
 from mghft.cli import app
-from mghft.pipeline.engines.base import Answer, Request
+from mghft.pipeline.engines.base import Request, Response
 from mghft.pipeline.trials import trial as prompt_tries
 
 Call = Callable[..., Any]
@@ -69,9 +69,9 @@ def test_show_renders_for_a_text(mghft: Call) -> None:
 class Echo(AtOnce):
     """Answers with the beginning of the prompt."""
 
-    def reply(self, request: Request) -> Answer:
+    def reply(self, request: Request) -> Response:
         text = json.dumps(dict.fromkeys(request.schema["properties"], request.user[:20]))
-        return Answer(request.key, text, "stop", 10, 20)
+        return Response(request.key, text, "stop", 10, 20)
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_slips_are_answered_in_a_sentence(mghft: Call, arguments: list[str], wor
         (["--prompt", "figure", "--where", "label=sad"], ["--where label=sad", "anger, fear"]),
         (["--prompt", "figure", "--where", "mood"], ["FIELD=VALUE"]),
         (["--prompt", "figure", "--per-class", 2, "--sample", 3], ["give one of them"]),
-        (["--prompt", "figure", "--reuse", "nowhere"], ["nowhere", "not there"]),
+        (["--prompt", "figure", "--reuse", "nowhere"], ["nowhere", "does not exist"]),
     ],
     ids=str,
 )

@@ -17,7 +17,7 @@ from rich.cells import cell_len
 from mghft.output import listable, printable, reason_counts, table
 from mghft.pipeline.describe.config import DescribeConfig
 from mghft.pipeline.describe.run import describe
-from mghft.pipeline.engines.base import Answer, Request
+from mghft.pipeline.engines.base import Request, Response
 from mghft.pipeline.runs.status import failed_rows
 from mghft.pipeline.views import VIEWS
 
@@ -45,11 +45,11 @@ def test_ids_of_failed_stickers_go_back_into_describe(mghft: Call, squares: Path
 
         able = False
 
-        def reply(self, request: Request) -> Answer:
+        def reply(self, request: Request) -> Response:
             name = next(name for name in [*names, "1.png", "2.png", "3.png"] if request.key.endswith(name))
             asked.append(name)
             good = json.dumps({view: f"{view} of {name!r}" for view in VIEWS})
-            return Answer(request.key, good if self.able or name not in names else "no", "stop", 1, 1)
+            return Response(request.key, good if self.able or name not in names else "no", "stop", 1, 1)
 
     options = {"card": "emoji", "data": squares, "out": tmp_path / "run"}
     describe(DescribeConfig(**options), start_engine=lambda source, config: Engine())
@@ -111,7 +111,7 @@ def test_export_to_standard_output_is_rows_alone(mghft: Call, described: Path) -
 def test_export_does_not_replace_files_unasked(mghft: Call, described: Path) -> None:
     (described / "export.jsonl").write_text("mine", encoding="utf-8")
     refused = mghft("export", described, "--format", "jsonl")
-    assert refused.code == 2 and "is there already" in refused.err and "--force" in refused.err
+    assert refused.code == 2 and "already exists" in refused.err and "--force" in refused.err
     assert (described / "export.jsonl").read_text(encoding="utf-8") == "mine"
     assert mghft("export", described, "--format", "jsonl", "--force").code == 0
     assert len((described / "export.jsonl").read_text(encoding="utf-8").splitlines()) == 4

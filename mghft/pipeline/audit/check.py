@@ -17,7 +17,7 @@ from mghft.pipeline.corpora.sticker import Sticker
 from mghft.pipeline.images.color import ImageError
 from mghft.pipeline.images.decode import ImageTransform, decode_bytes, read_image
 from mghft.pipeline.images.header import read_header
-from mghft.pipeline.images.parallel import Answer, Progress, survey
+from mghft.pipeline.images.parallel import Answer, Progress, map_images
 from mghft.pipeline.text import printable
 
 UNLABELLED = "(none)"
@@ -71,7 +71,7 @@ def check_corpus(
     by_digest: defaultdict[str, list[Sticker]] = defaultdict(list)
     job = "mghft.pipeline.audit.check:glance" if fast else "mghft.pipeline.audit.check:inspect"
     paths = [sticker.path for sticker in stickers]
-    answers = survey(root, paths, job, workers=workers, progress=progress)
+    answers = map_images(root, paths, job, workers=workers, progress=progress)
     for sticker, answer in zip(stickers, answers, strict=True):
         if answer.get("sha256"):
             by_digest[answer["sha256"]].append(sticker)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import Any
 
 from mghft.pipeline.audit.duplicates import MAX_PAIRS, Duplicates, Pair
 from mghft.pipeline.corpora.sticker import Sticker
-from mghft.pipeline.files import write_atomically
-from mghft.pipeline.html import check_page, data_url, page_environment
+from mghft.pipeline.files import write_json, write_text
+from mghft.pipeline.html import check_page, picture_url, write_page
 from mghft.pipeline.images.color import ImageError
 from mghft.pipeline.images.decode import ImageTransform, decode_image
 
@@ -43,14 +42,13 @@ def write_report(
     """Writes duplicates.csv, .json and .html, and with `drop_leaks` clean-split.csv, into `out`.
 
     Raises:
-        ValueError: a clean split is there already, or the page is a file of another kind.
+        ValueError: a clean split already exists, or the page is a file of another kind.
     """
     check_report(out, drop_leaks=drop_leaks)
     out.mkdir(parents=True, exist_ok=True)
     files = [out / TABLE, out / FIGURES, out / PAGE]
     _write_csv(files[0], _HEADER, map(_cells, found.pairs))
-    facts = json.dumps(figures(found), indent=2, ensure_ascii=False) + "\n"
-    write_atomically(files[1], lambda file: file.write(facts.encode()))
+    write_json(files[1], figures(found))
     _write_page(files[2], found, shown)
     if drop_leaks:
         kept = ((one.id, one.split) for one in found.corpus.stickers if one.id not in found.leaks)
@@ -70,7 +68,7 @@ def check_report(out: Path, *, drop_leaks: bool) -> None:
     check_page(out / PAGE, MARK, "page of duplicates")
     if drop_leaks and (out / CLEAN).exists():
         raise ValueError(
-            f"the split {out / CLEAN} is there and is not replaced: move it away, or give another --out"
+            f"the split {out / CLEAN} already exists and is not replaced: move it away, or give another --out"
         )
 
 
@@ -159,7 +157,7 @@ def _write_csv(path: Path, header: list[str], rows: Iterable[Iterable[Any]]) -> 
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
-    write_atomically(path, lambda file: file.write(text.getvalue().encode()))
+    write_text(path, text.getvalue())
 
 
 def _write_page(path: Path, found: Duplicates, shown: int) -> None:
@@ -173,8 +171,7 @@ def _write_page(path: Path, found: Duplicates, shown: int) -> None:
         "pairs": (_shown(found, pair) for pair in found.pairs[:shown]),
         "left": max(0, len(found.pairs) - shown),
     }
-    page = page_environment().get_template("duplicates.html.j2")
-    write_atomically(path, lambda file: file.writelines(part.encode() for part in page.generate(facts)))
+    write_page(path, "duplicates.html.j2", facts)
 
 
 def _shown(found: Duplicates, pair: Pair) -> dict[str, Any]:
@@ -183,7 +180,7 @@ def _shown(found: Duplicates, pair: Pair) -> dict[str, Any]:
         try:
             image = decode_image(found.corpus.root, sticker.path, max_side=ImageTransform().max_side)
             image.thumbnail((_PICTURE, _PICTURE))
-            ends.append({"sticker": sticker, "picture": data_url(image), "size": image.size})
+            ends.append({"sticker": sticker, "picture": picture_url(image), "size": image.size})
         except ImageError as error:
             ends.append({"sticker": sticker, "picture": None, "size": (0, 0), "trouble": str(error)})
     return {"pair": pair, "ends": ends}

@@ -18,7 +18,7 @@ from PIL import Image
 from mghft.pipeline.audit.check import UNLABELLED
 from mghft.pipeline.audit.statistics import CorpusStats
 from mghft.pipeline.corpora.sticker import Corpus, Sticker
-from mghft.pipeline.files import write_atomically
+from mghft.pipeline.files import write_bytes
 from mghft.pipeline.images.color import ImageError
 from mghft.pipeline.images.decode import decode_image
 
@@ -53,7 +53,7 @@ def draw_sheets(corpus: Corpus, out: Path, *, count: int = 40, seed: int = 0) ->
         stream = BytesIO()
         sheet(corpus.root, sample(members, count, seed)).save(stream, "PNG")
         content = stream.getvalue()
-        write_atomically(path, lambda file, content=content: file.write(content))
+        write_bytes(path, content)
         paths.append(path)
     return paths
 
@@ -88,7 +88,7 @@ def _draw(path: Path, stats: CorpusStats, draw: Any, *more: Any) -> Path:
     draw(figure.add_subplot(), stats, *more)
     stream = BytesIO()
     figure.savefig(stream, format="png")
-    write_atomically(path, lambda file: file.write(stream.getvalue()))
+    write_bytes(path, stream.getvalue())
     return path
 
 

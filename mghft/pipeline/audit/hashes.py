@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 
 from mghft.pipeline.images.color import ImageError
 from mghft.pipeline.images.decode import ImageTransform, decode_bytes, read_image
-from mghft.pipeline.images.parallel import Answer, Progress, survey
+from mghft.pipeline.images.parallel import Answer, Progress, map_images
 from mghft.pipeline.text import printable
 
 SIDE = 32
@@ -56,7 +56,7 @@ def take_prints(
     root: Path, paths: list[str], *, workers: int | None = None, progress: Progress | None = None
 ) -> Prints:
     """Decodes every image once, in processes; 6 kB per image stay in memory."""
-    answers = survey(root, paths, "mghft.pipeline.audit.hashes:look", workers=workers, progress=progress)
+    answers = map_images(root, paths, "mghft.pipeline.audit.hashes:look", workers=workers, progress=progress)
     numbers = [number for number, answer in enumerate(answers) if "error" not in answer]
     good = [answers[number] for number in numbers]
     hashes = np.array([answer["hashes"] for answer in good], dtype=np.uint64).reshape(-1, 4)

@@ -19,7 +19,7 @@ from mghft.pipeline.corpora.sticker import Corpus, Sticker
 from mghft.pipeline.images.color import ImageError
 from mghft.pipeline.images.decode import read_image
 from mghft.pipeline.images.header import read_header
-from mghft.pipeline.images.parallel import Answer, Progress, survey
+from mghft.pipeline.images.parallel import Answer, Progress, map_images
 from mghft.pipeline.text import printable
 
 NO_TEXT, NO_LETTER = "(no text)", "(no letter)"
@@ -66,7 +66,7 @@ def corpus_stats(
     """Counts everything; no pixel is decoded (but those of icons)."""
     stickers = corpus.stickers
     paths = [sticker.path for sticker in stickers]
-    answers = survey(
+    answers = map_images(
         corpus.root, paths, "mghft.pipeline.audit.statistics:look", workers=workers, progress=progress
     )
     topics = {sticker.topic for sticker in stickers if sticker.topic is not None}

@@ -21,7 +21,7 @@ from PIL import Image, UnidentifiedImageError
 from mghft.pipeline.corpora.adapters.listing import summed_up
 from mghft.pipeline.corpora.adapters.read_table import as_text, named
 from mghft.pipeline.corpora.sticker import SPLIT_NAMES
-from mghft.pipeline.files import write_atomically
+from mghft.pipeline.files import write_text
 from mghft.pipeline.images.decode import FORMATS
 
 TABLE, CARD = "stickers.csv", "card.md"
@@ -246,7 +246,7 @@ def _write_card(out: Path, source: str, done: Imported, has_text: bool) -> None:
             "",
         ]
     )
-    write_atomically(out / CARD, lambda file: file.write(text.encode("utf-8", "replace")))
+    write_text(out / CARD, text)
 
 
 def _file_name(split: str) -> str:

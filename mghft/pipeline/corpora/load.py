@@ -24,11 +24,11 @@ _LOG = logging.getLogger(__name__)
 def check_root(card: Card, root: Path) -> None:
     """
     Raises:
-        FileNotFoundError: the folder of the corpus is not there.
+        FileNotFoundError: the folder of the corpus does not exist.
     """
     if not root.is_dir():
         raise FileNotFoundError(
-            f"the data folder {root} is not there: give the folder of the corpus {card.name} with --data"
+            f"the data folder {root} does not exist: give the folder of the corpus {card.name} with --data"
         )
 
 

@@ -47,7 +47,7 @@ def select(
         limit: the first ones of what is left.
 
     Raises:
-        ValueError: a count is not positive, a condition is malformed or names what is not there, an id is
+        ValueError: a count is not positive, a condition is malformed or names what does not exist, an id is
             unknown, or no sticker is left.
         FileNotFoundError: the file of ids is missing.
     """
@@ -113,7 +113,7 @@ def _fitting(chosen: Sequence[Sticker], all_stickers: Sequence[Sticker], conditi
 
 def _read_ids(path: Path, stickers: Sequence[Sticker]) -> set[str]:
     if not path.is_file():
-        raise FileNotFoundError(f"the file of ids {path} is not there")
+        raise FileNotFoundError(f"the file of ids {path} does not exist")
     try:
         wanted = [line for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
     except UnicodeDecodeError:

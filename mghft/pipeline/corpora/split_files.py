@@ -80,7 +80,7 @@ def _files(source: str) -> list[Path]:
         files = sorted(one for one in path.parent.glob(path.name) if one.is_file())
     if not files:
         raise FileNotFoundError(
-            f"the splits {source} are not there: give a file, a folder with files named train, val and test, "
+            f"the splits {source} do not exist: give a file, a folder with files named train, val and test, "
             "or a pattern of such files"
         )
     return files

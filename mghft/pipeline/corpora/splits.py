@@ -21,7 +21,7 @@ import numpy as np
 from mghft.pipeline.corpora.adapters.listing import Listing, first
 from mghft.pipeline.corpora.split_files import Given, read_given
 from mghft.pipeline.corpora.sticker import Corpus, Sticker
-from mghft.pipeline.files import write_atomically
+from mghft.pipeline.files import write_text
 
 NAMES = ("train", "validation", "test")
 LookUp = Callable[[str, str], str | None]
@@ -102,10 +102,10 @@ def write_split(
         The comment lines.
 
     Raises:
-        ValueError: the file is there already (and no `force`).
+        ValueError: the file already exists (and no `force`).
     """
     if path.exists() and not force:
-        raise ValueError(f"the file {path} is there already: give another with --out, or --force")
+        raise ValueError(f"the file {path} already exists: give another with --out, or --force")
     counts = Counter(split.values())
     digest = hashlib.sha256("\n".join(sorted(split)).encode("utf-8", "replace")).hexdigest()
     lines = [
@@ -118,7 +118,7 @@ def write_split(
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["id", "split"])
     rows.writerows(split.items())
-    write_atomically(path, lambda file: file.write(text.getvalue().encode("utf-8")))
+    write_text(path, text.getvalue())
     return lines
 
 
@@ -129,7 +129,7 @@ def apply_split_file(found: Listing, root: Path) -> None:
     its own splits, so they no longer hold.
 
     Raises:
-        FileNotFoundError: the file that was asked for is not there.
+        FileNotFoundError: the file that was asked for does not exist.
         ValueError: it cannot be read, gives an id two splits, or is of another corpus.
     """
     card = found.card

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from mghft.pipeline.engines.options import ServerOptions, VllmOptions
 from mghft.pipeline.images.decode import ImageTransform
+from mghft.pipeline.settings import build, read_settings
 
 
 def _spare_cores() -> int:
@@ -90,7 +90,7 @@ class DescribeConfig(BaseModel):
         return part
 
     @property
-    def part_numbers(self) -> tuple[int, int] | None:
+    def worker_numbers(self) -> tuple[int, int] | None:
         """(i, n) of `part`."""
         return None if self.part is None else _parse_part(self.part)
 
@@ -103,7 +103,7 @@ def _parse_part(part: str) -> tuple[int, int]:
 
 
 def build_describe_config(file: Path | None, overrides: Mapping[str, Any]) -> DescribeConfig:
-    """A configuration from a YAML file and options; options win, and an option that is None was not given.
+    """A configuration from a YAML file and options; options win, and one that was not given does not exist.
 
     Args:
         file: YAML mapping with fields of `DescribeConfig`, None for none.
@@ -113,32 +113,5 @@ def build_describe_config(file: Path | None, overrides: Mapping[str, Any]) -> De
         FileNotFoundError: the file is missing.
         ValueError: a field is unknown or its value wrong; the message names it.
     """
-    fields: dict[str, Any] = {}
-    if file is not None:
-        if not file.is_file():
-            raise FileNotFoundError(f"the configuration file {file} is not there")
-        try:
-            fields = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(
-                f"the configuration {file} is no valid YAML: {' '.join(str(error).split())}"
-            ) from None
-        if not isinstance(fields, dict):
-            raise ValueError(f"the configuration {file} is no mapping of fields")
-    for name, value in overrides.items():
-        if value is None:
-            continue
-        target = fields
-        *outer, last = name.split(".")
-        for key in outer:
-            target = target.setdefault(key, {})
-        target[last] = value
-    try:
-        return DescribeConfig.model_validate(fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(step) for step in first["loc"])
-        reason = first["msg"].removeprefix("Value error, ")
-        raise ValueError(
-            f"the field '{where}' of the describe configuration: {reason}" if where else reason
-        ) from None
+    fields = {} if file is None else read_settings(file)
+    return build(DescribeConfig, fields, overrides, what="the describe configuration")

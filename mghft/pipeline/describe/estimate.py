@@ -11,7 +11,7 @@ import numpy as np
 
 from mghft.pipeline.corpora.sticker import Sticker
 from mghft.pipeline.describe.config import DescribeConfig
-from mghft.pipeline.describe.scheduler import open_feed
+from mghft.pipeline.describe.scheduler import open_scheduler
 from mghft.pipeline.engines.base import Engine
 from mghft.pipeline.prompting.pack import PromptPack
 from mghft.pipeline.runs.rows import Row
@@ -47,7 +47,7 @@ def estimate(
     handful = [left[i] for i in order]
     warm_up = handful[: min(_WARM_UP, len(handful) // 2)]
     began = time.monotonic()
-    with open_feed(config, pack, start) as feed:
+    with open_scheduler(config, pack, start) as feed:
         engine_seconds = time.monotonic() - began
         rows = [row for batch in feed.rows(warm_up) for row in batch]
         began = time.monotonic()

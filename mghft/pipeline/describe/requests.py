@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 
 from mghft.pipeline.corpora.sticker import Sticker
-from mghft.pipeline.engines.base import Answer, Request
+from mghft.pipeline.engines.base import Request, Response
 from mghft.pipeline.images.load import Loaded
 from mghft.pipeline.prompting.pack import PromptPack
 from mghft.pipeline.runs.rows import Row
@@ -42,7 +42,7 @@ def make_requests(pack: PromptPack, sticker: Sticker, loaded: Loaded, attempt: i
     ]
 
 
-def judge(row: Row, answers: Mapping[str, Answer], asked: tuple[str, ...] = VIEWS) -> None:
+def judge(row: Row, answers: Mapping[str, Response], asked: tuple[str, ...] = VIEWS) -> None:
     """Fills a row with its answers, by key: the views asked for and `ok`, or `failed` with the reason."""
     named = {key.partition("\n")[0]: answer for key, answer in answers.items()}
     joint = "" in named

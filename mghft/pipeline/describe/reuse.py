@@ -30,12 +30,12 @@ def find_runs(folder: Path) -> list[Path]:
     """Run folders in a folder: itself, or those one or two levels below it (a tries folder), sorted.
 
     Raises:
-        FileNotFoundError: the folder is not there.
+        FileNotFoundError: the folder does not exist.
         ValueError: no run is in it.
     """
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"the folder {folder} is not there: give one of `mghft describe` or `prompts try`"
+            f"the folder {folder} does not exist: give one of `mghft describe` or `prompts try`"
         )
     if (folder / FILE).is_file():
         return [folder]

@@ -24,11 +24,11 @@ from mghft.pipeline.describe.engine import StartEngine, engine_facts, find_sourc
 from mghft.pipeline.describe.estimate import estimate
 from mghft.pipeline.describe.manifest import build_manifest
 from mghft.pipeline.describe.reuse import matching_runs, reused_rows
-from mghft.pipeline.describe.scheduler import open_feed
+from mghft.pipeline.describe.scheduler import open_scheduler
 from mghft.pipeline.describe.summary import finish_run
 from mghft.pipeline.engines.base import Engine
 from mghft.pipeline.engines.model_source import ModelSource
-from mghft.pipeline.errors import RunLocked
+from mghft.pipeline.errors import RunLockedError
 from mghft.pipeline.images.color import ImageError
 from mghft.pipeline.images.decode import read_image
 from mghft.pipeline.progress import Progress, say
@@ -39,7 +39,7 @@ from mghft.pipeline.runs.rows import Row
 from mghft.pipeline.runs.shards import remove_leftovers
 from mghft.pipeline.runs.store import RunStore, rows_there
 
-__all__ = ["DescribeConfig", "RunLocked", "build_describe_config", "describe"]
+__all__ = ["DescribeConfig", "RunLockedError", "build_describe_config", "describe"]
 
 
 def describe(
@@ -61,10 +61,10 @@ def describe(
         The run's statistics, as in its stats.json; with `config.dry_run` an estimate, and nothing is written.
 
     Raises:
-        FileNotFoundError: data, card, prompt pack or model is not there.
+        FileNotFoundError: data, card, prompt pack or model does not exist.
         ValueError: bad input, another run in the folder, or (`strict`) failed rows.
-        RunLocked: another process writes to the folder.
-        EngineLost: the engine died or its server went away; finished rows are written first.
+        RunLockedError: another process writes to the folder.
+        EngineDiedError: the engine died or its server went away; finished rows are written first.
         OSError: a row cannot be kept (disk full, read-only folder).
         KeyboardInterrupt: asked to stop; finished rows are written first.
     """
@@ -84,13 +84,13 @@ def describe(
         left = [sticker for sticker in left if sticker.id not in taken]
         return estimate(left, len(stickers), lambda: start(source, config), config, pack)
     config.out.mkdir(parents=True, exist_ok=True)
-    with lock_run(config.out, config.part_numbers):
-        remove_leftovers(config.out, config.part_numbers)
-        open_run(config.out, manifest, alone=config.part_numbers is None)
+    with lock_run(config.out, config.worker_numbers):
+        remove_leftovers(config.out, config.worker_numbers)
+        open_run(config.out, manifest, alone=config.worker_numbers is None)
         store = RunStore(
             config.out,
             manifest["fingerprint"],
-            part=config.part_numbers,
+            part=config.worker_numbers,
             shard_rows=config.shard_rows,
             images=config.embed_images,
         )
@@ -151,8 +151,8 @@ def chosen_stickers(config: DescribeConfig, corpus: Corpus) -> list[Sticker]:
         seed=config.seed,
         limit=config.limit,
     )
-    if config.part_numbers is not None:
-        stickers = [sticker for sticker in stickers if _belongs(sticker.id, config.part_numbers)]
+    if config.worker_numbers is not None:
+        stickers = [sticker for sticker in stickers if _belongs(sticker.id, config.worker_numbers)]
     return stickers
 
 
@@ -171,7 +171,7 @@ def _work(
     progress: Progress,
 ) -> None:
     began = time.monotonic()
-    with open_feed(config, pack, start) as feed, progress:
+    with open_scheduler(config, pack, start) as feed, progress:
         progress.engine_is_up(time.monotonic() - began)
         with closing(feed.rows(todo)) as finished:
             for rows in finished:

@@ -11,20 +11,24 @@ from itertools import islice
 from mghft.pipeline.corpora.sticker import Sticker
 from mghft.pipeline.describe.config import DescribeConfig
 from mghft.pipeline.describe.requests import judge, make_requests
-from mghft.pipeline.engines.base import Answer, Engine, Request
+from mghft.pipeline.engines.base import Engine, Request, Response
 from mghft.pipeline.images.load import Loaded
-from mghft.pipeline.images.prefetch import Decoders, Decoding
+from mghft.pipeline.images.prefetch import ImagePrefetcher, PendingImage
 from mghft.pipeline.prompting.pack import PromptPack
 from mghft.pipeline.runs.rows import Row, start_row
 
 
 @contextmanager
-def open_feed(config: DescribeConfig, pack: PromptPack, start: Callable[[], Engine]) -> Iterator[Feed]:
+def open_scheduler(
+    config: DescribeConfig, pack: PromptPack, start: Callable[[], Engine]
+) -> Iterator[RequestScheduler]:
     """A feed of a run's configuration; ends its engine and its decoders with the context."""
-    images = Decoders(config.data, config.image, keep=config.embed_images, workers=config.decode_workers)
+    images = ImagePrefetcher(
+        config.data, config.image, keep=config.embed_images, workers=config.decode_workers
+    )
     # The decoders start first: they are ready when the engine is.
     with closing(images), closing(start()) as engine:
-        yield Feed(engine, pack, images, config.window, config.attempts, config.embed_images)
+        yield RequestScheduler(engine, pack, images, config.window, config.attempts, config.embed_images)
 
 
 @dataclass
@@ -36,11 +40,11 @@ class _Asked:
     row: Row
     open_keys: set[str]
     attempt: int = 0
-    answers: dict[str, Answer] = field(default_factory=dict)
+    answers: dict[str, Response] = field(default_factory=dict)
 
 
 @dataclass
-class Feed:
+class RequestScheduler:
     """Describes stickers with an engine.
 
     Attributes:
@@ -52,7 +56,7 @@ class Feed:
 
     engine: Engine
     pack: PromptPack
-    decoders: Decoders
+    decoders: ImagePrefetcher
     window: int = 512
     attempts: int = 1
     keep_bytes: bool = False
@@ -61,10 +65,10 @@ class Feed:
         """Finished rows as they come: every sticker once, in no promised order.
 
         Raises:
-            EngineLost: the engine is gone; what it did not finish has no row.
+            EngineDiedError: the engine is gone; what it did not finish has no row.
         """
         source = iter(stickers)
-        decoding: deque[tuple[Sticker, Decoding]] = deque()
+        decoding: deque[tuple[Sticker, PendingImage]] = deque()
         waiting: deque[Request] = deque()
         asked: dict[str, _Asked] = {}
         in_work = 0
@@ -103,7 +107,7 @@ class Feed:
             if finished:
                 yield finished
 
-    def _take(self, answer: Answer, asked: dict[str, _Asked], waiting: deque[Request]) -> Row | None:
+    def _take(self, answer: Response, asked: dict[str, _Asked], waiting: deque[Request]) -> Row | None:
         """The sticker's row when this was the last answer to it; an unusable one is asked for again."""
         name = answer.key.partition("\n")[2]
         one = asked[name]

@@ -8,7 +8,7 @@ from typing import Any
 
 from mghft.pipeline.corpora.sticker import Corpus
 from mghft.pipeline.describe.config import DescribeConfig
-from mghft.pipeline.files import write_atomically
+from mghft.pipeline.files import write_json, write_text
 from mghft.pipeline.progress import Progress
 from mghft.pipeline.runs.readme import run_card
 from mghft.pipeline.runs.status import run_status
@@ -23,7 +23,7 @@ def finish_run(
     write: bool,
 ) -> dict[str, Any]:
     """Statistics of the run and of this process; writes stats.json and the dataset card after work."""
-    folder, part = config.out, config.part_numbers
+    folder, part = config.out, config.worker_numbers
     status = run_status(folder)
     if (money := config.server.cost(status["prompt_tokens"], status["output_tokens"])) is not None:
         status["cost"] = money
@@ -43,10 +43,7 @@ def finish_run(
         # Nothing was done: the speeds of the run that did the work are worth more than zeros.
         old = json.loads((folder / name).read_text(encoding="utf-8"))
         return {**old, **status, "selected": progress.total, "resumed": progress.resumed, "described_now": 0}
-    text = json.dumps(stats, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(folder / name, lambda file: file.write(text.encode()))
+    write_json(folder / name, stats)
     if part is None:
-        write_atomically(
-            folder / "README.md", lambda file: file.write(run_card(manifest, corpus, stats).encode())
-        )
+        write_text(folder / "README.md", run_card(manifest, corpus, stats))
     return stats

@@ -32,7 +32,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """What the engine wrote, or (`error`) why it refused."""
 
     key: str
@@ -59,17 +59,17 @@ class Engine(Protocol):
         """Takes a request; returns at once.
 
         Raises:
-            EngineLost: it can take no more, now or later.
+            EngineDiedError: it can take no more, now or later.
         """
         ...
 
-    def collect(self) -> list[Answer]:
+    def collect(self) -> list[Response]:
         """Lets the engine work for a moment and gives back what is finished, which may be nothing yet.
 
         It does not wait for long: what became ready meanwhile is submitted between two calls.
 
         Raises:
-            EngineLost: it will finish nothing any more.
+            EngineDiedError: it will finish nothing any more.
         """
         ...
 

@@ -48,7 +48,7 @@ def find_model(model: str, revision: str | None = None) -> ModelSource:
         return ModelSource(folder.resolve().name, str(folder), None, hash_folder(folder))
     if model.count("/") != 1 or model.startswith((".", "/", "~")):
         raise FileNotFoundError(
-            f"the model folder {model} is not there (and it is no hub id like owner/name)"
+            f"the model folder {model} does not exist (and it is no hub id like owner/name)"
         )
     return ModelSource(model, model, _hub_commit(model, revision))
 

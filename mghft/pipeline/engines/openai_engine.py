@@ -20,7 +20,7 @@ import openai
 from PIL import Image
 from tqdm import tqdm
 
-from mghft.pipeline.engines.base import Answer, Request
+from mghft.pipeline.engines.base import Request, Response
 from mghft.pipeline.engines.endpoint import (
     check_address,
     cost,
@@ -35,14 +35,14 @@ from mghft.pipeline.engines.openai_protocol import (
     LimitedStream,
     TooLong,
     Wording,
-    data_url,
     extract_json,
+    image_url,
     read_reply,
     retry_after,
     server_words,
 )
 from mghft.pipeline.engines.options import ServerOptions
-from mghft.pipeline.errors import EngineLost
+from mghft.pipeline.errors import EngineDiedError
 
 __all__ = ["OpenAiEngine", "cost", "extract_json", "server_facts"]
 
@@ -62,7 +62,7 @@ class OpenAiEngine:
     """An OpenAI-compatible server, asked over one background thread with an event loop.
 
     A failure that lasts is the request's own when the server answers a simple question (then it costs one
-    `Answer`), else the server's (then `EngineLost`).
+    `Answer`), else the server's (then `EngineDiedError`).
 
     Args:
         model: its name on the server.
@@ -87,7 +87,7 @@ class OpenAiEngine:
         self.capacity = options.concurrency + max(1, options.concurrency // 4)
         self.retries = 0
         self._form = Form("schema" if options.structured == "auto" else options.structured)
-        self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[Response] = queue.SimpleQueue()
         self._in_work = self._answered = self._refusals = 0
         self._not_before = 0.0
         self._said = -_SAY_EVERY
@@ -106,13 +106,13 @@ class OpenAiEngine:
     def submit(self, request: Request) -> None:
         """Hands the request to the background thread."""
         if not self._thread.is_alive():
-            raise EngineLost("the engine is closed")
+            raise EngineDiedError("the engine is closed")
         self._in_work += 1
         self._loop.call_soon_threadsafe(self._start, request)
 
-    def collect(self) -> list[Answer]:
+    def collect(self) -> list[Response]:
         """Waits for a moment only: Ctrl-C comes through, and free places are filled meanwhile."""
-        answers: list[Answer] = []
+        answers: list[Response] = []
         if self._in_work:
             # Read before the queue: what was answered before the end is handed out first.
             lost = self._lost
@@ -122,7 +122,7 @@ class OpenAiEngine:
                     answers.append(self._answers.get_nowait())
             except queue.Empty:
                 if not answers and (lost or not self._thread.is_alive()):
-                    raise EngineLost(lost or "the engine is closed") from None
+                    raise EngineDiedError(lost or "the engine is closed") from None
         self._in_work -= len(answers)
         return answers
 
@@ -194,7 +194,7 @@ class OpenAiEngine:
     async def _work(self, request: Request) -> None:
         try:
             answer = await self._ask(request)
-        except EngineLost as error:
+        except EngineDiedError as error:
             self._lose(str(error))
         except Exception as error:
             # Without an answer or a word, `collect` would wait for ever.
@@ -207,9 +207,9 @@ class OpenAiEngine:
         for task in self._tasks - {asyncio.current_task(self._loop)}:
             task.cancel()
 
-    async def _ask(self, request: Request) -> Answer:
+    async def _ask(self, request: Request) -> Response:
         """Asks until there is an answer, a refusal, or no patience left."""
-        image = await asyncio.to_thread(data_url, request.image)
+        image = await asyncio.to_thread(image_url, request.image)
         async with self._places:
             failures = 0
             seen = now = self._answered
@@ -226,13 +226,13 @@ class OpenAiEngine:
                     if status not in (408, 409, 425, 429) and status < 500:
                         return self._refuse(request.key, status, words)
                     if status == 429 and error.code == "insufficient_quota":
-                        raise EngineLost(
+                        raise EngineDiedError(
                             f"the account at {self._address} has no money left ({words})"
                         ) from None
                     wait = retry_after(error.response.headers)
                     reason = f"{status} {words}"
                 except TooLong as error:
-                    return self._count_refusal(Answer(request.key, error=str(error)))
+                    return self._count_refusal(Response(request.key, error=str(error)))
                 except (openai.APITimeoutError, TimeoutError):
                     reason = f"no answer within {self._options.timeout:g} s"
                 except openai.APIConnectionError as error:
@@ -264,7 +264,7 @@ class OpenAiEngine:
         if better is None:
             return False
         if better.structured != sent.structured and self._options.structured != "auto":
-            raise EngineLost(
+            raise EngineDiedError(
                 f"the server {self._address} refuses structured={sent.structured} ({words}): "
                 "set server.structured to auto"
             )
@@ -274,19 +274,19 @@ class OpenAiEngine:
             _say(f"the server takes no {sent.difference(better)}; going on with {better.words()}")
         return True
 
-    def _refuse(self, key: str, status: int, words: str) -> Answer:
+    def _refuse(self, key: str, status: int, words: str) -> Response:
         if status in _WRONG_SETTINGS:
-            raise EngineLost(self._settings_words(status, words))
+            raise EngineDiedError(self._settings_words(status, words))
         if status < 400:
-            raise EngineLost(
+            raise EngineDiedError(
                 f"the server {self._address} redirects ({status}): give --base-url the address it means"
             )
-        return self._count_refusal(Answer(key, error=f"the server refused the request: {status} {words}"))
+        return self._count_refusal(Response(key, error=f"the server refused the request: {status} {words}"))
 
-    def _count_refusal(self, answer: Answer) -> Answer:
+    def _count_refusal(self, answer: Response) -> Response:
         self._refusals += 1
         if self._refusals >= _REFUSALS_IN_A_ROW:
-            raise EngineLost(
+            raise EngineDiedError(
                 f"the server {self._address} refused {self._refusals} requests in a row, the last with: "
                 f"{answer.error}"
             )
@@ -304,13 +304,13 @@ class OpenAiEngine:
             f"check --model {self._model} and --base-url, which mostly ends in /v1"
         )
 
-    async def _give_up(self, request: Request, tries: int, reason: str) -> Answer:
+    async def _give_up(self, request: Request, tries: int, reason: str) -> Response:
         """One failed request when the server answers a simple question; else the end."""
         if await self._answers_at_all(request):
             return self._count_refusal(
-                Answer(request.key, error=f"the server failed {tries} times on this request: {reason}")
+                Response(request.key, error=f"the server failed {tries} times on this request: {reason}")
             )
-        raise EngineLost(
+        raise EngineDiedError(
             f"the server {self._address} gave no answer in {tries} tries ({reason}): "
             "start the command again when it is back, what is finished is kept"
         )
@@ -320,7 +320,7 @@ class OpenAiEngine:
 
         That others were answered a moment ago says nothing: the server may have gone since.
         """
-        white = await asyncio.to_thread(data_url, Image.new("RGB", (64, 64), "white"))
+        white = await asyncio.to_thread(image_url, Image.new("RGB", (64, 64), "white"))
         body = self._form.body(self._model, request, white)
         body[self._form.limit] = 16
         for pause in (self._backoff, 0.0):
@@ -340,7 +340,7 @@ class OpenAiEngine:
     async def _wait(self, asked: float | None, status: int, failures: int) -> None:
         own = min(_LONGEST_BACKOFF, self._backoff * 2.0 ** min(failures - 1, 30)) * random.uniform(0.5, 1.0)
         if asked is not None and asked > _LONGEST_WAIT:
-            raise EngineLost(
+            raise EngineDiedError(
                 f"the server {self._address} wants to be left alone for {asked:.0f} s: start the command "
                 "again then, what is finished is kept"
             )

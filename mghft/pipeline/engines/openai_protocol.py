@@ -5,7 +5,6 @@ Servers differ in what they take; `Form` is what this one takes, found out from 
 
 from __future__ import annotations
 
-import base64
 import email.utils
 import json
 import math
@@ -20,7 +19,8 @@ import httpx2
 import openai
 from PIL import Image
 
-from mghft.pipeline.engines.base import Answer, Request
+from mghft.pipeline.engines.base import Request, Response
+from mghft.pipeline.html import data_url
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 _STEPS = ("schema", "object", "none")
@@ -155,7 +155,7 @@ def server_words(error: openai.APIStatusError) -> str:
     return f"{words} ({error.param})" if error.param and error.param not in words else words
 
 
-def read_reply(key: str, reply: object) -> Answer:
+def read_reply(key: str, reply: object) -> Response:
     """The answer in a reply.
 
     Raises:
@@ -183,7 +183,7 @@ def read_reply(key: str, reply: object) -> Answer:
         problem = "the server's content filter stopped the answer"
     elif refusal := message.get("refusal"):
         problem = f"the model refused: {Wording(None).short(str(refusal))}"
-    return Answer(
+    return Response(
         key,
         text=extract_json(text),
         finish_reason=reason if isinstance(reason, str) else "unknown",
@@ -228,13 +228,13 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def data_url(image: Image.Image) -> str:
-    """The image as PNG in a data URL."""
+def image_url(image: Image.Image) -> str:
+    """Return the image as PNG in a data URL."""
     file = BytesIO()
     # A copy: `save` writes on the image object, and requests of one sticker share it among threads.
     # Level 1 halves the time of packing and decides nothing about the picture.
     image.copy().save(file, "PNG", compress_level=1)
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return data_url(file.getvalue(), "image/png")
 
 
 def _without_text_limits(schema: Any) -> Any:

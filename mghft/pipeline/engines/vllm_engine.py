@@ -10,10 +10,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from mghft.pipeline.engines.base import Answer, Request
+from mghft.pipeline.engines.base import Request, Response
 from mghft.pipeline.engines.model_source import WEIGHTS, ModelSource
 from mghft.pipeline.engines.options import VllmOptions
-from mghft.pipeline.errors import EngineLost
+from mghft.pipeline.errors import EngineDiedError
 from mghft.pipeline.prompting.pack import Sampling
 from mghft.pipeline.views import views_schema
 
@@ -118,7 +118,7 @@ class VllmEngine:
         sequences: int = self._llm.llm_engine.vllm_config.scheduler_config.max_num_seqs
         self.capacity = max(sequences + 1, round(_QUEUE_PER_SEQUENCE * sequences))
         self._keys: dict[str, str] = {}
-        self._refused: list[Answer] = []
+        self._refused: list[Response] = []
         self._prompt = lru_cache(_KEPT_PROMPTS)(self._render)
         self._settings = lru_cache(_KEPT_PROMPTS)(_settings)
         self._probe(source.name)
@@ -129,7 +129,7 @@ class VllmEngine:
 
         image = Image.new("RGB", (224, 224), "grey")
         self.submit(Request("probe", image, "probe", None, "?", views_schema(), Sampling(max_tokens=1)))
-        answers: list[Answer] = []
+        answers: list[Response] = []
         while not answers:
             answers = self.collect()
         if answers[0].error is not None:
@@ -149,9 +149,9 @@ class VllmEngine:
         except Exception as error:
             # vLLM refuses with errors of its own and of its parsers; what must not go on is told apart.
             if _is_dead(error):
-                raise EngineLost(f"the engine died: {_words(error)}") from error
+                raise EngineDiedError(f"the engine died: {_words(error)}") from error
             self._refused.append(
-                Answer(request.key, error=f"the engine refused the request: {_words(error)}")
+                Response(request.key, error=f"the engine refused the request: {_words(error)}")
             )
         else:
             # vLLM hands out "number-random" and answers with the number alone.
@@ -184,7 +184,7 @@ class VllmEngine:
         _, rendered = renderer.render_messages(chat, ChatParams(chat_template_kwargs=template))
         return {"prompt_token_ids": rendered["prompt_token_ids"]}
 
-    def collect(self) -> list[Answer]:
+    def collect(self) -> list[Response]:
         """Takes one step of the engine, which writes one token for each request in work."""
         answers, self._refused = self._refused, []
         if not self._keys:
@@ -192,9 +192,9 @@ class VllmEngine:
         try:
             outputs = self._llm.llm_engine.step()
         except Exception as error:
-            raise EngineLost(f"the engine died: {_words(error)}") from error
+            raise EngineDiedError(f"the engine died: {_words(error)}") from error
         answers += [
-            Answer(
+            Response(
                 self._keys.pop(output.request_id),
                 text=output.outputs[0].text,
                 finish_reason=output.outputs[0].finish_reason or "unknown",

@@ -17,7 +17,7 @@ from typing import Any
 
 from mghft.pipeline.corpora.sticker import Corpus, Sticker
 from mghft.pipeline.exports.mghft_annotations import MARKERS
-from mghft.pipeline.files import write_atomically
+from mghft.pipeline.files import write_json, write_text
 from mghft.pipeline.images.decode import ImageTransform
 from mghft.pipeline.images.load import Loaded
 from mghft.pipeline.runs.lock import lock_run
@@ -257,8 +257,7 @@ def _write(out: Path, manifest: Mapping[str, Any], rows: list[dict[str, Any]]) -
         open_run(out, manifest, alone=True)
         for start in range(0, len(rows), _SHARD_ROWS):
             write_shard(next_shard_path(out), rows[start : start + _SHARD_ROWS], manifest["fingerprint"])
-        stats = json.dumps(run_status(out), indent=2, ensure_ascii=False) + "\n"
-        write_atomically(out / "stats.json", lambda file: file.write(stats.encode()))
+        write_json(out / "stats.json", run_status(out))
 
 
 def _write_card(out: Path, corpus: Corpus, report: Imported) -> None:
@@ -273,4 +272,4 @@ def _write_card(out: Path, corpus: Corpus, report: Imported) -> None:
         *(f"- {line}" for line in report.lines()),
         "",
     ]
-    write_atomically(out / "README.md", lambda file: file.write("\n".join(lines).encode()))
+    write_text(out / "README.md", "\n".join(lines))

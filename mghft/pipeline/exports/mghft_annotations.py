@@ -90,7 +90,7 @@ def export_annotations(
 
     Raises:
         FileNotFoundError: the folder is no run.
-        ValueError: a file is there already (and no `force`), a shard damaged, or there is no such tokenizer.
+        ValueError: a file already exists (and no `force`), a shard damaged, or there is no such tokenizer.
     """
     read_manifest(folder)
     target = (out or folder) / "Annotations_mg" / "image-level"

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from mghft.pipeline.files import write_atomically
-from mghft.pipeline.html import check_page, data_url, page_environment
+from mghft.pipeline.html import check_page, picture_url, write_page
 from mghft.pipeline.images.color import ImageError
 from mghft.pipeline.images.decode import ImageTransform, decode_bytes, read_image
 from mghft.pipeline.runs.manifest import read_manifest
@@ -76,7 +75,7 @@ def write_preview(
         view_size: longer side of a picture in pixels.
 
     Raises:
-        FileNotFoundError: the folder is no run, or the corpus is not there.
+        FileNotFoundError: the folder is no run, or the corpus does not exist.
         ValueError: an option has no meaning, a shard is damaged, or `out` is a file of another kind.
     """
     for name, count in (("--limit", limit), ("--sample", sample)):
@@ -88,7 +87,7 @@ def write_preview(
         raise ValueError(f"--view-size is {view_size}: give {_SIZES[0]} to {_SIZES[1]} pixels")
     if data is not None and not data.is_dir():
         raise FileNotFoundError(
-            f"the data folder {data} is not there: give the corpus of the run with --data"
+            f"the data folder {data} does not exist: give the corpus of the run with --data"
         )
     manifest, status = read_manifest(folder), run_status(folder)
     path = folder / "preview.html" if out is None else out
@@ -99,7 +98,6 @@ def write_preview(
     embedded = any(IMAGE_FIELD.name in pq.read_schema(shard).names for shard in chosen.shards)
     notes = _notes(chosen, only, sample, pictures=embedded or data is not None)
     transform = ImageTransform.model_validate({**manifest["image"], "max_side": view_size})
-    page = page_environment().get_template("preview.html.j2")
     facts = {
         "manifest": manifest,
         "status": status,
@@ -114,7 +112,7 @@ def write_preview(
         "mark": MARK.decode(),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda file: file.writelines(part.encode() for part in page.generate(facts)))
+    write_page(path, "preview.html.j2", facts)
     return Preview(path, chosen.count, notes)
 
 
@@ -186,7 +184,7 @@ def _card(row: dict[str, Any], data: Path | None, transform: ImageTransform) -> 
                 trouble = "this picture is not the one that was described: the file has changed since"
         if content is not None:
             image = decode_bytes(content, transform)
-            picture, size = data_url(image), image.size
+            picture, size = picture_url(image), image.size
     except ImageError as error:
         trouble = str(error)
     return {

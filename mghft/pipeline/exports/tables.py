@@ -34,7 +34,7 @@ def export_rows(
 
     Raises:
         FileNotFoundError: the folder is no run.
-        ValueError: the format is unknown, a shard damaged, or the file is there already.
+        ValueError: the format is unknown, a shard damaged, or the file already exists.
     """
     writers: dict[str, Callable[[IO[bytes], Iterator[Row]], int]] = {"jsonl": _write_jsonl, "csv": _write_csv}
     if format not in writers:
@@ -72,7 +72,7 @@ def check_target(path: Path, force: bool) -> None:
         raise ValueError(f"{path} is a folder: give a file with --out")
     if path.exists() and not force:
         raise ValueError(
-            f"the file {path} is there already: give another with --out, or replace it with --force"
+            f"the file {path} already exists: give another with --out, or replace it with --force"
         )
 
 

@@ -9,7 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "decode": ["ImageTransform", "decode_bytes", "decode_image", "read_image"],
         "header": ["Header", "read_header"],
         "load": ["Loaded"],
-        "parallel": ["survey"],
-        "prefetch": ["Decoders"],
+        "parallel": ["map_images"],
+        "prefetch": ["ImagePrefetcher"],
     },
 )

@@ -33,7 +33,7 @@ _WORTHWHILE = 100
 _MEMORY_BYTES = 8 << 30
 
 
-def survey(
+def map_images(
     root: Path,
     paths: Sequence[str],
     job: str,
@@ -128,7 +128,7 @@ class _Surveyor(threading.Thread):
         batches: queue.SimpleQueue[Sequence[int]],
         done: queue.SimpleQueue[tuple[int, Answer] | Exception],
     ) -> None:
-        super().__init__(name="survey", daemon=True)
+        super().__init__(name="map_images", daemon=True)
         self._root, self._paths, self._job = root, paths, job
         self._batches, self._done = batches, done
         self._process: _Process | None = None

@@ -38,14 +38,14 @@ _MEMORY_BYTES = 8 << 30
 
 
 @dataclass(eq=False)
-class Decoding:
-    """An image that was asked for; `loaded` is filled in by `Decoders`."""
+class PendingImage:
+    """An image that was asked for; `loaded` is filled in by `ImagePrefetcher`."""
 
     path: str
     loaded: Loaded | None = None
 
 
-class Decoders:
+class ImagePrefetcher:
     """Loads images of one corpus side by side.
 
     Args:
@@ -59,21 +59,21 @@ class Decoders:
         self, root: Path, transform: ImageTransform, *, keep: bool = False, workers: int = 2
     ) -> None:
         self._root, self._transform, self._keep = root, transform, keep
-        self._queue: deque[Decoding] = deque()
+        self._queue: deque[PendingImage] = deque()
         self._workers = [_Worker(root, transform, keep) for _ in range(workers)]
 
-    def submit(self, path: str) -> Decoding:
+    def submit(self, path: str) -> PendingImage:
         """Asks for the image at `path` below the root."""
-        wanted = Decoding(path)
+        wanted = PendingImage(path)
         if self._workers:
             self._queue.append(wanted)
         return wanted
 
-    def done(self, wanted: Decoding) -> bool:
+    def done(self, wanted: PendingImage) -> bool:
         """Whether `result` would not wait for another process."""
         return wanted.loaded is not None or not self._workers
 
-    def result(self, wanted: Decoding) -> Loaded:
+    def result(self, wanted: PendingImage) -> Loaded:
         """Waits for the image; never raises for what is wrong with its file."""
         if not self._workers:
             return load(self._root, wanted.path, self._transform, self._keep)
@@ -143,7 +143,7 @@ class _Worker:
     """
 
     def __init__(self, root: Path, transform: ImageTransform, keep: bool) -> None:
-        self.asked: deque[Decoding] = deque()
+        self.asked: deque[PendingImage] = deque()
         self._slots = [os.memfd_create("image") for _ in range(_DEPTH)]
         setting = json.dumps([os.fsdecode(root), transform.model_dump(mode="json"), keep, self._slots])
         self.process = subprocess.Popen(
@@ -176,7 +176,7 @@ class _Worker:
         """Whether it can be asked for another image."""
         return not self.asked or (len(self.asked) < _DEPTH and sum(self._queued_bytes) < _QUEUED_BYTES)
 
-    def ask(self, wanted: Decoding) -> None:
+    def ask(self, wanted: PendingImage) -> None:
         """Raises BrokenPipeError when the process is gone."""
         line = json.dumps([self._sent % _DEPTH, wanted.path]).encode() + b"\n"
         self._input.write(line)

@@ -153,7 +153,7 @@ class PromptPack(BaseModel):
         """The user message for one sticker (and one view in the per-view mode).
 
         Raises:
-            ValueError: the template uses a name that is not there.
+            ValueError: the template uses a name that does not exist.
         """
         views = [
             {"name": name, "instruction": prompt.instruction, "words": prompt.words}
@@ -254,9 +254,7 @@ def read_pack(path: Path) -> tuple[PromptPack | None, list[str]]:
         file = read_marked_yaml(path)
     except ValueError as error:
         return None, [f"the prompt pack {path} is no valid YAML: {error}"]
-    problems = [
-        _problem(path, f"'{name}'", line, "the key stands there twice") for name, line in file.twice()
-    ]
+    problems = [_problem(path, f"'{name}'", line, "the key is duplicated") for name, line in file.twice()]
     try:
         pack = PromptPack.model_validate(file.data)
     except ValidationError as error:

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from mghft.pipeline.errors import RunLocked
+from mghft.pipeline.errors import RunLockedError
 
 
 @contextlib.contextmanager
@@ -20,7 +20,7 @@ def lock_run(folder: Path, part: tuple[int, int] | None) -> Iterator[None]:
     written into the file for the message alone.
 
     Raises:
-        RunLocked: a live process holds it, or live processes share the work in another number of parts.
+        RunLockedError: a live process holds it, or live processes share the work in another number of parts.
     """
     with contextlib.ExitStack() as stack:
         _hold(stack, folder / ".lock", shared=part is not None)
@@ -41,7 +41,7 @@ def _hold(stack: contextlib.ExitStack, path: Path, *, shared: bool) -> None:
     except BlockingIOError:
         file.seek(0)
         owner = file.read(200).strip() or "another process"
-        raise RunLocked(
+        raise RunLockedError(
             f"the run folder {path.parent} is in use by {owner}: wait for it, end it, or give another --out"
         ) from None
     file.seek(0)

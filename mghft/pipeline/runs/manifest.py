@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mghft.pipeline.files import write_atomically
+from mghft.pipeline.files import write_json
 from mghft.pipeline.runs.journal import journal_paths
 from mghft.pipeline.runs.shards import shard_paths
 from mghft.pipeline.views import VIEWS
@@ -35,12 +35,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a run folder.
 
     Raises:
-        FileNotFoundError: the folder or its manifest is not there.
+        FileNotFoundError: the folder or its manifest does not exist.
         ValueError: it is damaged or was changed by hand.
     """
     path = folder / FILE
     if not path.is_file():
-        raise FileNotFoundError(f"the folder {folder} is no run of `mghft describe`: it has no {FILE}")
+        raise FileNotFoundError(
+            f"the folder {folder} is not a run folder of `mghft describe`: it has no {FILE}"
+        )
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         intact = isinstance(manifest, dict) and manifest.get("fingerprint") == fingerprint(manifest)
@@ -65,8 +67,7 @@ def open_run(folder: Path, manifest: Mapping[str, Any], *, alone: bool = False) 
         (folder / FILE).unlink(missing_ok=True)
     check_run(folder, manifest)
     if not (folder / FILE).exists():
-        text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-        write_atomically(folder / FILE, lambda file: file.write(text.encode()))
+        write_json(folder / FILE, manifest)
 
 
 def check_run(folder: Path, manifest: Mapping[str, Any]) -> None:

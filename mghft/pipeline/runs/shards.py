@@ -110,13 +110,13 @@ def read_descriptions(folder: str | Path) -> pa.Table:
     """All rows of a run as one table (columns of `SCHEMA`, embedded images left out).
 
     Raises:
-        FileNotFoundError: the folder is not there or holds no shard.
+        FileNotFoundError: the folder does not exist or holds no shard.
         ValueError: a shard is damaged, or a sticker has more than one row.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"the folder of descriptions {folder} is not there: make it with `mghft describe`"
+            f"the folder of descriptions {folder} does not exist: make it with `mghft describe`"
         )
     tables = [table for _, table in iterate_shards(folder, SCHEMA.names)]
     if not tables:

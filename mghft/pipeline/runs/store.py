@@ -35,7 +35,7 @@ class RunStore:
         images: whether the shards embed the image bytes.
 
     Raises:
-        ValueError: a shard is damaged or of another run, or a sticker stands twice.
+        ValueError: a shard is damaged or of another run, or a sticker is duplicated.
     """
 
     def __init__(
@@ -201,7 +201,7 @@ def rows_there(folder: Path, fingerprint: str) -> dict[str, str]:
     """Status by id of every row in the folder's shards.
 
     Raises:
-        ValueError: a shard is damaged or of another run, or a sticker stands twice.
+        ValueError: a shard is damaged or of another run, or a sticker is duplicated.
     """
     done: dict[str, str] = {}
     for path, table in iterate_shards(folder, ["sticker_id", "status"]):
@@ -210,7 +210,7 @@ def rows_there(folder: Path, fingerprint: str) -> dict[str, str]:
         for sticker_id, status in zip(*(column.to_pylist() for column in table.columns), strict=True):
             if sticker_id in done:
                 raise ValueError(
-                    f"the sticker {sticker_id!r} stands twice in {folder}: look with `mghft verify`"
+                    f"the sticker {sticker_id!r} is duplicated in {folder}: look with `mghft verify`"
                 )
             done[sticker_id] = status
     return done

@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "history": ["Entry"],
-        "page": ["write_try"],
-        "trial": ["Try", "read_try", "try_prompts"],
+        "page": ["write_trial_page"],
+        "trial": ["Trial", "read_trial", "run_trial"],
     },
 )

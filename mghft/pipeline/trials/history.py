@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mghft.pipeline.runs.status import run_status
-from mghft.pipeline.trials.trial import FILE, TriedPack, Try, read_try, try_folders
+from mghft.pipeline.trials.trial import FILE, Trial, TrialPack, read_trial, trial_folders
 
 SCORE_FILE = "score.json"
 
@@ -19,8 +19,8 @@ class Entry:
     """One pack of one try; counts are None where its run did not begin, the score where none was made."""
 
     folder: Path
-    manifest: Try
-    pack: TriedPack
+    manifest: Trial
+    pack: TrialPack
     status: dict[str, Any] | None
     accuracy: float | None = None
     f1_macro: float | None = None
@@ -37,15 +37,15 @@ def history(tries: Path) -> tuple[list[Entry], list[str]]:
         Entries, and a sentence for everything that cannot be read.
 
     Raises:
-        FileNotFoundError: the folder is not there, or holds no try.
+        FileNotFoundError: the folder does not exist, or holds no try.
     """
-    folders = [tries] if (tries / FILE).is_file() else try_folders(tries) if tries.is_dir() else []
+    folders = [tries] if (tries / FILE).is_file() else trial_folders(tries) if tries.is_dir() else []
     if not folders:
         raise FileNotFoundError(f"the folder {tries} holds no try: make one with `mghft prompts try`")
     entries, notes = [], []
     for folder in folders:
         try:
-            manifest = read_try(folder)
+            manifest = read_trial(folder)
         except ValueError as error:
             notes.append(str(error))
             continue

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mghft.pipeline.files import write_atomically
-from mghft.pipeline.html import data_url, page_environment
+from mghft.pipeline.files import write_text
+from mghft.pipeline.html import picture_url, write_page
 from mghft.pipeline.images.color import ImageError
 from mghft.pipeline.images.decode import ImageTransform, decode_bytes, read_image
 from mghft.pipeline.runs.manifest import read_manifest
@@ -27,7 +27,7 @@ _REASONS_SHOWN = 5
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W_\u3040-\u30ff\u3400-\u9fff]+(?:['’]\w+)?")
 
 
-def write_try(done: Done, root: Path) -> tuple[Path, Path]:
+def write_trial_page(done: Done, root: Path) -> tuple[Path, Path]:
     """Writes page and summary of a finished try into its folder.
 
     Args:
@@ -55,10 +55,8 @@ def write_try(done: Done, root: Path) -> tuple[Path, Path]:
         "count": len(shown),
         "cards": _cards(done, runs, root, image),
     }
-    template = page_environment().get_template("tries.html.j2")
-    write_atomically(page, lambda file: file.writelines(part.encode() for part in template.generate(facts)))
-    text = _markdown(done, columns)
-    write_atomically(summary, lambda file: file.write(text.encode()))
+    write_page(page, "tries.html.j2", facts)
+    write_text(summary, _markdown(done, columns))
     return page, summary
 
 
@@ -141,7 +139,7 @@ def _picture(
         return None, (0, 0), str(error)
     changed = sha256 is not None and hashlib.sha256(content).hexdigest() != sha256
     trouble = "the file has changed since it was described" if changed else None
-    return data_url(image), image.size, trouble
+    return picture_url(image), image.size, trouble
 
 
 def _markdown(done: Done, columns: list[dict[str, Any]]) -> str:

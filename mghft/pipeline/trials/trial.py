@@ -27,9 +27,9 @@ from mghft.pipeline.describe.engine import StartEngine, engine_facts, find_sourc
 from mghft.pipeline.describe.manifest import build_manifest
 from mghft.pipeline.describe.reuse import matching_runs
 from mghft.pipeline.describe.run import chosen_stickers, describe
-from mghft.pipeline.engines.base import Answer, Engine, Request
+from mghft.pipeline.engines.base import Engine, Request, Response
 from mghft.pipeline.engines.model_source import ModelSource
-from mghft.pipeline.files import write_atomically
+from mghft.pipeline.files import write_text
 from mghft.pipeline.progress import say
 from mghft.pipeline.prompting.pack import PromptPack, load_pack
 from mghft.pipeline.runs.lock import lock_run
@@ -66,7 +66,7 @@ class Subset(BaseModel):
         return ", ".join(parts) or "all"
 
 
-class TriedPack(BaseModel):
+class TrialPack(BaseModel):
     """One pack of a try; `folder` is its run folder inside the try."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,7 +78,7 @@ class TriedPack(BaseModel):
     fingerprint: str
 
 
-class Try(BaseModel):
+class Trial(BaseModel):
     """The manifest of a try, `try.json`; written before anything is asked."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -90,7 +90,7 @@ class Try(BaseModel):
     model: str
     engine: str
     subset: Subset
-    packs: tuple[TriedPack, ...]
+    packs: tuple[TrialPack, ...]
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,12 @@ class Done:
     """A finished try: its folder, manifest and stickers, and the statistics of every pack's run."""
 
     folder: Path
-    manifest: Try
+    manifest: Trial
     stickers: Sequence[Sticker]
     stats: Sequence[dict[str, Any]]
 
 
-def try_prompts(
+def run_trial(
     config: DescribeConfig, prompts: Sequence[str], *, start_engine: StartEngine | None = None
 ) -> Done:
     """Describes the same stickers with each pack; goes on where a try of the same choice stopped.
@@ -116,7 +116,7 @@ def try_prompts(
         start_engine: as in `describe`; called once at most.
 
     Raises:
-        ValueError, FileNotFoundError, RunLocked, EngineLost, OSError: as in `describe`.
+        ValueError, FileNotFoundError, RunLockedError, EngineDiedError, OSError: as in `describe`.
     """
     if config.part is not None or config.dry_run:
         raise ValueError("trying prompts knows neither parts nor a dry run: take --shard and --dry-run out")
@@ -143,7 +143,7 @@ def try_prompts(
     return Done(folder, manifest, stickers, stats)
 
 
-def read_try(folder: Path) -> Try:
+def read_trial(folder: Path) -> Trial:
     """The manifest of a try.
 
     Raises:
@@ -152,14 +152,16 @@ def read_try(folder: Path) -> Try:
     """
     path = folder / FILE
     if not path.is_file():
-        raise FileNotFoundError(f"the folder {folder} is no try of `mghft prompts try`: it has no {FILE}")
+        raise FileNotFoundError(
+            f"the folder {folder} is not a trial of `mghft prompts try`: it has no {FILE}"
+        )
     try:
-        return Try.model_validate_json(path.read_bytes())
+        return Trial.model_validate_json(path.read_bytes())
     except ValidationError:
         raise ValueError(f"the manifest {path} is damaged or was changed: move its folder aside") from None
 
 
-def try_folders(tries: Path) -> list[Path]:
+def trial_folders(tries: Path) -> list[Path]:
     """The tries in a folder, oldest first."""
     return sorted(path.parent for path in tries.glob(f"try-*/{FILE}"))
 
@@ -195,7 +197,7 @@ def _manifest(
     prompts: Sequence[str],
     packs: Sequence[PromptPack],
     manifests: Sequence[dict[str, Any]],
-) -> Try:
+) -> Trial:
     ids = hashlib.sha256("\n".join(sticker.id for sticker in stickers).encode()).hexdigest()
     titles = _titles(prompts, packs)
     entries = []
@@ -203,7 +205,7 @@ def _manifest(
         digest = pack.digest()
         slug = re.sub(r"[^A-Za-z0-9_-]+", "-", pack.name).strip("-")[:40] or "pack"
         entries.append(
-            TriedPack(
+            TrialPack(
                 title=title,
                 given=str(prompt),
                 folder=f"{slug}-{digest[:8]}",
@@ -212,7 +214,7 @@ def _manifest(
             )
         )
     key = json.dumps([ids, [entry.fingerprint for entry in entries]])
-    return Try(
+    return Trial(
         key=hashlib.sha256(key.encode()).hexdigest(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         card=corpus.card.name,
@@ -247,22 +249,21 @@ def _titles(prompts: Sequence[str], packs: Sequence[PromptPack]) -> list[str]:
     ]
 
 
-def _open_try(tries: Path, manifest: Try) -> tuple[Path, Try]:
+def _open_try(tries: Path, manifest: Trial) -> tuple[Path, Trial]:
     """The folder of a try of the same stickers and prompts, or a new one with its manifest."""
     numbers = [0]
     for folder in sorted(tries.glob("try-*")):
         if (number := folder.name.removeprefix("try-")).isdecimal():
             numbers.append(int(number))
         try:
-            found = read_try(folder)
+            found = read_trial(folder)
         except (FileNotFoundError, ValueError):
             continue
         if found.key == manifest.key:
             return folder, manifest.model_copy(update={"created": found.created})
     folder = tries / f"try-{max(numbers) + 1:03d}"
     folder.mkdir()
-    text = manifest.model_dump_json(indent=2) + "\n"
-    write_atomically(folder / FILE, lambda file: file.write(text.encode()))
+    write_text(folder / FILE, manifest.model_dump_json(indent=2) + "\n")
     return folder, manifest
 
 
@@ -312,7 +313,7 @@ class _LentEngine:
     def submit(self, request: Request) -> None:
         self._engine.submit(request)
 
-    def collect(self) -> list[Answer]:
+    def collect(self) -> list[Response]:
         return self._engine.collect()
 
     def close(self) -> None:

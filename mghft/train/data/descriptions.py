@@ -40,7 +40,7 @@ def check_sources(config: TrainConfig) -> None:
     """Answers a slip in a name at once: needs no torch, which takes seconds to load.
 
     Raises:
-        FileNotFoundError, ValueError: card, data or descriptions are not there; one sentence.
+        FileNotFoundError, ValueError: card, data or descriptions do not exist; one sentence.
     """
     card = load_card(config.card)
     if config.data is not None:
@@ -52,11 +52,11 @@ def check_sources(config: TrainConfig) -> None:
 def check_run_folder(run_folder: Path) -> None:
     """
     Raises:
-        FileNotFoundError: the run folder is not there or has no shards.
+        FileNotFoundError: the run folder does not exist or has no shards.
     """
     if not run_folder.is_dir():
         raise FileNotFoundError(
-            f"the descriptions {run_folder} are not there: give the run folder of 'mghft describe'"
+            f"the descriptions {run_folder} do not exist: give the run folder of 'mghft describe'"
         )
     if not any(run_folder.glob("descriptions-*.parquet")):
         raise FileNotFoundError(
@@ -76,7 +76,7 @@ def join_descriptions(stickers: Sequence[Sticker], run_folder: Path, views: Sequ
         Texts and mask; a failed or missing description is masked, not an error.
 
     Raises:
-        FileNotFoundError: the run folder is not there or has no shards.
+        FileNotFoundError: the run folder does not exist or has no shards.
         ValueError: it is empty, lacks a view, or shares no sticker with the corpus.
     """
     check_run_folder(run_folder)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mghft.pipeline.corpora.card import Card
 from mghft.pipeline.corpora.sticker import Corpus, Sticker
-from mghft.pipeline.files import write_atomically
+from mghft.pipeline.files import write_json
 from mghft.pipeline.images.color import ImageError
 from mghft.pipeline.images.decode import MAX_FILE_BYTES
 from mghft.pipeline.runs.shards import IMAGE_FIELD, read_descriptions, read_shard, shard_paths
@@ -117,7 +117,7 @@ class ShardImages:
         return self._folder / f"encoded-{key[:24]}.bin"
 
     def _open(self) -> list[tuple[int, int]]:
-        """Start and length of every image in the copy, which is made if it is not there."""
+        """Start and length of every image in the copy, which is made if it does not exist."""
         data = self._file()
         index = data.with_suffix(".json")
         if data.is_file() and index.is_file():
@@ -126,7 +126,7 @@ class ShardImages:
                 return places
         self._folder.mkdir(parents=True, exist_ok=True)
         places = self._copy(data)
-        write_atomically(index, lambda file: file.write(json.dumps(places).encode()))
+        write_json(index, places)
         return places
 
     def _copy(self, data: Path) -> list[tuple[int, int]]:

@@ -16,7 +16,8 @@ from mghft.model import MGHFTConfig, TextEncoder
 from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.corpora.load import load_corpus
 from mghft.pipeline.corpora.sticker import Corpus, Sticker
-from mghft.train.config import TrainConfig, one_sentence
+from mghft.pipeline.settings import first_fault
+from mghft.train.config import TrainConfig
 from mghft.train.data.descriptions import Descriptions, join_descriptions, labelled, labels_of, whole_texts
 from mghft.train.data.image_cache import FileImages, StickerImages
 from mghft.train.data.shard_images import ShardImages, shard_corpus
@@ -166,7 +167,7 @@ def resolve_model(config: TrainConfig, *, labels: tuple[str, ...], text_dim: int
     try:
         return MGHFTConfig.preset(preset, **fields)
     except ValidationError as error:
-        raise ValueError(one_sentence(error, "the model configuration")) from None
+        raise ValueError(first_fault(error, "the model configuration", MGHFTConfig)) from None
 
 
 def text_of(split: Split, indices: Tensor, device: torch.device, *, tuned: bool) -> dict[str, Any]:

@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "accelerator": ["build_accelerator"],
-        "collectives": ["ProcessLost"],
+        "collectives": ["ProcessLostError"],
         "fsdp": ["Weights"],
     },
 )

@@ -23,11 +23,13 @@ _GONE = (
 )
 
 
-class ProcessLost(RuntimeError):  # noqa: N818 - it is a state of the run that ends in one sentence
+class ProcessLostError(RuntimeError):
     """Another process of the run is gone."""
 
+    exit_code = 1
 
-def mean_over_processes(
+
+def all_reduce_mean(
     accelerator: Accelerator, values: dict[str, float], stop: bool
 ) -> tuple[dict[str, float], bool]:
     """Means of the values, and whether any process wants to stop: all leave after the same step."""
@@ -38,7 +40,7 @@ def mean_over_processes(
     return dict(zip(values, means[:-1], strict=True)), means[-1] > 0
 
 
-def told_by_main(accelerator: Accelerator, make: Callable[[], T]) -> T:
+def broadcast_from_main(accelerator: Accelerator, make: Callable[[], T]) -> T:
     """What `make` returns in the main process, which alone calls it, in every process."""
     told = [make() if accelerator.is_main_process else None]
     if accelerator.num_processes > 1:
@@ -51,7 +53,7 @@ def processes_watched(accelerator: Accelerator) -> Iterator[None]:
     """Turns what a broken connection raises into one sentence.
 
     Raises:
-        ProcessLost: the block failed because another process of the run is gone.
+        ProcessLostError: the block failed because another process of the run is gone.
     """
     try:
         yield
@@ -59,7 +61,7 @@ def processes_watched(accelerator: Accelerator) -> Iterator[None]:
         text = str(error).lower()
         if accelerator.num_processes == 1 or not any(word in text for word in _GONE):
             raise
-        raise ProcessLost(
+        raise ProcessLostError(
             f"another process of this run is gone ({' '.join(str(error).split())[:120]}), so training stops: "
             "what the last checkpoint holds is kept, go on with --resume"
         ) from error

@@ -65,7 +65,7 @@ class Weights:
     @torch.no_grad()
     def follow(self, weights: Weights, *, decay: float, step: int) -> None:
         """Moves this running mean towards the weights after a step."""
-        share = average_share(decay, step)
+        share = ema_update_rate(decay, step)
         for mean, value in zip(self._parameters, weights._parameters, strict=True):
             _local(mean).lerp_(_local(value), share)
         for kept, buffer in zip(self._buffers, weights._buffers, strict=True):
@@ -157,7 +157,7 @@ def shard_on_any_device(accelerator: Accelerator, plugin: FullyShardedDataParall
         accelerator.state.distributed_type = DistributedType.FSDP
 
 
-def whole_state(optimizer: Any) -> dict[str, Any]:
+def full_state(optimizer: Any) -> dict[str, Any]:
     """`state_dict()` with whole tensors; all processes have to ask together."""
     content: dict[str, Any] = optimizer.state_dict()
     state = {
@@ -167,8 +167,8 @@ def whole_state(optimizer: Any) -> dict[str, Any]:
     return {**content, "state": state}
 
 
-def load_whole_state(optimizer: Any, content: dict[str, Any]) -> None:
-    """Puts back what `whole_state` gave, in shards where the parameters are.
+def load_full_state(optimizer: Any, content: dict[str, Any]) -> None:
+    """Puts back what `full_state` gave, in shards where the parameters are.
 
     Raises:
         ValueError: it is of other parameters.
@@ -201,6 +201,6 @@ def _tensors(module: nn.Module) -> _Tensors:
     return list(module.parameters()), list(module.buffers())
 
 
-def average_share(decay: float, step: int) -> float:
+def ema_update_rate(decay: float, step: int) -> float:
     """How far the running mean moves towards the weights; far at first, to forget the beginning."""
     return 1 - min(decay, (1 + step) / (10 + step))

@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "baselines": ["majority_guess", "text_alone"],
+        "baselines": ["majority_baseline", "text_only_baseline"],
         "bootstrap": ["Difference", "Figure", "paired_differences"],
         "metrics": ["bootstrap_interval", "classification_metrics"],
         "report": ["write_report"],

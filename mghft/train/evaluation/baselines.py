@@ -16,14 +16,14 @@ from sklearn.preprocessing import StandardScaler
 STRENGTHS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 
-def majority_guess(train_labels: NDArray[np.int64], classes: int, count: int) -> NDArray[np.float64]:
+def majority_baseline(train_labels: NDArray[np.int64], classes: int, count: int) -> NDArray[np.float64]:
     """[count, classes] label frequencies of the training split, the same for every sticker."""
     frequencies = np.bincount(train_labels, minlength=classes) / len(train_labels)
     return np.tile(frequencies, (count, 1))
 
 
 @dataclass(frozen=True)
-class TextAlone:
+class TextOnlyBaseline:
     """Logistic regression on the text features of all views.
 
     Attributes:
@@ -35,9 +35,9 @@ class TextAlone:
     probabilities: dict[str, NDArray[np.float64]]
 
 
-def text_alone(
+def text_only_baseline(
     features: Mapping[str, NDArray[np.float32]], labels: Mapping[str, NDArray[np.int64]], classes: int
-) -> TextAlone:
+) -> TextOnlyBaseline:
     """Fits on train, chooses C on validation, predicts every split.
 
     Args:
@@ -60,4 +60,4 @@ def text_alone(
     for split, rows in features.items():
         found[split] = np.zeros((len(rows), classes))
         found[split][:, chosen.classes_] = chosen.predict_proba(rows)
-    return TextAlone(strength, found)
+    return TextOnlyBaseline(strength, found)

@@ -28,7 +28,7 @@ from mghft.train.data.splits import (
 )
 from mghft.train.data.text_features import text_features
 from mghft.train.distributed.accelerator import build_accelerator
-from mghft.train.evaluation.baselines import majority_guess, text_alone
+from mghft.train.evaluation.baselines import majority_baseline, text_only_baseline
 from mghft.train.evaluation.metrics import bootstrap_interval, classification_metrics
 from mghft.train.evaluation.predict import predict
 from mghft.train.evaluation.report import write_report
@@ -65,10 +65,10 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
             raise ValueError(f"the runs {main.folder} and {run.folder} belong to different corpora")
     truth = {name: split.labels for name, split in shown.items()}
     for name in config.splits:
-        systems[MAJORITY][name] = majority_guess(truth["train"], len(labels), len(truth[name]))
+        systems[MAJORITY][name] = majority_baseline(truth["train"], len(labels), len(truth[name]))
     if main.config.use_text:
         features = {name: _flat_features(split) for name, split in _untuned(main.config, shown).items()}
-        alone = text_alone(features, truth, len(labels))
+        alone = text_only_baseline(features, truth, len(labels))
         systems[TEXT_ALONE] = alone.probabilities
         facts["text_alone_strength"] = alone.strength
     trained = [run.name for run in sorted(runs, key=lambda run: run.config.use_text)]

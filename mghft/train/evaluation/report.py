@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -10,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 
+from mghft.pipeline.html import data_url, page_environment
 from mghft.train.data.splits import Split
 from mghft.train.evaluation.plots import draw_comparison, draw_confusion, draw_curves
 
@@ -52,7 +51,8 @@ def write_report(
     draw_confusion(folder / "confusion.png", confusion, result["labels"])
     draw_curves(folder / "curves.png", histories)
     pictures = {
-        key: _data_url((folder / f"{key}.png").read_bytes()) for key in ("comparison", "confusion", "curves")
+        key: data_url((folder / f"{key}.png").read_bytes(), "image/png")
+        for key in ("comparison", "confusion", "curves")
     }
     cards = sticker_cards(split, probabilities, views=views, labels=result["labels"], count=count, seed=seed)
     page = render_page({"result": result, "split": name, "pictures": pictures, "cards": cards})
@@ -61,15 +61,7 @@ def write_report(
 
 def render_page(values: Mapping[str, Any]) -> str:
     """The HTML page; all text is escaped, for descriptions come from a model that read untrusted images."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
-    return environment.get_template("report.html.j2").render(**values)
+    return page_environment(TEMPLATES).get_template("report.html.j2").render(**values)
 
 
 def choose_stickers(right: NDArray[np.bool_], count: int, seed: int) -> list[int]:
@@ -161,8 +153,4 @@ def _thumbnail(split: Split, index: int) -> str | None:
     image.thumbnail((_THUMBNAIL, _THUMBNAIL))
     stream = io.BytesIO()
     image.save(stream, "PNG", optimize=True)
-    return _data_url(stream.getvalue())
-
-
-def _data_url(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+    return data_url(stream.getvalue(), "image/png")

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from mghft.train.config import TrainConfig, build_config, one_sentence
+from mghft.pipeline.settings import build
+from mghft.train.config import TrainConfig, build_config
 from mghft.train.runs.files import read_json
 
 WITH_TEXT, WITHOUT_TEXT = "MGHFT", "MGHFT without text"
@@ -48,10 +49,7 @@ class Run:
 
 def build_eval_config(fields: dict[str, Any]) -> EvalConfig:
     """Validates fields; the first error becomes one sentence that names the field."""
-    try:
-        return EvalConfig.model_validate(fields)
-    except ValidationError as error:
-        raise ValueError(one_sentence(error, "the evaluation")) from None
+    return build(EvalConfig, fields, what="the evaluation")
 
 
 def open_runs(config: EvalConfig) -> list[Run]:
@@ -63,7 +61,7 @@ def open_runs(config: EvalConfig) -> list[Run]:
     runs: list[Run] = []
     for folder in config.runs:
         if not (folder / "config.json").is_file():
-            raise FileNotFoundError(f"{folder} is no run folder of 'mghft train': it has no config.json")
+            raise FileNotFoundError(f"{folder} is not a run folder of 'mghft train': it has no config.json")
         if not (folder / "best" / "model.safetensors").is_file():
             raise FileNotFoundError(
                 f"the run {folder} has no best/model.safetensors yet: let its first epoch finish"

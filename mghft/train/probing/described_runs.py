@@ -50,7 +50,7 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
         Runs in the order given, and notes on what was left out.
 
     Raises:
-        FileNotFoundError: a path is not there or holds no run with a row.
+        FileNotFoundError: a path does not exist or holds no run with a row.
         ValueError: a manifest or shard is damaged.
     """
     folders: dict[Path, Path] = {}
@@ -77,7 +77,7 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
 def _folders(path: Path) -> tuple[list[Path], list[Path]]:
     """Run folders that a path means, and those that are left out because they have no shard."""
     if not path.is_dir():
-        raise FileNotFoundError(f"the run {path} is not there: give the folder of a run, or one of tries")
+        raise FileNotFoundError(f"the run {path} does not exist: give the folder of a run, or one of tries")
     if (path / FILE).is_file() or shard_paths(path):
         return [path], []
     inner = sorted(child for child in path.iterdir() if (child / FILE).is_file())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from mghft.pipeline.files import write_atomically
+from mghft.pipeline.files import write_json
 from mghft.train.data.text_features import Encoder, default_folder, text_features
 from mghft.train.evaluation.bootstrap import (
     Difference,
@@ -239,5 +238,4 @@ def _load_encoder(config: ScoreConfig) -> Encoder:
 
 
 def _write(path: Path, score: dict[str, Any]) -> None:
-    text = json.dumps(score, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()))
+    write_json(path, score, allow_nan=False)

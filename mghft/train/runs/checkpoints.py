@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError
 
 from mghft.model.joint import Trained
-from mghft.train.distributed.fsdp import Weights, load_whole_state
+from mghft.train.distributed.fsdp import Weights, load_full_state
 
 _NAME = re.compile(r"step-\d{8}")
 
@@ -84,7 +84,7 @@ def load_checkpoint(
         if average is not None:
             # A running mean that was switched on since begins with the weights.
             average.load(path / "average" if (path / "average").is_dir() else path)
-        load_whole_state(optimizer, states["optimizer"])
+        load_full_state(optimizer, states["optimizer"])
     except (RuntimeError, ValueError) as error:
         raise ValueError(
             f"the checkpoint {path} does not fit the changed configuration "

@@ -17,7 +17,7 @@ from typing import Any
 
 from mghft.model import MGHFTConfig
 from mghft.model.joint import Trained
-from mghft.pipeline.errors import RunLocked
+from mghft.pipeline.errors import RunLockedError
 from mghft.train.config import TrainConfig
 from mghft.train.runs.checkpoints import (
     checkpoint_paths,
@@ -85,14 +85,14 @@ class RunFolder:
         A lock of fcntl's kind, since one of flock's would live on in orphaned workers of the data loader.
 
         Raises:
-            RunLocked: another process holds it.
+            RunLockedError: another process holds it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / ".lock").open("a+", encoding="utf-8") as file:
             try:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise RunLocked(
+                raise RunLockedError(
                     f"another process trains into the run folder {self.path}: wait for it, end it, or give "
                     "another --out"
                 ) from None

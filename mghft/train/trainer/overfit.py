@@ -23,8 +23,10 @@ _SURE = 0.1
 ENOUGH = 0.99
 
 
-class NotLearnt(RuntimeError):  # noqa: N818 - it is a result that ends in one sentence
+class OverfitFailedError(RuntimeError):
     """The network did not learn what it was shown."""
+
+    exit_code = 1
 
 
 def overfit_config(config: TrainConfig) -> TrainConfig:
@@ -95,12 +97,12 @@ def verdict(run: Path, count: int) -> str:
     """The result of a finished check in one sentence.
 
     Raises:
-        NotLearnt: fewer than 99 % of the stickers are right; one sentence.
+        OverfitFailedError: fewer than 99 % of the stickers are right; one sentence.
     """
     summary = read_json(run / "summary.json")
     share, epochs = summary["best_accuracy"], summary["epoch"]
     if share < ENOUGH:
-        raise NotLearnt(
+        raise OverfitFailedError(
             f"only {share:.1%} of {count} stickers were learnt by heart in {epochs} epochs: give more "
             "--epochs or another --lr; if that does not help, look at the labels, the images and the loss"
         )

@@ -34,8 +34,8 @@ from mghft.train.data.sampler import (
 from mghft.train.data.splits import Part, complete_split, load_encoder, read_split, resolve_model, text_of
 from mghft.train.data.text_features import text_statistics
 from mghft.train.distributed.accelerator import build_accelerator
-from mghft.train.distributed.collectives import mean_over_processes, processes_watched, told_by_main
-from mghft.train.distributed.fsdp import prepare, whole_state
+from mghft.train.distributed.collectives import all_reduce_mean, broadcast_from_main, processes_watched
+from mghft.train.distributed.fsdp import full_state, prepare
 from mghft.train.evaluation.metrics import validation_figures
 from mghft.train.evaluation.plots import draw_training
 from mghft.train.evaluation.predict import predict, to_predict
@@ -67,7 +67,7 @@ def train(config: TrainConfig) -> Path:
     Raises:
         ValueError, FileNotFoundError: something the user gave is wrong; one sentence.
         FloatingPointError: the loss is not finite any more; one sentence.
-        ProcessLost: another process of the run is gone; one sentence.
+        ProcessLostError: another process of the run is gone; one sentence.
         KeyboardInterrupt: after Ctrl-C or SIGTERM, once a checkpoint is written.
     """
     run_trainer(overfit_config(config), Trainer)
@@ -138,7 +138,7 @@ class Trainer:
             features = to_predict(plain, self.train_split)[1].features
             assert features is not None
             mghft.set_text_statistics(*text_statistics(features, self.train_split.mask))
-        self.latest = told_by_main(accelerator, lambda: run.resume_from(self.say))
+        self.latest = broadcast_from_main(accelerator, lambda: run.resume_from(self.say))
         if self.latest is None and config.init_from is not None:
             reads = config.text_encoder if config.use_text else None
             self.say(load_initial(mghft, config.init_from, self.labels, reads))
@@ -277,7 +277,7 @@ class Trainer:
         )
         output = self.criterion(output, labels)
         losses = loss_values(output, self.stages)
-        losses, self.leave = mean_over_processes(self.accelerator, losses, self.stop.made)
+        losses, self.leave = all_reduce_mean(self.accelerator, losses, self.stop.made)
         if not math.isfinite(losses["loss"]):
             raise FloatingPointError(self.note_bad_batch(losses, indices))
         log_step(self.accelerator, config.tracker, losses, rate, step)
@@ -295,7 +295,7 @@ class Trainer:
         ids = [self.train_split.stickers[index].id for index in indices.tolist()]
         if self.accelerator.num_processes > 1:
             ids = gather_object(ids)
-        return told_by_main(self.accelerator, lambda: self.run.note_bad_batch(self.state, losses, ids))
+        return broadcast_from_main(self.accelerator, lambda: self.run.note_bad_batch(self.state, losses, ids))
 
     def finish_epoch(self) -> None:
         """Validation, the line of metrics.jsonl, the best weights, a checkpoint."""
@@ -338,7 +338,7 @@ class Trainer:
 
     def save(self) -> None:
         """A checkpoint: all processes give their part, the main process writes."""
-        model, optimizer = self.weights.whole(), whole_state(self.optimizer)
+        model, optimizer = self.weights.whole(), full_state(self.optimizer)
         average = None if self.average is None else self.average.whole()
         if self.accelerator.is_main_process:
             checkpoints.save_checkpoint(

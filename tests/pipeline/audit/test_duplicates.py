@@ -255,7 +255,7 @@ def test_clean_split_keeps_test_whole_and_everything_else_that_does_not_leak(lea
 def test_a_clean_split_is_never_replaced(leaky, tmp_path):
     (tmp_path / "clean-split.csv").write_text("mine", encoding="utf-8")
     found = find(leaky)
-    with pytest.raises(ValueError, match=r"clean-split\.csv is there and is not replaced"):
+    with pytest.raises(ValueError, match=r"clean-split\.csv already exists and is not replaced"):
         write_report(found, tmp_path, drop_leaks=True)
     assert (tmp_path / "clean-split.csv").read_text("utf-8") == "mine"
     assert not (tmp_path / "duplicates.csv").exists()
@@ -292,7 +292,7 @@ def test_page_names_how_many_pairs_it_leaves_out(leaky, tmp_path):
 
 def test_a_page_of_another_kind_is_left_alone(leaky, tmp_path):
     (tmp_path / "duplicates.html").write_text("<p>mine", encoding="utf-8")
-    with pytest.raises(ValueError, match="is there and is no page of duplicates"):
+    with pytest.raises(ValueError, match="already exists and is no page of duplicates"):
         write_report(find(leaky), tmp_path)
     assert (tmp_path / "duplicates.html").read_text("utf-8") == "<p>mine"
 

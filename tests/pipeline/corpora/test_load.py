@@ -104,7 +104,7 @@ def test_missing_table(tmp_path):
 
 
 def test_missing_root(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"the data folder .* is not there"):
+    with pytest.raises(FileNotFoundError, match=r"the data folder .* does not exist"):
         load_corpus(table(), tmp_path / "gone")
 
 

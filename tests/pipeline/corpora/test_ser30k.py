@@ -166,7 +166,7 @@ def test_json_of_another_shape(tmp_path, text):
 def test_missing_split_file(tmp_path, split):
     write(tmp_path, lambda split: [row(split)])
     (tmp_path / "Annotations" / "image-level" / f"{split}.json").unlink()
-    with pytest.raises(FileNotFoundError, match=rf"{split}\.json, and neither is there"):
+    with pytest.raises(FileNotFoundError, match=rf"{split}\.json, and neither exists"):
         load(tmp_path)
 
 

@@ -129,7 +129,7 @@ def test_split_is_not_written_over_another(small):
     corpus = load_corpus(load_card("met-meme"), small)
     path = small / "s.csv"
     path.write_text("mine")
-    with pytest.raises(ValueError, match=r"s\.csv is there already"):
+    with pytest.raises(ValueError, match=r"s\.csv already exists"):
         write_split(path, corpus, {}, how="")
     assert path.read_text() == "mine"
 
@@ -164,7 +164,7 @@ def test_splits_of_another_corpus_are_refused(small):
 
 
 def test_missing_split_file_that_was_asked_for(small):
-    with pytest.raises(FileNotFoundError, match=r"the splits .*gone\.csv are not there"):
+    with pytest.raises(FileNotFoundError, match=r"the splits .*gone\.csv do not exist"):
         load_corpus(load_card(f"met-meme@{small}/gone.csv"), small)
 
 

@@ -13,8 +13,8 @@ import pytest
 from datasets import load_dataset
 from describe_bench import KnownEngine, config, make_corpus, problems, rows, run
 
-from mghft.pipeline.engines.base import Answer
-from mghft.pipeline.errors import RunLocked
+from mghft.pipeline.engines.base import Response
+from mghft.pipeline.errors import RunLockedError
 from mghft.pipeline.runs.lock import lock_run
 from mghft.pipeline.runs.shards import SCHEMA, read_descriptions, shard_paths
 from mghft.pipeline.runs.status import failed_rows, run_status
@@ -140,7 +140,7 @@ def test_a_foreign_shard_is_refused(card, tmp_path):
 def test_one_writer_for_a_folder(card, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    with lock_run(out, None), pytest.raises(RunLocked, match=f"in use by process {os.getpid()} on"):
+    with lock_run(out, None), pytest.raises(RunLockedError, match=f"in use by process {os.getpid()} on"):
         run(config(card, out))
     assert run(config(card, out))["rows"] == 40
 
@@ -175,16 +175,16 @@ def test_a_whole_window_of_bad_stickers_does_not_end_the_run(card, tmp_path):
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (Answer("", '{"content": "a', "length"), "token limit"),
-        (Answer("", "a cat", "stop"), "no valid JSON"),
-        (Answer("", '{"content": "a cat"}', "stop"), "lacks the view style"),
-        (Answer("", error="the engine refused the request: too long"), "too long"),
+        (Response("", '{"content": "a', "length"), "token limit"),
+        (Response("", "a cat", "stop"), "no valid JSON"),
+        (Response("", '{"content": "a cat"}', "stop"), "lacks the view style"),
+        (Response("", error="the engine refused the request: too long"), "too long"),
     ],
 )
 def test_a_bad_answer_is_a_failed_row_with_its_reason(card, tmp_path, answer, reason):
     def change(request, text):
         bad = request.key.endswith("0002.png")
-        return Answer(**{**answer.__dict__, "key": request.key}) if bad else text
+        return Response(**{**answer.__dict__, "key": request.key}) if bad else text
 
     assert run(config(card, tmp_path / "out"), KnownEngine(change))["failed"] == 1
     assert reason in dict(failed_rows(tmp_path / "out"))["images/0002.png"]

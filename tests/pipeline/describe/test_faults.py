@@ -13,7 +13,7 @@ from describe_bench import KnownEngine, config, make_corpus, rows, run
 
 from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.corpora.load import load_corpus
-from mghft.pipeline.errors import RunLocked
+from mghft.pipeline.errors import RunLockedError
 from mghft.pipeline.runs import journal, shards
 from mghft.pipeline.runs.journal import Journal, read_journal
 from mghft.pipeline.runs.lock import lock_run
@@ -137,7 +137,7 @@ def test_two_processes_on_one_folder(card, tmp_path):
     assert slow.stdout is not None
     while not (out / "manifest.json").exists():
         assert slow.poll() is None
-    with pytest.raises(RunLocked, match=f"in use by process {slow.pid} on"):
+    with pytest.raises(RunLockedError, match=f"in use by process {slow.pid} on"):
         run(config(card, out))
     assert slow.wait() == 0
     slow.stdout.close()
@@ -147,7 +147,7 @@ def test_two_processes_on_one_folder(card, tmp_path):
 def test_other_numbers_of_parts_do_not_run_beside_each_other(card, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    with lock_run(out, (1, 3)), pytest.raises(RunLocked, match="in use by process"):
+    with lock_run(out, (1, 3)), pytest.raises(RunLockedError, match="in use by process"):
         run(config(card, out, part="1/4"))
     run(config(card, out, part="1/4"))
     assert finish(card, out, tmp_path / "undisturbed")[1] < 40

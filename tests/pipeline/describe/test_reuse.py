@@ -167,7 +167,7 @@ def test_an_estimate_leaves_out_what_will_be_reused(card, tmp_path):
 def test_a_folder_without_runs_is_refused(card, tmp_path):
     with pytest.raises(ValueError, match="holds no run with a manifest"):
         reusing(card, tmp_path / "out", card.parent)
-    with pytest.raises(FileNotFoundError, match="nowhere is not there"):
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
         reusing(card, tmp_path / "out", tmp_path / "nowhere")
 
 

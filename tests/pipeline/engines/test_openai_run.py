@@ -23,7 +23,7 @@ from mghft.pipeline.describe.run import describe
 from mghft.pipeline.engines.endpoint import check_address, server_facts
 from mghft.pipeline.engines.openai_engine import OpenAiEngine, cost
 from mghft.pipeline.engines.options import ServerOptions
-from mghft.pipeline.errors import EngineLost
+from mghft.pipeline.errors import EngineDiedError
 from mghft.pipeline.runs.status import verify_run
 
 # Before the start
@@ -190,9 +190,9 @@ def test_close_drops_what_is_in_flight_and_leaves_nothing():
         engine.close()
         engine.close()
         assert time.monotonic() - began < 10
-        with pytest.raises(EngineLost, match="closed"):
+        with pytest.raises(EngineDiedError, match="closed"):
             collect(engine)
-        with pytest.raises(EngineLost, match="closed"):
+        with pytest.raises(EngineDiedError, match="closed"):
             engine.submit(request())
     assert not [thread for thread in threading.enumerate() if thread.name == "openai"]
     # A socket or loop that was left open warns here, and a warning is an error.
@@ -270,7 +270,7 @@ def test_a_run_whose_server_stops_goes_on_later(card, tmp_path):
             return Step(silent=True)
         return GOOD
 
-    with BadServer(script) as server, pytest.raises(EngineLost, match="gave no answer in 3 tries"):
+    with BadServer(script) as server, pytest.raises(EngineDiedError, match="gave no answer in 3 tries"):
         run(config(card, out), server, max_retries=2)
     kept = len(rows(out))
     assert 8 <= kept <= 25

@@ -9,7 +9,7 @@ from openai_bench import ask, ask_one, collect, is_good, lost, request, start
 from openai_bench import no_key as no_key
 
 from mghft.pipeline.engines.openai_protocol import retry_after
-from mghft.pipeline.errors import EngineLost
+from mghft.pipeline.errors import EngineDiedError
 
 # What is tried again
 
@@ -157,7 +157,7 @@ def test_a_server_that_went_away_ends_the_run():
     with BadServer() as server:
         engine = start(server, max_retries=2)
     engine.submit(request())
-    with pytest.raises(EngineLost, match="gave no answer in 3 tries"):
+    with pytest.raises(EngineDiedError, match="gave no answer in 3 tries"):
         collect(engine)
     engine.close()
 
@@ -203,7 +203,7 @@ def test_answers_from_before_the_end_are_handed_out():
         while engine._lost is None:
             time.sleep(0.01)
         answers = collect(engine)
-        with pytest.raises(EngineLost):
+        with pytest.raises(EngineDiedError):
             collect(engine)
         engine.close()
     assert len(answers) == 5

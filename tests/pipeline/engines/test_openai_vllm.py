@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from mghft.pipeline.engines.base import Answer, Engine, Request
+from mghft.pipeline.engines.base import Engine, Request, Response
 from mghft.pipeline.engines.model_source import find_model
 from mghft.pipeline.engines.openai_engine import OpenAiEngine
 from mghft.pipeline.engines.options import ServerOptions, VllmOptions
@@ -47,10 +47,10 @@ def request(number, **sampling):
     return Request(str(number), picture(number), str(number), None, "?", views_schema(), settings)
 
 
-def ask(engine: Engine, asked: list[Request]) -> dict[str, Answer]:
+def ask(engine: Engine, asked: list[Request]) -> dict[str, Response]:
     for request in asked:
         engine.submit(request)
-    answers: dict[str, Answer] = {}
+    answers: dict[str, Response] = {}
     while len(answers) < len(asked):
         answers.update((answer.key, answer) for answer in engine.collect())
     return answers

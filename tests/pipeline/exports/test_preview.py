@@ -265,5 +265,5 @@ def test_options_without_meaning_are_refused(folder, options, message):
 
 
 def test_missing_corpus_is_said(folder, tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere is not there"):
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
         write_preview(folder, data=tmp_path / "nowhere")

@@ -79,7 +79,7 @@ def test_failed_rows_can_be_left_out(folder, tmp_path, form):
 def test_a_file_is_replaced_only_by_force(folder, tmp_path):
     out = tmp_path / "mine.csv"
     out.write_text("mine", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"mine\.csv is there already: give another with --out, or replace"):
+    with pytest.raises(ValueError, match=r"mine\.csv already exists: give another with --out, or replace"):
         export_rows(folder, "csv", out)
     assert out.read_text(encoding="utf-8") == "mine"
     export_rows(folder, "csv", out, force=True)
@@ -299,7 +299,7 @@ def test_unusable_tokenizer_is_said_before_anything_is_written(folder, tmp_path)
 
 def test_annotation_files_are_replaced_only_by_force(folder, tmp_path):
     export_annotations(folder, tmp_path / "mg")
-    with pytest.raises(ValueError, match=r"train\.json is there already"):
+    with pytest.raises(ValueError, match=r"train\.json already exists"):
         export_annotations(folder, tmp_path / "mg")
     change(folder, "images/0001.png", split="validation")
     export_annotations(folder, tmp_path / "mg", force=True)

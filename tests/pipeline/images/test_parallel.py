@@ -15,14 +15,14 @@ from mghft.pipeline.corpora.load import load_corpus
 from mghft.pipeline.images import parallel as module
 from mghft.pipeline.images.color import ImageError
 from mghft.pipeline.images.header import read_header
-from mghft.pipeline.images.parallel import survey
+from mghft.pipeline.images.parallel import map_images
 
 JOB = "odd_jobs:odd_job"
 
 
 def test_answers_come_in_the_order_of_the_paths_from_other_processes():
     paths = [f"{number}\udcff\n" for number in range(200)]
-    answers = survey(Path("/r"), paths, JOB, workers=2)
+    answers = map_images(Path("/r"), paths, JOB, workers=2)
     assert [answer["path"] for answer in answers] == paths
     assert {answer["root"] for answer in answers} == {"/r"}
     assert os.getpid() not in {answer["pid"] for answer in answers}
@@ -30,7 +30,7 @@ def test_answers_come_in_the_order_of_the_paths_from_other_processes():
 
 def test_an_image_that_ends_its_process_costs_its_own_answer():
     paths = [*map(str, range(40)), "crash", *map(str, range(40, 80)), "crash"]
-    answers = survey(Path(), paths, JOB, workers=2)
+    answers = map_images(Path(), paths, JOB, workers=2)
     crashed = [number for number, answer in enumerate(answers) if "error" in answer]
     assert crashed == [40, 81]
     assert answers[40] == {"error": "the image makes the decoder crash"}
@@ -39,33 +39,33 @@ def test_an_image_that_ends_its_process_costs_its_own_answer():
 
 def test_an_image_that_never_ends_is_given_up(monkeypatch):
     monkeypatch.setattr(module, "SECONDS", 5.0)
-    answers = survey(Path(), ["a", "hang", "b"], JOB, workers=1)
+    answers = map_images(Path(), ["a", "hang", "b"], JOB, workers=1)
     assert answers[1] == {"error": "the image takes longer than 5 s to decode"}
     assert (answers[0]["path"], answers[2]["path"]) == ("a", "b")
 
 
 def test_what_a_library_prints_is_no_answer():
-    assert [answer["path"] for answer in survey(Path(), ["noise", "a"], JOB, workers=1)] == ["noise", "a"]
+    assert [answer["path"] for answer in map_images(Path(), ["noise", "a"], JOB, workers=1)] == ["noise", "a"]
 
 
 def test_a_broken_job_is_no_bad_image():
     with pytest.raises(RuntimeError, match="reading images failed: KeyError: 'no such thing'"):
-        survey(Path(), ["a", "broken"], JOB, workers=1)
+        map_images(Path(), ["a", "broken"], JOB, workers=1)
 
 
 def test_a_process_that_does_not_start_is_said():
     with pytest.raises(RuntimeError, match=r"does not start \(job no\.such:job\)"):
-        survey(Path(), ["a"], "no.such:job", workers=1)
+        map_images(Path(), ["a"], "no.such:job", workers=1)
 
 
 def test_long_paths_do_not_block_the_pipes():
     paths = [f"{number:03d}" + "ü" * 4000 for number in range(100)]
-    assert [answer["path"] for answer in survey(Path(), paths, JOB, workers=1)] == paths
+    assert [answer["path"] for answer in map_images(Path(), paths, JOB, workers=1)] == paths
 
 
 def test_progress_counts_every_image_in_the_callers_thread():
     seen = []
-    survey(Path(), [str(n) for n in range(50)], JOB, workers=2, progress=lambda *now: seen.append(now))
+    map_images(Path(), [str(n) for n in range(50)], JOB, workers=2, progress=lambda *now: seen.append(now))
     assert seen == [(n, 50) for n in range(1, 51)]
 
 
@@ -77,8 +77,8 @@ def test_no_process_is_left_behind_when_the_caller_stops():
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        survey(Path(), [str(n) for n in range(500)], JOB, workers=2, progress=stop)
-    for answer in survey(Path(), ["a"], JOB, workers=1):
+        map_images(Path(), [str(n) for n in range(500)], JOB, workers=2, progress=stop)
+    for answer in map_images(Path(), ["a"], JOB, workers=1):
         pids.add(answer["pid"])
     children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
     commands = [

@@ -12,7 +12,7 @@ from PIL import Image
 from mghft.pipeline.images import prefetch as decoders
 from mghft.pipeline.images.decode import ImageTransform
 from mghft.pipeline.images.load import load
-from mghft.pipeline.images.prefetch import Decoders
+from mghft.pipeline.images.prefetch import ImagePrefetcher
 from mghft.pipeline.runs.shards import read_descriptions
 from mghft.pipeline.runs.status import failed_rows
 
@@ -27,7 +27,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def pool(root):
-    pool = Decoders(root, ImageTransform(max_side=64), keep=True, workers=2)
+    pool = ImagePrefetcher(root, ImageTransform(max_side=64), keep=True, workers=2)
     yield pool
     pool.close()
 
@@ -96,7 +96,7 @@ def test_an_image_that_never_ends_is_given_up(pool, monkeypatch):
 
 
 def test_close_ends_the_processes(root):
-    pool = Decoders(root, ImageTransform(), workers=2)
+    pool = ImagePrefetcher(root, ImageTransform(), workers=2)
     found = processes(pool)
     pool.close()
     assert all(process.poll() is not None for process in found)
@@ -105,7 +105,7 @@ def test_close_ends_the_processes(root):
 def test_processes_end_with_a_parent_that_was_killed(root):
     child = os.fork()
     if not child:
-        pool = Decoders(root, ImageTransform(), workers=1)
+        pool = ImagePrefetcher(root, ImageTransform(), workers=1)
         pool.result(pool.submit("a.png"))
         (root / "pid").write_text(str(processes(pool)[0].pid))
         os.kill(os.getpid(), signal.SIGKILL)
@@ -127,7 +127,7 @@ def running(process):
 def test_a_module_in_the_current_folder_is_not_imported(root, monkeypatch):
     (root / "PIL.py").write_text("raise SystemExit")
     monkeypatch.chdir(root)
-    pool = Decoders(root, ImageTransform(), workers=1)
+    pool = ImagePrefetcher(root, ImageTransform(), workers=1)
     assert pool.result(pool.submit("b.jpg")).error is None
     pool.close()
 

@@ -14,7 +14,7 @@ from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.corpora.load import load_corpus
 from mghft.pipeline.describe.config import DescribeConfig
 from mghft.pipeline.describe.run import describe
-from mghft.pipeline.engines.base import Answer, Request
+from mghft.pipeline.engines.base import Request, Response
 from mghft.pipeline.runs.shards import read_descriptions
 from mghft.pipeline.runs.status import verify_run
 from mghft.pipeline.views import VIEWS
@@ -83,14 +83,14 @@ class AtOnce:
     def submit(self, request: Request) -> None:
         self.waiting.append(request)
 
-    def collect(self) -> list[Answer]:
+    def collect(self) -> list[Response]:
         taken, self.waiting = self.waiting, []
         return [self.reply(request) for request in taken]
 
     def close(self) -> None:
         self.waiting = []
 
-    def reply(self, request: Request) -> Answer:
+    def reply(self, request: Request) -> Response:
         raise NotImplementedError
 
 
@@ -99,20 +99,20 @@ class KnownEngine(AtOnce):
 
     def __init__(
         self,
-        change: Callable[[Request, str], Answer | str] | None = None,
+        change: Callable[[Request, str], Response | str] | None = None,
         delay: float = 0.0,
         backwards: bool = True,
     ) -> None:
         super().__init__()
         self.change, self.delay, self.backwards, self.requests = change, delay, backwards, 0
 
-    def collect(self) -> list[Answer]:
+    def collect(self) -> list[Response]:
         if self.backwards:
             # Whoever joins by position instead of by key gets it wrong.
             self.waiting.reverse()
         return super().collect()
 
-    def reply(self, request: Request) -> Answer:
+    def reply(self, request: Request) -> Response:
         self.requests += 1
         time.sleep(self.delay)
         colour = "-".join(map(str, request.image.getpixel((0, 0))))
@@ -120,7 +120,7 @@ class KnownEngine(AtOnce):
         text = json.dumps({key: f"{key} of {colour}" for key in keys})
         changed = self.change(request, text) if self.change else text
         if isinstance(changed, str):
-            return Answer(request.key, changed, "stop", prompt_tokens=7, output_tokens=9)
+            return Response(request.key, changed, "stop", prompt_tokens=7, output_tokens=9)
         return changed
 
 

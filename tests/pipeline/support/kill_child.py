@@ -14,7 +14,7 @@ from describe_bench import KnownEngine, config
 from kill_moments import MOMENTS, ONE_AFTER_THE_OTHER, SHARD_ROWS, arm
 
 from mghft.pipeline.describe.run import describe
-from mghft.pipeline.engines.base import Answer, Engine, Request
+from mghft.pipeline.engines.base import Engine, Request, Response
 
 
 class Counted(KnownEngine):
@@ -22,7 +22,7 @@ class Counted(KnownEngine):
 
     log = -1
 
-    def reply(self, request: Request) -> Answer:
+    def reply(self, request: Request) -> Response:
         answer = super().reply(request)
         os.write(self.log, b"x" * answer.output_tokens)
         return answer

@@ -12,7 +12,7 @@ from typing import Any
 
 from mghft.pipeline.describe.config import build_describe_config
 from mghft.pipeline.describe.run import describe
-from mghft.pipeline.engines.base import Answer, Request
+from mghft.pipeline.engines.base import Request, Response
 from mghft.pipeline.engines.vllm_engine import VllmEngine
 from mghft.pipeline.images.decode import decode_image
 from mghft.pipeline.prompting.pack import Sampling
@@ -34,7 +34,7 @@ def compare(engine: VllmEngine) -> list[list[Any]]:
     sampling, schema = Sampling(max_tokens=40), views_schema()
     for number, image in enumerate(images):
         engine.submit(Request(str(number), image, str(number), "a b", "c d", schema, sampling))
-    answers: dict[str, Answer] = {}
+    answers: dict[str, Response] = {}
     while len(answers) < 2:
         answers |= {answer.key: answer for answer in engine.collect()}
     content = [

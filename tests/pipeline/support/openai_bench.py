@@ -9,7 +9,7 @@ from PIL import Image
 from mghft.pipeline.engines.base import Request
 from mghft.pipeline.engines.openai_engine import OpenAiEngine
 from mghft.pipeline.engines.options import ServerOptions
-from mghft.pipeline.errors import EngineLost
+from mghft.pipeline.errors import EngineDiedError
 from mghft.pipeline.prompting.pack import Sampling
 from mghft.pipeline.views import VIEWS, views_schema
 
@@ -63,7 +63,7 @@ def ask_one(server, **options):
 
 def lost(server, *requests, **options):
     """The sentence with which the engine is lost."""
-    with pytest.raises(EngineLost) as error:
+    with pytest.raises(EngineDiedError) as error:
         ask(server, *requests, **options)
     return str(error.value)
 

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from describe_bench import KnownEngine, config
 
-from mghft.pipeline.trials.trial import Done, try_prompts
+from mghft.pipeline.trials.trial import Done, run_trial
 from mghft.pipeline.views import VIEWS
 
 ATTACK = "<script>document.title = 'attacked'</script><img src=x onerror=\"document.title = 'attacked'\">"
@@ -53,4 +53,4 @@ class Tellers:
 
 def attempt(card: Path, tries: Path, *prompts: str, engine: Tellers | None = None, **fields: Any) -> Done:
     """A try with the telling engine."""
-    return try_prompts(config(card, tries, **fields), list(prompts), start_engine=engine or Tellers())
+    return run_trial(config(card, tries, **fields), list(prompts), start_engine=engine or Tellers())

@@ -8,8 +8,8 @@ from describe_bench import config
 
 from mghft.pipeline.engines import vllm_engine
 from mghft.pipeline.runs.shards import read_descriptions
-from mghft.pipeline.trials.page import write_try
-from mghft.pipeline.trials.trial import try_prompts
+from mghft.pipeline.trials.page import write_trial_page
+from mghft.pipeline.trials.trial import run_trial
 
 card, tries = Path(sys.argv[1]), Path(sys.argv[2])
 starts, original = [], vllm_engine.VllmEngine.__init__
@@ -21,10 +21,10 @@ def counted(self: vllm_engine.VllmEngine, *arguments: object, share_images: bool
 
 
 vllm_engine.VllmEngine.__init__ = counted
-done = try_prompts(
+done = run_trial(
     config(card, tries, per_class=6, vllm={"max_num_seqs": 16}), ["multiview", "figure", "per-view"]
 )
-page, _ = write_try(done, card.parent)
+page, _ = write_trial_page(done, card.parent)
 print(
     json.dumps(
         {

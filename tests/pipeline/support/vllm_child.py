@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from mghft.pipeline.engines.base import Answer, Request
+from mghft.pipeline.engines.base import Request, Response
 from mghft.pipeline.engines.model_source import find_model
 from mghft.pipeline.engines.options import VllmOptions
 from mghft.pipeline.engines.vllm_engine import VllmEngine
@@ -31,10 +31,10 @@ def request(number: int, keys: tuple[str, ...] = VIEWS, **sampling: float) -> Re
     )
 
 
-def ask(*requests: Request) -> list[Answer]:
+def ask(*requests: Request) -> list[Response]:
     for one in requests:
         engine.submit(one)
-    answers: list[Answer] = []
+    answers: list[Response] = []
     while len(answers) < len(requests):
         answers += engine.collect()
     return answers

@@ -15,7 +15,7 @@ from describe_bench import make_corpus
 from PIL import Image
 from tries_bench import ATTACK, Tellers, attempt, write_pack
 
-from mghft.pipeline.trials.page import write_try
+from mghft.pipeline.trials.page import write_trial_page
 
 COLOURS = {4: (255, 0, 0), 6: (0, 0, 255), 7: (0, 160, 0)}
 MARK = (255, 224, 138)
@@ -44,7 +44,7 @@ def page(tmp_path_factory):
     done = attempt(
         card, folder / "tries", *prompts, engine=Tellers(told), where=("split=train,test",), limit=12
     )
-    return write_try(done, card.parent)[0]
+    return write_trial_page(done, card.parent)[0]
 
 
 class Dom(HTMLParser):

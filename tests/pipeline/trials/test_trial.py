@@ -10,15 +10,15 @@ from tries_bench import Tellers, attempt, write_pack
 
 from mghft.pipeline.describe.run import describe
 from mghft.pipeline.engines.options import ServerOptions
-from mghft.pipeline.errors import RunLocked
+from mghft.pipeline.errors import RunLockedError
 from mghft.pipeline.runs.lock import lock_run
 from mghft.pipeline.runs.manifest import read_manifest
 from mghft.pipeline.runs.shards import read_descriptions
 from mghft.pipeline.runs.status import verify_run
 from mghft.pipeline.trials import trial as prompt_tries
 from mghft.pipeline.trials.history import history
-from mghft.pipeline.trials.page import count_words, write_try
-from mghft.pipeline.trials.trial import read_try, try_prompts
+from mghft.pipeline.trials.page import count_words, write_trial_page
+from mghft.pipeline.trials.trial import read_trial, run_trial
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_the_same_choice_again_asks_nothing_and_makes_no_new_try(card, tmp_path,
     again = attempt(card, tmp_path / "tries", a, b, engine=engine)
     assert engine.starts == 0
     assert again.folder == first.folder
-    assert read_try(again.folder) == first.manifest
+    assert read_trial(again.folder) == first.manifest
 
 
 def test_another_prompt_asks_only_for_itself(card, tmp_path, a, b):
@@ -153,7 +153,7 @@ def test_a_name_from_a_pack_stays_inside_the_folder(card, tmp_path, name):
     run_folder = done.folder / done.manifest.packs[0].folder
     assert run_folder.resolve().parent == done.folder.resolve()
     assert (run_folder / "manifest.json").is_file()
-    write_try(done, card.parent)
+    write_trial_page(done, card.parent)
 
 
 def test_the_same_prompt_twice_is_refused(card, tmp_path, a):
@@ -173,7 +173,7 @@ def test_parts_and_dry_runs_are_refused(card, tmp_path, a, fields):
 
 def test_one_writer_for_a_folder_of_tries(card, tmp_path, a):
     (tmp_path / "tries").mkdir()
-    with lock_run(tmp_path / "tries", None), pytest.raises(RunLocked):
+    with lock_run(tmp_path / "tries", None), pytest.raises(RunLockedError):
         attempt(card, tmp_path / "tries", a)
 
 
@@ -185,7 +185,7 @@ def test_the_engine_shares_images_when_a_pack_asks_by_view(card, tmp_path, monke
     monkeypatch.setattr(
         prompt_tries, "open_engine", lambda *_, share_images: (seen.append(share_images), KnownEngine())[1]
     )
-    try_prompts(config(card, tmp_path / "tries", per_class=1), prompts)
+    run_trial(config(card, tmp_path / "tries", per_class=1), prompts)
     assert seen == [shared]
 
 
@@ -196,7 +196,7 @@ def test_a_server_is_tried_too(card, tmp_path, a, b, monkeypatch):
             card, tmp_path / "tries", engine="openai", model="painter", per_class=3,
             server=ServerOptions(base_url=server.url),
         )  # fmt: skip
-        done = try_prompts(settings, [a, b])
+        done = run_trial(settings, [a, b])
         asked = [seen.parts[1]["text"].split()[0] for seen in server.seen]
     assert (asked.count("alpha"), asked.count("beta")) == (6, 6)
     assert done.manifest.engine == "openai"
@@ -281,7 +281,7 @@ def test_summary_counts_and_escapes(card, tmp_path, a):
     evil = write_pack(tmp_path, "evil", name="b|d <b>*x*</b>")
     engine = Tellers(lambda number, prompt, views: "no" if prompt == "evil" and number == 1 else views)
     done = attempt(card, tmp_path / "tries", a, evil, engine=engine, limit=4)
-    text = write_try(done, card.parent)[1].read_text(encoding="utf-8")
+    text = write_trial_page(done, card.parent)[1].read_text(encoding="utf-8")
     lines = text.splitlines()
     table = [line for line in lines if line.startswith("| ")]
     assert table[1].startswith("| alpha | joint, en | 4 | 0 | 28 | 36 | 9.0 | content 8.0, ")

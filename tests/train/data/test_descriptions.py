@@ -155,7 +155,7 @@ def test_tampered_features_are_rejected(
 
 
 def test_missing_descriptions_are_named(world: World) -> None:
-    with pytest.raises(FileNotFoundError, match=r"nowhere are not there: give the run folder"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere do not exist: give the run folder"):
         train(world.config("run", descriptions=world.folder / "nowhere"))
     (world.folder / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match=r"has no descriptions-\*.parquet"):

@@ -112,7 +112,7 @@ def test_two_processes_of_which_one_dies_resume_to_the_same_weights(world: World
     first, second = run_together(config, folder, "step", 3)
     assert second == -9
     assert first == 1
-    assert "ProcessLost" in (folder / "error-0").read_text()
+    assert "ProcessLostError" in (folder / "error-0").read_text()
     assert run_together(config, folder) == [0, 0]
     assert metrics(config.out) == metrics(two)
     files = [checkpoint_paths(run)[-1] / "model.safetensors" for run in (config.out, two)]

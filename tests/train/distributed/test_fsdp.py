@@ -144,7 +144,7 @@ def test_killed_sharded_run_resumes_to_the_same_bytes(world: World, shards: Path
     config = world.config("broken", **EVERYTHING, resume=True)
     first, second = together(world, config, "step", 3, sharded=True)
     assert (first, second) == (1, -9)
-    assert "ProcessLost" in (world.folder / "broken.logs" / "error-0").read_text()
+    assert "ProcessLostError" in (world.folder / "broken.logs" / "error-0").read_text()
     assert together(world, config, sharded=True) == [0, 0]
     assert metrics(config.out) == metrics(shards)
     for name in ("model.safetensors", "average/model.safetensors"):

@@ -141,7 +141,7 @@ def test_accelerate_launch_joins_two_machines_by_the_documented_file(world: Worl
 def test_mistake_of_the_user_is_told_once(world: World) -> None:
     code, said = finish(start(world, "nodata", "--num-processes", "2", data=world.folder / "nowhere"))
     assert code == 2
-    assert said.count("error:") == 1 and "is not there" in said
+    assert said.count("error:") == 1 and "does not exist" in said
     assert not (world.folder / "nodata").exists()
 
 

@@ -157,7 +157,7 @@ def test_stickers_shown_are_a_mix_of_right_and_wrong() -> None:
 
 
 def test_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="is no run folder of 'mghft train'"):
+    with pytest.raises(FileNotFoundError, match="is not a run folder of 'mghft train'"):
         evaluate(EvalConfig(runs=(tmp_path,), out=tmp_path / "report"))
 
 

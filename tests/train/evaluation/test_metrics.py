@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mghft.train.evaluation.baselines import majority_guess, text_alone
+from mghft.train.evaluation.baselines import majority_baseline, text_only_baseline
 from mghft.train.evaluation.metrics import bootstrap_interval, classification_metrics
 from mghft.train.runs.files import epoch_line
 
@@ -40,7 +40,7 @@ def test_interval_of_a_proportion_is_close_to_the_normal_one() -> None:
 
 
 def test_majority_guess_is_the_most_frequent_training_label() -> None:
-    guess = majority_guess(np.array([0, 2, 2, 2]), 3, 5)
+    guess = majority_baseline(np.array([0, 2, 2, 2]), 3, 5)
     assert guess.tolist() == [[0.25, 0, 0.75]] * 5
 
 
@@ -51,7 +51,7 @@ def test_text_alone_learns_separable_text_and_never_predicts_an_absent_class() -
         name: (rng.normal(size=(40, 4)) + 4 * rows[:, None]).astype(np.float32)
         for name, rows in labels.items()
     }
-    found = text_alone(features, labels, 3)
+    found = text_only_baseline(features, labels, 3)
     assert (found.probabilities["test"].argmax(1) == labels["test"]).mean() > 0.95
     assert (found.probabilities["test"][:, 1] == 0).all()
 

@@ -27,7 +27,7 @@ def fails_with(*arguments: object) -> str:
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     said = fails_with(tmp_path / "no")
-    assert said == f"the run {tmp_path / 'no'} is not there: give the folder of a run, or one of tries"
+    assert said == f"the run {tmp_path / 'no'} does not exist: give the folder of a run, or one of tries"
 
 
 def test_a_folder_without_runs(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_damaged_manifest(tmp_path: Path) -> None:
 def test_a_markdown_file_that_is_there_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "scores.md").write_text("mine")
     run = write_run(tmp_path / "one", described(1))
-    assert "scores.md is there already" in fails_with(run, "--out", tmp_path / "scores.md")
+    assert "scores.md already exists" in fails_with(run, "--out", tmp_path / "scores.md")
     assert not (run / "score.json").exists()
 
 

@@ -15,7 +15,7 @@ from mghft.train.data.splits import open_corpus
 from mghft.train.runs import tracking
 from mghft.train.trainer import overfit
 from mghft.train.trainer.dry_run import dry_run
-from mghft.train.trainer.overfit import NotLearnt, choose, overfit_config, verdict
+from mghft.train.trainer.overfit import OverfitFailedError, choose, overfit_config, verdict
 from mghft.train.trainer.trainer import train
 
 
@@ -35,7 +35,9 @@ def test_tiny_model_learns_a_few_stickers_by_heart(world: World) -> None:
 def test_what_cannot_be_learnt_is_said(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overfit, "_STEPS", 2)
     run = train(world.config("blank", overfit=6, lr=1e-9, use_text=False, descriptions=None))
-    with pytest.raises(NotLearnt, match=r"only \d+.\d% of 6 stickers were learnt by heart in 2 epochs"):
+    with pytest.raises(
+        OverfitFailedError, match=r"only \d+.\d% of 6 stickers were learnt by heart in 2 epochs"
+    ):
         verdict(run, 6)
 
 

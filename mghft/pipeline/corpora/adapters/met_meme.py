@@ -83,7 +83,7 @@ def _table(card: Card, root: Path, files: list[str], language: str, facts: MetMe
     if len(facts.languages) > 1 and find_table(files, f"label_{_LETTER[other]}"):
         more = f"; for the {LANGUAGES[other]} half alone take the card 'met-meme:{other}'"
     raise FileNotFoundError(
-        f"the corpus {card.name} needs {stem}.csv somewhere below {root}, and it is not there{more}"
+        f"the corpus {card.name} needs {stem}.csv somewhere below {root}, and it does not exist{more}"
     )
 
 

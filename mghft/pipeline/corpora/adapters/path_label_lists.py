@@ -107,7 +107,7 @@ def _indexes(card: Card, root: Path, hint: str) -> dict[str, Path]:
     if lacking:
         raise FileNotFoundError(
             f"the corpus {card.name} needs {' and '.join(lacking)} somewhere below {root}, "
-            f"which is not there: {hint}"
+            f"which does not exist: {hint}"
         )
     return found
 

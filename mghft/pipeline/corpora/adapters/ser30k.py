@@ -73,7 +73,7 @@ def _read_split(found: Listing, base: Path, split: str) -> tuple[Path, dict[str,
         return None
     if file is None:
         raise FileNotFoundError(
-            f"the corpus {found.card.name} needs {places[0]} or {places[1]}, and neither is there"
+            f"the corpus {found.card.name} needs {places[0]} or {places[1]}, and neither exists"
         )
     return file, read_json(file)
 

@@ -31,7 +31,7 @@ def read(card: Card, root: Path) -> Listing:
     file = root / card.file if card.file else _find(card, root)
     if not file.is_file():
         raise FileNotFoundError(
-            f"the corpus {card.name} needs the file {card.file} in {root}, and it is not there"
+            f"the corpus {card.name} needs the file {card.file} in {root}, and it does not exist"
         )
     header, rows = read_rows(file)
     columns = card.columns or _usual_columns(found, header, file)

@@ -1,0 +1,118 @@
+"""One way to a configuration, for every command: a YAML file, options, `--set`, one over the other.
+
+A layer is a mapping of fields to values; a dot in a name reaches inside ("image.max_side"). A field that a
+layer does not name is not given; None is the value null like any other, so an option that was left out must
+not be in its layer (`given`).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that were given: those that are neither None nor an empty list."""
+    return {name: value for name, value in options.items() if value is not None and value != []}
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read a YAML file of fields; an empty one gives none.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        ValueError: it is no YAML mapping in UTF-8.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"the configuration file {path} does not exist")
+    try:
+        fields = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"the configuration {path} is no valid YAML: {' '.join(str(error).split())}"
+        ) from None
+    if fields is None:
+        return {}
+    if not isinstance(fields, dict):
+        raise ValueError(f"the configuration {path} is no mapping of fields to values")
+    return fields
+
+
+def parse_assignments(entries: Sequence[str]) -> dict[str, Any]:
+    """Read fields from `--set KEY=VALUE`; the value is YAML: `null`, `[1, 2]` and `true` are what they say.
+
+    Raises:
+        ValueError: an entry has no '=' or its value is no YAML.
+    """
+    parsed = {}
+    for entry in entries:
+        name, sign, value = entry.partition("=")
+        if not sign or not name.strip():
+            raise ValueError(f"--set {entry!r} is not KEY=VALUE, as in --set seed=1")
+        try:
+            parsed[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ValueError(f"the value of --set {entry!r} is no YAML: quote it") from None
+    return parsed
+
+
+def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay mappings over each other: the later wins, nested ones are merged, dotted names reach inside."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for name, value in layer.items():
+            head, _, rest = str(name).partition(".")
+            if rest:
+                value = merge({rest: value})
+            old = merged.get(head)
+            both = isinstance(value, Mapping) and isinstance(old, Mapping)
+            merged[head] = merge(old, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def build(model: type[Model], *layers: Mapping[str, Any], what: str) -> Model:
+    """Validate layers of fields as a configuration.
+
+    Args:
+        model: the configuration's class.
+        layers: from the weakest to the strongest.
+        what: how messages call the configuration ("the training configuration").
+
+    Raises:
+        ValueError: a field is unknown, missing or wrong; one sentence that names it.
+    """
+    try:
+        return model.model_validate(merge(*layers))
+    except ValidationError as error:
+        raise ValueError(first_fault(error, what, model)) from None
+
+
+def first_fault(error: ValidationError, what: str, model: type[BaseModel] | None = None) -> str:
+    """Return the first of pydantic's findings as one sentence; of an unknown field the nearest known ones."""
+    first = error.errors()[0]
+    place = ".".join(str(step) for step in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = _fields_beside(model, first["loc"][:-1])
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=3)
+        hint = f": did you mean {' or '.join(near)}?" if near else ""
+        return f"{what} has no field '{place}'{hint}"
+    if first["type"] == "missing":
+        return f"{what} lacks the field '{place}'"
+    reason = str(first["msg"]).removeprefix("Value error, ")
+    return f"{what} is wrong at {place}: {reason}" if place else f"{what}: {reason}"
+
+
+def _fields_beside(model: type[BaseModel] | None, way: Sequence[str | int]) -> list[str]:
+    """Return the field names of the model at the end of a way through nested models."""
+    for step in way:
+        field = None if model is None else model.model_fields.get(str(step))
+        inner = None if field is None else field.annotation
+        model = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
+    return [] if model is None else list(model.model_fields)
