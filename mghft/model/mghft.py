@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -15,6 +16,8 @@ from mghft.model.fusion import TextGuidedFusion, global_soft_fusion, local_soft_
 from mghft.model.hub import HubModel
 from mghft.model.pvt import BLOCK_NORM_EPS, PyramidVisionTransformer
 from mghft.model.reattention import reattention_indices
+
+ClassificationLoss = Callable[[Tensor, Tensor], Tensor]
 
 
 class MGHFTOutput(NamedTuple):
@@ -54,6 +57,8 @@ class MGHFT(HubModel):
         super().__init__(config)
         # Alignment pairs across all processes of a training; the released code forms them inside one.
         self.gather_negatives = False
+        # A training may put another loss of logits [B, classes] and labels [B] in place of the released one.
+        self.classification_loss: ClassificationLoss | None = None
         widths, width = config.embed_dims, config.embed_dims[3]
         local = [s for s in range(4) if config.local_stages[s] and config.local_token_counts[s]]
         early_tokens = [s for s in range(3) if config.class_token_stages[s]]
@@ -217,8 +222,7 @@ class MGHFT(HubModel):
                 alignment = value if alignment is None else alignment + value
                 parts_of_alignment[stage] = value.detach()
         if labels is not None:
-            wide = logits if logits.dtype == torch.float64 else logits.float()
-            classification = F.cross_entropy(wide, labels, label_smoothing=self.config.label_smoothing)
+            classification = (self.classification_loss or self.smoothed_cross_entropy)(logits, labels)
             loss = classification
             if alignment is not None:
                 loss = loss + self.config.alignment_weight * alignment
@@ -233,6 +237,11 @@ class MGHFT(HubModel):
             views,
             parts_of_alignment,
         )
+
+    def smoothed_cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the released classification loss of logits [B, classes], at least in float32: a scalar."""
+        wide = logits if logits.dtype == torch.float64 else logits.float()
+        return F.cross_entropy(wide, labels, label_smoothing=self.config.label_smoothing)
 
     def _local_projection(self, tokens: Tensor, stage: int) -> Tensor:
         """The last stage's tokens have the width of the fusion, so they may go without."""

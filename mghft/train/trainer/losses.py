@@ -1,6 +1,6 @@
-"""The classification loss for unequal classes; with none of its options the model's own loss stays as it is.
+"""The classification loss for unequal classes; with none of its options the model's own stays as it is.
 
-Only the classification part is exchanged: the alignment loss stays what the model says it is.
+The whole loss has its home in the model, which adds the alignment; only its classification part is exchanged.
 """
 
 from __future__ import annotations
@@ -12,8 +12,20 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mghft.model.mghft import MGHFTOutput
 from mghft.train.imbalance import Imbalance
+
+
+def class_loss(
+    imbalance: Imbalance, counts: NDArray[np.int64], *, label_smoothing: float
+) -> Criterion | None:
+    """Return the classification loss that the options ask for, None where the model's own stays.
+
+    Args:
+        counts: [classes] stickers of the training split.
+    """
+    if imbalance.loss == "cross_entropy" and imbalance.class_weights == "none":
+        return None
+    return Criterion(imbalance, counts, label_smoothing=label_smoothing)
 
 
 def class_counts(labels: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
@@ -71,41 +83,22 @@ def total_weight(weights: Tensor, labels: Tensor) -> Tensor:
 
 
 class Criterion:
-    """The loss of a step from the model's output."""
+    """A classification loss for unequal classes, in place of the model's own; called by the model."""
 
-    def __init__(
-        self,
-        imbalance: Imbalance,
-        counts: NDArray[np.int64],
-        *,
-        label_smoothing: float,
-        alignment_weight: float,
-    ) -> None:
+    def __init__(self, imbalance: Imbalance, counts: NDArray[np.int64], *, label_smoothing: float) -> None:
         """
         Args:
             counts: [classes] stickers of the training split.
-            alignment_weight: of the alignment loss beside the classification loss.
         """
         self._imbalance = imbalance
         self._weights = class_weights(counts, imbalance)
         # A class of which there is no sticker counts as one of one: log 0 would make the loss infinite.
         share = np.maximum(counts, 1) / max(1, counts.sum())
         self._log_prior = torch.tensor(np.log(share), dtype=torch.float32)
-        self._label_smoothing, self._alignment_weight = label_smoothing, alignment_weight
-        self.own = imbalance.loss != "cross_entropy" or self._weights is not None
+        self._label_smoothing = label_smoothing
 
-    def __call__(self, output: MGHFTOutput, labels: Tensor) -> MGHFTOutput:
-        """The output with its loss; the very same output where nothing is to be done about the classes."""
-        if not self.own:
-            return output
-        classification = self.classification(output.logits, labels)
-        loss = classification
-        if output.alignment_loss is not None:
-            loss = loss + self._alignment_weight * output.alignment_loss
-        return output._replace(loss=loss, classification_loss=classification)
-
-    def classification(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Loss of [B, classes] logits, at least in float32.
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of [B, classes] logits, at least in float32.
 
         logit_adjusted: cross-entropy of logits + τ · log prior; at prediction the bare logits are taken,
         which then favour no class for its size (Menon et al., Long-tail Learning via Logit Adjustment, ICLR

@@ -44,7 +44,7 @@ from mghft.train.runs.files import epoch_line, read_metrics
 from mghft.train.runs.folder import RunFolder, package_versions
 from mghft.train.runs.model_card import training_card
 from mghft.train.runs.tracking import check_tracker, log_epoch, log_step, tracked, tracker_options
-from mghft.train.trainer.losses import Criterion, class_counts
+from mghft.train.trainer.losses import class_counts, class_loss
 from mghft.train.trainer.optimizer import build_optimizer, learning_rate
 from mghft.train.trainer.overfit import corpus_to_train_on, learnt_by_heart, overfit_config
 from mghft.train.trainer.signals import StopRequest
@@ -145,11 +145,9 @@ class Trainer:
         elif self.latest is None and config.pvt_weights is not None:
             load_pvt_weights(mghft, config.pvt_weights)
         mghft.gather_negatives = config.gather_negatives
-        self.criterion = Criterion(
-            config.imbalance,
-            class_counts(self.train_split.labels, len(self.labels)),
-            label_smoothing=config.label_smoothing,
-            alignment_weight=self.model_config.alignment_weight,
+        counts = class_counts(self.train_split.labels, len(self.labels))
+        mghft.classification_loss = class_loss(
+            config.imbalance, counts, label_smoothing=config.label_smoothing
         )
         self.peak = config.learning_rate(accelerator.num_processes)
         optimizer = build_optimizer(plain, config, self.peak)
@@ -275,7 +273,6 @@ class Trainer:
             labels=labels,
             **text_of(self.train_split, indices, device, tuned=config.tune_text_encoder),
         )
-        output = self.criterion(output, labels)
         losses = loss_values(output, self.stages)
         losses, self.leave = all_reduce_mean(self.accelerator, losses, self.stop.made)
         if not math.isfinite(losses["loss"]):

@@ -18,12 +18,12 @@ from sklearn.utils.class_weight import compute_class_weight
 from squares import World, metrics
 from torch import Tensor
 
-from mghft.model.mghft import MGHFTOutput
+from mghft.model import MGHFT, MGHFTConfig
 from mghft.train.data.sampler import EpochBatches, balanced_order
 from mghft.train.evaluation.evaluate import evaluate
 from mghft.train.evaluation.trained_runs import EvalConfig
 from mghft.train.imbalance import Imbalance
-from mghft.train.trainer.losses import Criterion, class_counts, class_weights, focal_loss
+from mghft.train.trainer.losses import Criterion, class_counts, class_loss, class_weights, focal_loss
 from mghft.train.trainer.trainer import Trainer, train
 
 COUNTS = np.array([60, 30, 10])
@@ -32,7 +32,7 @@ TRUE = torch.tensor([0, 2])
 
 
 def criterion(counts: np.ndarray = COUNTS, smoothing: float = 0.0, **fields: Any) -> Criterion:
-    return Criterion(Imbalance(**fields), counts, label_smoothing=smoothing, alignment_weight=0.5)
+    return Criterion(Imbalance(**fields), counts, label_smoothing=smoothing)
 
 
 def softmax(row: list[float]) -> list[float]:
@@ -65,7 +65,7 @@ def test_class_without_stickers_weighs_nothing(kind: str) -> None:
 
 
 def test_weighted_loss_is_the_weighted_mean() -> None:
-    loss = criterion(class_weights="balanced").classification(LOGITS, TRUE)
+    loss = criterion(class_weights="balanced")(LOGITS, TRUE)
     p = [softmax(LOGITS[0].tolist())[0], softmax(LOGITS[1].tolist())[2]]
     w = [100 / 180, 100 / 30]
     expected = -(w[0] * math.log(p[0]) + w[1] * math.log(p[1])) / sum(w)
@@ -75,7 +75,7 @@ def test_weighted_loss_is_the_weighted_mean() -> None:
 def test_weighted_loss_is_that_of_pytorch() -> None:
     weights = torch.tensor([100 / 180, 100 / 90, 100 / 30])
     expected = torch.nn.functional.cross_entropy(LOGITS, TRUE, weight=weights, label_smoothing=0.1)
-    found = criterion(smoothing=0.1, class_weights="balanced").classification(LOGITS, TRUE)
+    found = criterion(smoothing=0.1, class_weights="balanced")(LOGITS, TRUE)
     torch.testing.assert_close(found, expected)
 
 
@@ -89,8 +89,8 @@ logits = torch.tensor([[2.0, 0.5, -1.0], [0.1, 0.2, 0.3], [1.0, 0.0, 0.0], [0.0,
 labels = torch.tensor([0, 2, 1, 0])
 losses = []
 for fields in ({"class_weights": "balanced"}, {"class_weights": "balanced", "loss": "focal"}):
-    found = Criterion(Imbalance(**fields), np.array([60, 30, 10]), label_smoothing=0, alignment_weight=0)
-    mine = found.classification(logits[rank::2], labels[rank::2])
+    found = Criterion(Imbalance(**fields), np.array([60, 30, 10]), label_smoothing=0)
+    mine = found(logits[rank::2], labels[rank::2])
     dist.all_reduce(mine)
     losses.append(float(mine) / 2)
 print(losses)
@@ -110,8 +110,8 @@ def test_weighted_loss_of_two_processes_is_that_of_one_with_the_whole_batch(tmp_
     logits = torch.tensor([[2.0, 0.5, -1.0], [0.1, 0.2, 0.3], [1.0, 0.0, 0.0], [0.0, 1.0, 3.0]])
     labels = torch.tensor([0, 2, 1, 0])
     expected = [
-        float(criterion(class_weights="balanced").classification(logits, labels)),
-        float(criterion(class_weights="balanced", loss="focal").classification(logits, labels)),
+        float(criterion(class_weights="balanced")(logits, labels)),
+        float(criterion(class_weights="balanced", loss="focal")(logits, labels)),
     ]
     assert found[0] == found[1] == pytest.approx(expected)
 
@@ -119,7 +119,7 @@ def test_weighted_loss_of_two_processes_is_that_of_one_with_the_whole_batch(tmp_
 def test_focal_loss_follows_the_formula() -> None:
     p = [softmax(LOGITS[0].tolist())[0], softmax(LOGITS[1].tolist())[2]]
     expected = -sum((1 - q) ** 2 * math.log(q) for q in p) / 2
-    assert float(criterion(loss="focal").classification(LOGITS, TRUE)) == pytest.approx(expected)
+    assert float(criterion(loss="focal")(LOGITS, TRUE)) == pytest.approx(expected)
 
 
 def test_focal_loss_without_gamma_is_cross_entropy() -> None:
@@ -137,7 +137,7 @@ def test_focal_loss_of_a_certain_sticker_has_a_finite_gradient(gamma: float) -> 
 
 
 def test_logit_adjusted_loss_adds_the_log_prior() -> None:
-    loss = criterion(loss="logit_adjusted", logit_tau=2).classification(LOGITS, TRUE)
+    loss = criterion(loss="logit_adjusted", logit_tau=2)(LOGITS, TRUE)
     prior = [2 * math.log(share) for share in (0.6, 0.3, 0.1)]
     rows = [[a + b for a, b in zip(row, prior, strict=True)] for row in LOGITS.tolist()]
     expected = -(math.log(softmax(rows[0])[0]) + math.log(softmax(rows[1])[2])) / 2
@@ -146,11 +146,11 @@ def test_logit_adjusted_loss_adds_the_log_prior() -> None:
 
 def test_logit_adjusted_loss_is_finite_for_a_class_without_stickers() -> None:
     found = criterion(np.array([6, 0, 3]), smoothing=0.1, loss="logit_adjusted")
-    assert torch.isfinite(found.classification(LOGITS, TRUE))
+    assert torch.isfinite(found(LOGITS, TRUE))
 
 
 def test_label_smoothing_stays_with_weights_and_adjustment() -> None:
-    smoothed = criterion(smoothing=0.3, class_weights="balanced").classification(LOGITS, TRUE)
+    smoothed = criterion(smoothing=0.3, class_weights="balanced")(LOGITS, TRUE)
     weights = torch.tensor([100 / 180, 100 / 90, 100 / 30])
     log_p = LOGITS.log_softmax(1)
     hard = -(weights[TRUE] * log_p[[0, 1], TRUE]).sum()
@@ -158,16 +158,19 @@ def test_label_smoothing_stays_with_weights_and_adjustment() -> None:
     torch.testing.assert_close(smoothed, (0.7 * hard + 0.3 * uniform) / weights[TRUE].sum())
 
 
-def test_alignment_loss_is_added_with_its_weight() -> None:
-    def output(loss: Tensor) -> MGHFTOutput:
-        return MGHFTOutput(LOGITS, loss, loss, torch.tensor(4.0), (), LOGITS, None, None)
+def test_model_adds_the_alignment_loss_to_it_with_its_weight() -> None:
+    torch.manual_seed(0)
+    model = MGHFT(MGHFTConfig.preset("tiny", num_classes=3, alignment_weight=0.5))
+    batch = (torch.randn(2, 3, 64, 64), torch.randn(2, 4, 32))
+    model.classification_loss = class_loss(Imbalance(loss="focal"), COUNTS, label_smoothing=0)
+    found = model(*batch, labels=TRUE)
+    torch.testing.assert_close(found.classification_loss, focal_loss(found.logits, TRUE, gamma=2))
+    torch.testing.assert_close(found.loss, found.classification_loss + 0.5 * found.alignment_loss)
 
-    found = criterion(loss="focal")(output(torch.tensor(9.0)), TRUE)
-    assert found.classification_loss is not None and found.loss is not None
-    torch.testing.assert_close(found.loss, found.classification_loss + 0.5 * 4)
-    torch.testing.assert_close(found.classification_loss, focal_loss(LOGITS, TRUE, gamma=2))
-    untouched = output(torch.tensor(9.0))
-    assert criterion()(untouched, TRUE) is untouched
+
+def test_without_options_the_loss_is_the_models_own() -> None:
+    assert class_loss(Imbalance(), COUNTS, label_smoothing=0.2) is None
+    assert class_loss(Imbalance(sampling="balanced"), COUNTS, label_smoothing=0.2) is None
 
 
 @pytest.mark.parametrize(
