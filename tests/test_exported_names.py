@@ -1,0 +1,27 @@
+"""What a room offers by its own name: importable, in order, no private name, no module hidden by a function."""
+
+from __future__ import annotations
+
+import importlib
+import types
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "mghft"
+ROOMS = sorted(
+    ".".join(("mghft", *path.parent.relative_to(ROOT).parts)) for path in ROOT.rglob("__init__.py")
+)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_room_names_what_it_offers(room: str) -> None:
+    module = importlib.import_module(room)
+    names = module.__all__
+    assert list(names) == sorted(names)
+    for name in names:
+        assert not name.startswith("_")
+        if (Path(module.__path__[0]) / f"{name}.py").exists():
+            # Once a module is imported, its name in the package may mean the module and not the function.
+            importlib.import_module(f"{room}.{name}")
+        assert not isinstance(getattr(module, name), types.ModuleType), f"{room}.{name} is a module"
