@@ -47,7 +47,7 @@ CONVERTED = """checkpoint.pth: released MGHFT checkpoint on a PVT of depths (3, 
 (8, 16, 40, 64)
 used: 367 (fusion_model.attention_norm.bias, fusion_model.attention_norm.weight, fusion_model.attn.key.bias \
 and 364 more)
-missing, made new: 3 (missing_view, text_mean, text_scale)
+missing, made new: 3 (missing_view_embedding, text_mean, text_scale)
 left over: 3 (vision_model.norm_t.bias, vision_model.norm_t.weight, vision_model.tau)
 left over, text encoder (--text-encoder writes it): 87 (text_model.embeddings.LayerNorm.bias, \
 text_model.embeddings.LayerNorm.weight, text_model.embeddings.position_embeddings.weight and 84 more)

@@ -72,7 +72,7 @@ def test_save_that_fails_leaves_the_earlier_model_and_nothing_else(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mghft.model.hub.os.fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         tiny().save_pretrained(folder)
     assert _same(MGHFT.from_pretrained(folder), before)
