@@ -15,7 +15,7 @@ from squares import LABELS, World, metrics
 from mghft.pipeline.runs.shards import write_shard
 from mghft.pipeline.views import VIEWS
 from mghft.train.evaluation.evaluate import evaluate
-from mghft.train.evaluation.report import choose_stickers
+from mghft.train.evaluation.report import select_stickers
 from mghft.train.evaluation.trained_runs import EvalConfig, build_eval_config
 from mghft.train.runs.files import read_metrics
 from mghft.train.trainer import trainer as loop
@@ -108,7 +108,7 @@ def test_table_of_predictions_adds_up_to_the_figures(judged: tuple[World, EvalCo
     _, config = judged
     report = json.loads((config.out / "report.json").read_text())
     rows = pq.read_table(config.out / "predictions.parquet").to_pylist()
-    assert report["systems"] == ["majority guess", "text alone", "MGHFT without text", "MGHFT"]
+    assert report["systems"] == ["majority", "text only", "MGHFT without text", "MGHFT"]
     for split, count in (("validation", 9), ("test", 12)):
         for system in report["systems"]:
             mine = [row for row in rows if (row["split"], row["system"]) == (split, system)]
@@ -142,17 +142,17 @@ def test_page_shows_hostile_text_as_text(judged: tuple[World, EvalConfig]) -> No
 
     Reader().feed(page)
     assert "script" not in tags
-    assert all(link.startswith("data:image/png;base64,") for link in links)
+    assert all(link.startswith(("data:image/png;base64,", "data:image/webp;base64,")) for link in links)
     assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 12 * len(VIEWS)
     assert "{{ 7 * 7 }}" in page
 
 
 def test_stickers_shown_are_a_mix_of_right_and_wrong() -> None:
     right = np.array([True] * 90 + [False] * 10)
-    chosen = choose_stickers(right, 48, seed=0)
-    assert len(chosen) == 48
-    assert (~right[chosen]).sum() == 10
-    mostly_wrong = choose_stickers(~right, 48, seed=0)
+    selected = select_stickers(right, 48, seed=0)
+    assert len(selected) == 48
+    assert (~right[selected]).sum() == 10
+    mostly_wrong = select_stickers(~right, 48, seed=0)
     assert (~right[mostly_wrong]).sum() == 10
 
 
