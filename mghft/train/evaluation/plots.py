@@ -49,7 +49,8 @@ def draw_comparison(
             x,
             accuracy,
             width * 0.92,
-            yerr=error,
+            # As lists: matplotlib takes an array of one group for a number.
+            yerr=error.tolist(),
             label=system,
             color=COLOURS[place % len(COLOURS)],
             error_kw={"ecolor": INK, "elinewidth": 1, "capsize": 2},

@@ -40,6 +40,20 @@ def test_interval_of_a_proportion_is_close_to_the_normal_one() -> None:
     assert (low, high) == pytest.approx((0.75 - half, 0.75 + half), abs=0.008)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 40, 1000])
+@pytest.mark.parametrize(
+    "values", [(0.0, 1.0), (-1.0, 0.0, 0.0, 1.0), (1.0,)], ids=["right", "gain", "constant"]
+)
+def test_interval_holds_the_percentiles_of_the_means_of_seeded_draws(
+    count: int, values: tuple[float, ...]
+) -> None:
+    """Intervals of reports written before: the same draws from the same seed."""
+    drawn = np.random.default_rng(count).choice(values, count)
+    draws = np.random.default_rng(7).integers(0, count, size=(300, count))
+    expected = np.quantile(drawn[draws].mean(axis=1), [0.025, 0.975])
+    assert bootstrap_interval(drawn, seed=7, rounds=300) == pytest.approx(tuple(expected), abs=1e-9)
+
+
 def test_majority_baseline_is_the_most_frequent_training_label() -> None:
     probabilities = majority_baseline(np.array([0, 2, 2, 2]), 3, 5)
     assert probabilities.tolist() == [[0.25, 0, 0.75]] * 5
