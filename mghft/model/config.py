@@ -167,6 +167,11 @@ class MGHFTConfig(BaseModel):
         """Global plus local tokens that enter the text-guided fusion (996 by default)."""
         return sum(self.class_token_stages) + sum(self.local_token_counts)
 
+    @property
+    def local_flags(self) -> str:
+        """`local_stages` as people write it, such as "1110"."""
+        return "".join(str(int(flag)) for flag in self.local_stages)
+
     def check_image_size(self, height: int, width: int) -> None:
         """Check that an image of so many pixels fits the model.
 

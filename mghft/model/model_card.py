@@ -69,10 +69,10 @@ def model_card(
 
 def _paragraphs(config: MGHFTConfig, origin: str | None) -> list[str]:
     text = "four views of a description" if config.use_text else "nothing else"
-    flags = "".join(str(int(flag)) for flag in config.local_stages)
     shape = (
         f"Images of {config.image_size} px (any multiple of {config.size_multiple} works); widths "
-        f"{config.embed_dims}, depths {config.depths},\nlocal stages {flags}, alpha {config.alpha}."
+        f"{config.embed_dims}, depths {config.depths},\n"
+        f"local stages {config.local_flags}, alpha {config.alpha}."
     )
     if config.use_text:
         shape += f" Text features of width {config.text_dim}, in the order\n{', '.join(config.views)}."

@@ -105,7 +105,10 @@ def test_convert_runs_nothing_that_a_file_asks_for(call: Callable[..., Any], tmp
         (["full", "out"], ["neither model.safetensors nor pytorch_model.bin"]),
         (["empty.pth", "out"], ["was refused"]),
         (["no-bert.pth", "out", "--text-encoder", "bert"], ["holds no text encoder"]),
-        (["no-bert.pth", "out", "--image-size", "100"], ["multiple of 32"]),
+        (
+            ["no-bert.pth", "out", "--image-size", "100"],
+            ["error: the model configuration: image side 100", "multiple of 32"],
+        ),
     ],
 )
 def test_convert_refuses_in_one_sentence_and_writes_nothing(
