@@ -210,13 +210,14 @@ def _config(name: str, fields: dict[str, Any]) -> MGHFTConfig:
             ) from None
     else:
         raise ValueError(
-            f"'{name}' is no preset and no folder with a config.json: the presets are {', '.join(PRESETS)}"
+            f"'{name}' is neither a preset nor a folder with a config.json: "
+            f"the presets are {', '.join(PRESETS)}"
         )
     return build(MGHFTConfig, known.model_dump(), fields, what="the model configuration")
 
 
 def _facts(config: MGHFTConfig, cost: Cost, encoder: PartCost | None, text_tokens: int) -> dict[str, Any]:
-    """What --json prints."""
+    """The content of --json."""
     facts: dict[str, Any] = {
         "parts": [part._asdict() for part in cost.parts],
         "parameters": cost.parameters,

@@ -135,7 +135,7 @@ def _weights_file(source: str | Path) -> Path:
             f"the folder {path} holds neither {WEIGHTS_NAME} nor {PICKLED_NAME}: name the file itself"
         )
     if not _HUB_ID.fullmatch(str(source)) or path.suffix in _FILE_SUFFIXES:
-        raise FileNotFoundError(f"no weights file at {path}: name a .safetensors or .pth file")
+        raise FileNotFoundError(f"the weights file {path} does not exist: name a .safetensors or .pth file")
     try:
         return locate_file(source, WEIGHTS_NAME)
     except FileNotFoundError as missing:
@@ -153,7 +153,9 @@ def _unpickle_tensors(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a crafted file can break the reader in any way
         call = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = f"asks for {call[1]}, which is no tensor" if call else "is damaged or holds no plain tensors"
+        what = (
+            f"asks for {call[1]}, which is not a tensor" if call else "is damaged or holds no plain tensors"
+        )
         raise _refused(path, what) from error
 
 

@@ -39,7 +39,7 @@ def save_text_encoder(
         Names of tensors that BERT has no place for.
 
     Raises:
-        ValueError: there is no text encoder, it is no whole BERT, or the tokenizer does not fit it.
+        ValueError: the text encoder is missing, is not a whole BERT, or the tokenizer does not fit it.
         FileExistsError: the folder already exists.
         OSError: it cannot be written; nothing is left of it.
     """
@@ -57,7 +57,7 @@ def save_text_encoder(
     ]
     if wrong:
         raise ValueError(
-            f"the checkpoint's text encoder is no whole BERT: {wrong[0]!r} is missing or misshapen"
+            f"the checkpoint's text encoder is not a whole BERT: {wrong[0]!r} is missing or misshapen"
         )
     kept = {name: tensors[name].contiguous() for name in wanted}
     if (broken := find_nonfinite(kept)) is not None:

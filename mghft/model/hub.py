@@ -217,14 +217,14 @@ def read_config(path: Path) -> MGHFTConfig:
     """Read the configuration in a config.json that `save_pretrained` wrote.
 
     Raises:
-        ValueError: it is no JSON, another model's, or has an unknown or wrong field.
+        ValueError: it is not JSON, another model's, or has an unknown or wrong field.
     """
     if path.stat().st_size > MAX_CONFIG_BYTES:
         raise ValueError(f"{path.name} is larger than any configuration of MGHFT")
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
-        raise ValueError(f"{path.name} is no JSON") from None
+        raise ValueError(f"{path.name} is not JSON") from None
     if not isinstance(fields, dict) or fields.pop("model_type", MODEL_TYPE) != MODEL_TYPE:
         raise ValueError(f"{path.name} is not that of an MGHFT model")
     unknown = sorted(fields.keys() - MGHFTConfig.model_fields.keys())

@@ -237,21 +237,9 @@ class MGHFT(HubModel):
                     global_tokens[-1], views[:, column], None if present is None else present[:, column]
                 )
 
-        visual = torch.stack(global_tokens[::-1], dim=1)
-        text_tokens = projected_text = None
-        if views is not None:
-            last_view_first = views.flip(1)
-            if config.global_fusion:
-                visual = global_soft_fusion(visual, last_view_first)
-            if config.text_guided_attention:
-                text_tokens = torch.cat(
-                    [last_view_first, *(text.unsqueeze(1) for text in stage_texts[::-1])], dim=1
-                )
-                projected_text = self.text_projection(text_tokens)
-        if local_tokens:
-            visual = torch.cat([visual, torch.cat(local_tokens, dim=1).flip(1)], dim=1)
-        visual = self.token_norm(visual)
-        fused = self.fusion(self.visual_projection(visual) + self.token_positions, projected_text)
+        visual, text_tokens = self._fusion_tokens(global_tokens, local_tokens, views, stage_texts)
+        guide = None if text_tokens is None else self.text_projection(text_tokens)
+        fused = self.fusion(self.visual_projection(visual) + self.token_positions, guide)
         logits = self.head(fused)
         losses = self._losses(logits, labels, alignments)
         return MGHFTOutput(
@@ -286,6 +274,27 @@ class MGHFT(HubModel):
         if alignment is not None:
             loss = loss + self.config.alignment_weight * alignment
         return _Losses(loss, classification, alignment, stage_alignments)
+
+    def _fusion_tokens(
+        self,
+        global_tokens: list[Tensor],
+        local_tokens: list[Tensor],
+        views: Tensor | None,
+        stage_texts: list[Tensor],
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return visual tokens [B, n, D] and text tokens [B, t, D] of the fusion block, last stage first."""
+        visual = torch.stack(global_tokens[::-1], dim=1)
+        text_tokens = None
+        if views is not None:
+            last_view_first = views.flip(1)
+            if self.config.global_fusion:
+                visual = global_soft_fusion(visual, last_view_first)
+            if self.config.text_guided_attention:
+                last_text_first = [text.unsqueeze(1) for text in stage_texts[::-1]]
+                text_tokens = torch.cat([last_view_first, *last_text_first], dim=1)
+        if local_tokens:
+            visual = torch.cat([visual, torch.cat(local_tokens, dim=1).flip(1)], dim=1)
+        return self.token_norm(visual), text_tokens
 
     def _local_projection(self, tokens: Tensor, stage: int) -> Tensor:
         # The last stage's tokens have the width of the fusion, so they may go without.

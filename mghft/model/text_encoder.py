@@ -64,7 +64,7 @@ class TextEncoder:
         Only safetensors weights are read and no code that comes with a model is run.
 
         Raises:
-            ValueError: no usable encoder is there, or it is none of BERT's kind.
+            ValueError: there is no usable encoder, or it is not one of BERT's kind.
         """
         from transformers import (  # seconds to import, and training reads cached features
             AutoModel,
@@ -84,8 +84,8 @@ class TextEncoder:
             ) from error
         if model.config.is_encoder_decoder or tokenizer.pad_token is None:
             raise ValueError(
-                f"{name_or_folder!s} is no text encoder of BERT's kind (it decodes or has no padding token): "
-                "name one, such as bert-base-uncased or xlm-roberta-base"
+                f"{name_or_folder!s} is not a text encoder of BERT's kind (it decodes or has no padding "
+                "token): name one, such as bert-base-uncased or xlm-roberta-base"
             )
         return cls(model, tokenizer, pooling)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
@@ -19,7 +19,7 @@ GAP = 10
 CAPTION = 34
 
 
-def colours(heat: Any) -> Any:
+def colours(heat: ArrayLike) -> NDArray[np.float64]:
     """Map numbers from 0 to 1 to RGB of the colour scale, floats from 0 to 255 in one more dimension."""
     places = np.clip(heat, 0.0, 1.0) * (len(SCALE) - 1)
     return np.stack([np.interp(places, range(len(SCALE)), SCALE[:, band]) for band in range(3)], axis=-1)

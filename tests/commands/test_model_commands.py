@@ -94,7 +94,7 @@ def test_convert_runs_nothing_that_a_file_asks_for(call: Callable[..., Any], tmp
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nowhere.pth", "out"], ["no weights file at nowhere.pth"]),
+        (["nowhere.pth", "out"], ["the weights file nowhere.pth does not exist"]),
         (["checkpoint.pth", "full"], ["full already exists", "choose another"]),
         (["checkpoint.pth", "out", "--backbone", "medium"], ["depths (3, 4, 6, 3), not (3, 4, 18, 3)"]),
         (["checkpoint.pth", "out", "--backbone", "huge"], ["'huge'", "tiny, small, medium, large"]),

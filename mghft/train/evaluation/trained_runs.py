@@ -87,7 +87,7 @@ def open_runs(folders: Sequence[Path], moved: Mapping[str, Path] | None = None) 
         if any(run.name == name for run in runs):
             name = f"{name} ({folder.name})"
         if any(run.name == name for run in runs):
-            raise ValueError(f"two runs are called {folder.name}: give every run folder its own name, once")
+            raise ValueError(f"the run {folder.name} is duplicated: give every run folder its own name, once")
         runs.append(TrainedRun(folder, name, config, tuple(resolved["labels"])))
     if len({run.labels for run in runs}) > 1:
         raise ValueError("the runs have different labels: evaluate runs of one corpus together")

@@ -53,7 +53,7 @@ _MANY_UNKNOWN = 0.1
 
 
 class ScoreConfig(BaseModel):
-    """How prompts are scored; the defaults are those of the command."""
+    """Settings of the scoring; the defaults are those of the command."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

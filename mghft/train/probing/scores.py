@@ -52,7 +52,7 @@ class LabelSummary:
 
 @dataclass(frozen=True)
 class Origin:
-    """What a score was made of: the run's prompt, model and corpus, and the settings of the scoring."""
+    """Sources of a score: the run's prompt, model and corpus, and the settings of the scoring."""
 
     run: str
     prompt: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -90,28 +90,10 @@ def count_texts(
     labels = sorted({sticker.label_name for sticker in stickers if sticker.label_name})
     scripts = scripts_of(language)
     tokens = {view: [words(sticker.texts[view]) for sticker in stickers] for view in views}
-    by_view = {}
-    for column, view in enumerate(views):
-        texts = [sticker.texts[view] for sticker in stickers]
-        named = _labels_named(stickers, texts, labels)
-        by_view[view] = ViewStatistics(
-            filled=_mean(bool(text.strip()) for text in texts),
-            words=_mean(len(found) for found in tokens[view] if found),
-            distinct=_distinct(texts),
-            distinct_1=_distinct_ngrams(tokens[view], 1),
-            distinct_2=_distinct_ngrams(tokens[view], 2),
-            cosine=mean_cosine(features[:, column]),
-            overlap=_mean(
-                _jaccard(tokens[view][row], tokens[other][row])
-                for row in range(len(stickers))
-                for other in views
-                if other != view
-            ),
-            refusals=_mean(refuses(text) for text in texts),
-            wrong_language=_wrong_language(tokens[view], scripts),
-            own_label=named.own,
-            any_label=named.any,
-        )
+    by_view = {
+        view: _view_statistics(view, stickers, tokens, mean_cosine(features[:, column]), labels, scripts)
+        for column, view in enumerate(views)
+    }
     statuses = Counter(sticker.status for sticker in stickers)
     wholes = [" ".join(sticker.texts[view] for view in views) for sticker in stickers]
     named = _labels_named(stickers, wholes, labels)
@@ -141,6 +123,37 @@ def count_texts(
         any_label=named.any,
         cosine=_mean(view.cosine for view in by_view.values()),
         views=by_view,
+    )
+
+
+def _view_statistics(
+    view: str,
+    stickers: Sequence[DescribedSticker],
+    tokens: Mapping[str, Sequence[Sequence[str]]],
+    cosine: float | None,
+    labels: Sequence[str],
+    scripts: frozenset[str] | None,
+) -> ViewStatistics:
+    """Counts of one view; `tokens` are the words of every sticker's text by view."""
+    texts = [sticker.texts[view] for sticker in stickers]
+    named = _labels_named(stickers, texts, labels)
+    return ViewStatistics(
+        filled=_mean(bool(text.strip()) for text in texts),
+        words=_mean(len(found) for found in tokens[view] if found),
+        distinct=_distinct(texts),
+        distinct_1=_distinct_ngrams(tokens[view], 1),
+        distinct_2=_distinct_ngrams(tokens[view], 2),
+        cosine=cosine,
+        overlap=_mean(
+            _jaccard(tokens[view][row], tokens[other][row])
+            for row in range(len(stickers))
+            for other in tokens
+            if other != view
+        ),
+        refusals=_mean(refuses(text) for text in texts),
+        wrong_language=_wrong_language(tokens[view], scripts),
+        own_label=named.own,
+        any_label=named.any,
     )
 
 
