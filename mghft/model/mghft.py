@@ -123,7 +123,7 @@ class MGHFT(HubModel):
         """Centre and scale text features inside the model; saved with it, off (0 and 1) until it is called.
 
         An encoder's vectors share a large common part that tells nothing of a sticker. Taking it away changes
-        nothing that the projection could not learn, but it is learnt in a fraction of the steps. Not in the
+        nothing that the projection could not learn, but it is learned in a fraction of the steps. Not in the
         paper.
 
         Args:

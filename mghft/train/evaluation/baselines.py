@@ -58,7 +58,7 @@ def text_only_baseline(
     for candidate in STRENGTHS:
         model = make_pipeline(StandardScaler(), LogisticRegression(C=candidate, max_iter=1000))
         with warnings.catch_warnings():
-            # A weak penalty may not settle in 1000 rounds; such a candidate is judged as it is.
+            # A weak penalty may not settle in 1000 rounds; such a candidate is compared as it is.
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(features["train"], labels["train"])
         accuracy = float(np.mean(model.predict(features["validation"]) == labels["validation"]))

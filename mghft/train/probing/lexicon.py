@@ -1,6 +1,6 @@
 """Words that give a label away, phrases that decline to describe, scripts of languages: lists, no model.
 
-The lists are shown and their limits told in docs/prompt_scores.md.
+The lists and their limits are described in docs/prompt_scores.md.
 """
 
 from __future__ import annotations

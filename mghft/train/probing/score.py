@@ -167,11 +167,11 @@ def _probe_views(features: NDArray[np.float32], views: Sequence[str], labelled: 
     columns = {view: chosen[:, column : column + 1] for column, view in enumerate(views)}
     probe: dict[str, ProbeMetrics] = {}
     neighbours: dict[str, ProbeMetrics] = {}
-    for view, part in {**columns, ALL_VIEWS: chosen}.items():
+    for view, vectors in {**columns, ALL_VIEWS: chosen}.items():
         # All views come last: theirs are the predictions that are compared.
-        predicted = linear_probe(part.reshape(len(part), -1), labelled.labels, labelled.folds)
+        predicted = linear_probe(vectors.reshape(len(vectors), -1), labelled.labels, labelled.folds)
         probe[view] = _metrics(predicted, labelled)
-        neighbours[view] = _metrics(nearest_neighbours(part, labelled.labels, labelled.folds), labelled)
+        neighbours[view] = _metrics(nearest_neighbours(vectors, labelled.labels, labelled.folds), labelled)
     return _Probes(probe, neighbours, (predicted == labelled.labels).mean(axis=0))
 
 

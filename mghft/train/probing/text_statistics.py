@@ -47,7 +47,7 @@ class TextStatistics:
 
     Attributes:
         rows, ok: numbers of rows.
-        prompt_tokens, output_tokens: mean per row, None where the engine told none.
+        prompt_tokens, output_tokens: mean per row, None where the engine gave none.
     """
 
     rows: int
