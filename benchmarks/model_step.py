@@ -116,13 +116,13 @@ def flops(options: argparse.Namespace, size: int) -> float:
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
-    from mghft.model import chunked_mlp as frugal
+    from mghft.model import chunked_mlp as module
 
-    usual, frugal.WORTHWHILE_ENTRIES = frugal.WORTHWHILE_ENTRIES, sys.maxsize
+    usual, module.MIN_ENTRIES = module.MIN_ENTRIES, sys.maxsize
     # The counter doesn't know every fused attention; written out, it is plain products.
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         build(options, size)
-    frugal.WORTHWHILE_ENTRIES = usual
+    module.MIN_ENTRIES = usual
     return counter.get_total_flops() / 1e9
 
 

@@ -123,10 +123,10 @@ def test_trained_weights_are_loaded_and_judged(old: Path, name: str) -> None:
     model = MGHFT.from_pretrained(Path(name) / "best")
     assert model.config.num_classes == 3
     result = evaluate(EvalConfig(runs=(Path(name),), out=Path("report"), bootstrap_rounds=100))
-    figures = result["splits"]["validation"]["all"][result["main"]]
+    metrics = result.splits["validation"]["all"][result.main]
     kept = [line for line in read_metrics(Path(name)) if line["best"]][-1]
-    assert figures["accuracy"] == kept["validation_accuracy"]
-    assert figures["f1_macro"] == pytest.approx(kept["validation_f1_macro"])
+    assert metrics.accuracy == kept["validation_accuracy"]
+    assert metrics.f1_macro == pytest.approx(kept["validation_f1_macro"])
 
 
 def training(name: str, **changes: Any) -> dict[str, Any]:

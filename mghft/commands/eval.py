@@ -1,7 +1,7 @@
 """The command eval."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -10,7 +10,7 @@ def evaluate(
     runs: Annotated[list[Path], typer.Argument(help="Run folders of 'mghft train', one or more.")],
     out: Annotated[Path, typer.Option(help="Folder of the report.")],
     split: Annotated[
-        list[str] | None, typer.Option(help="Split to judge; may be repeated. Default: validation, test.")
+        list[str] | None, typer.Option(help="Split to evaluate; may be repeated. Default: validation, test.")
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Root of the corpus, if it is elsewhere now.")] = None,
     descriptions: Annotated[
@@ -20,13 +20,16 @@ def evaluate(
     stickers: Annotated[int | None, typer.Option(help="How many stickers the report shows.")] = None,
     num_threads: Annotated[int | None, typer.Option(help="Threads of torch on CPU.")] = None,
 ) -> None:
-    """Judge trained runs against a majority guess and the text alone, and write a report to look at.
+    """Evaluate trained runs beside two baselines, majority and text only, and write a report to look at.
 
     \b
     Example:
       mghft eval demo/runs/text demo/runs/no-text --out report
     """
-    options: dict[str, Any] = {
+    from mghft.pipeline.settings import given
+    from mghft.train.evaluation.trained_runs import build_eval_config, open_runs
+
+    options = {
         "runs": tuple(runs),
         "out": out,
         "splits": tuple(split) if split else None,
@@ -36,20 +39,16 @@ def evaluate(
         "stickers_shown": stickers,
         "num_threads": num_threads,
     }
-    from mghft.pipeline.settings import given
-    from mghft.train.evaluation.trained_runs import build_eval_config, open_runs
-
-    resolved = build_eval_config(given(options))
+    config = build_eval_config(given(options))
     # Runs are looked at before torch is there, so that a slip is answered at once.
-    open_runs(resolved)
+    open_runs(config.runs, config.moved)
     from mghft.train.evaluation.evaluate import evaluate as run
+    from mghft.train.evaluation.results import WHOLE
 
-    result = run(resolved)
-    for name, parts in result["splits"].items():
-        for part, systems in parts.items():
-            typer.echo(name if part == "all" else f"{name}, {part}")
-            for system, figures in systems.items():
-                typer.echo(
-                    f"  {system:32} accuracy {figures['accuracy']:.3f}   F1 macro {figures['f1_macro']:.3f}"
-                )
-    typer.echo(f"report: {resolved.out / 'index.html'}")
+    evaluation = run(config)
+    for name, subsets in evaluation.splits.items():
+        for subset, systems in subsets.items():
+            typer.echo(name if subset == WHOLE else f"{name}, {subset}")
+            for system, metrics in systems.items():
+                typer.echo(f"  {system:32} accuracy {metrics.accuracy:.3f}   F1 macro {metrics.f1_macro:.3f}")
+    typer.echo(f"report: {config.out / 'index.html'}")

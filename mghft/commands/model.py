@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from mghft.pipeline.text import NAMED, first_and_more
 
 if TYPE_CHECKING:
     from mghft.model.config import MGHFTConfig
@@ -14,7 +17,6 @@ if TYPE_CHECKING:
 
 BERT_BASE = "bert-base-uncased"
 BERT_BASE_WIDTH = 768
-NAMES_SHOWN = 3
 
 ImageSizeOption = Annotated[int | None, typer.Option(help="Side of the image in pixels.")]
 LocalsOption = Annotated[
@@ -75,11 +77,12 @@ def info(
     encoder = None
     if text_encoder != "none":
         encoder = text_encoder_cost(text_encoder, texts=len(config.views), tokens=text_tokens)
-    facts = _facts(config, cost, encoder, text_tokens)
     if as_json:
-        typer.echo(json.dumps(facts, indent=2))
+        typer.echo(json.dumps(_facts(config, cost, encoder, text_tokens), indent=2))
         return
-    for line in _table(facts):
+    from mghft.output import aligned
+
+    for line in [*aligned(list(_rows(cost, encoder))), *_remarks(config, cost, encoder, text_tokens)]:
         typer.echo(line)
 
 
@@ -120,7 +123,11 @@ def convert(
       mghft convert checkpoint.pth converted --text-encoder converted-bert
       mghft convert pvt_small.pth start --classes 7
     """
+    from pydantic import ValidationError
+
+    from mghft.model.config import MGHFTConfig
     from mghft.model.convert import convert_checkpoint
+    from mghft.pipeline.settings import first_fault, given
 
     if text_encoder is None and (tokenizer or text_heads):
         raise ValueError("--tokenizer and --text-heads go with --text-encoder: give that too")
@@ -129,8 +136,11 @@ def convert(
             raise ValueError(f"{folder} already exists and is not empty: choose another folder")
     if text_encoder is not None and text_encoder.resolve() == out.resolve():
         raise ValueError("the model and its text encoder need a folder each: choose another --text-encoder")
-    wanted = _fields(image_size, local_stages, alpha, backbone)
-    result = convert_checkpoint(source, **wanted, **({} if classes is None else {"num_classes": classes}))
+    wanted = given({**_fields(image_size, local_stages, alpha, backbone), "num_classes": classes})
+    try:
+        result = convert_checkpoint(source, **wanted)
+    except ValidationError as error:
+        raise ValueError(first_fault(error, "the model configuration", MGHFTConfig)) from None
     left_over = list(result.left_over)
     encoder = [f"text_model.{name}" for name in result.text_encoder]
     if text_encoder is not None:
@@ -143,25 +153,30 @@ def convert(
         )
     card = {"license": None, "origin": f"Weights converted from: {result.kind}. Their makers' terms apply."}
     result.model.save_pretrained(out, model_card_kwargs=card)
-    shown = None if names else NAMES_SHOWN
     typer.echo(f"{source}: {result.kind}")
-    typer.echo(f"used: {_list(result.used, shown)}")
-    typer.echo(f"missing, made new: {_list(result.missing, shown)}")
-    typer.echo(f"left over: {_list(left_over, shown)}")
+    typer.echo(f"used: {_listed(result.used, names)}")
+    typer.echo(f"missing, made new: {_listed(result.missing, names)}")
+    typer.echo(f"left over: {_listed(left_over, names)}")
     if text_encoder is None:
         if encoder:
-            typer.echo(f"left over, text encoder (--text-encoder writes it): {_list(encoder, shown)}")
+            typer.echo(f"left over, text encoder (--text-encoder writes it): {_listed(encoder, names)}")
     else:
         typer.echo(f"written: {text_encoder}, a BERT of {len(encoder)} tensors")
         if tokenizer is None:
             typer.echo(f"note: {text_encoder} has no tokenizer, no checkpoint has one: see --tokenizer")
-    typer.echo(f"written: {out}, {_describe(result.model.config)}")
+    config = result.model.config
+    typer.echo(
+        f"written: {out}, MGHFT of {config.num_classes} classes, {config.image_size} px, "
+        f"local stages {config.local_flags}, alpha {config.alpha}"
+    )
 
 
 def _fields(
     image_size: int | None, local_stages: str | None, alpha: int | None, backbone: str | None
 ) -> dict[str, Any]:
-    """The options as fields of the configuration, those that were given."""
+    """Those of the options that were given, as fields of the configuration."""
+    from mghft.pipeline.settings import given
+
     fields: dict[str, Any] = {"image_size": image_size, "alpha": alpha}
     if local_stages is not None:
         if len(local_stages) != 4 or set(local_stages) - {"0", "1"}:
@@ -173,42 +188,36 @@ def _fields(
         if backbone not in PVT_DEPTHS:
             raise ValueError(f"--backbone is {backbone!r}: choose one of {', '.join(PVT_DEPTHS)}")
         fields["depths"] = PVT_DEPTHS[backbone]
-    return {name: value for name, value in fields.items() if value is not None}
+    return given(fields)
 
 
 def _config(name: str, fields: dict[str, Any]) -> MGHFTConfig:
-    from pydantic import ValidationError
-
+    """The configuration of a preset or of a saved model, with some fields replaced."""
     from mghft.model.config import PRESETS, MGHFTConfig
     from mghft.model.hub import read_config
+    from mghft.pipeline.settings import build
 
     path = Path(name) / "config.json"
-    if name not in PRESETS and not path.is_file():
-        raise ValueError(
-            f"'{name}' is no preset and no folder with a config.json: the presets are {', '.join(PRESETS)}"
-        )
     if name in PRESETS:
-        known = MGHFTConfig.preset(name).model_dump()
-    else:
+        known = MGHFTConfig.preset(name)
+    elif path.is_file():
         try:
-            known = read_config(path).model_dump()
+            known = read_config(path)
         except ValueError as error:
             raise ValueError(
                 f"{path} is not the configuration of an MGHFT model ({error}): "
                 "give a folder 'best' of 'mghft train'"
             ) from None
-    try:
-        return MGHFTConfig(**{**known, **fields})
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        reason = first["msg"].removeprefix("Value error, ")
-        raise ValueError(f"{field}: {reason}" if field else reason) from None
+    else:
+        raise ValueError(
+            f"'{name}' is neither a preset nor a folder with a config.json: "
+            f"the presets are {', '.join(PRESETS)}"
+        )
+    return build(MGHFTConfig, known.model_dump(), fields, what="the model configuration")
 
 
 def _facts(config: MGHFTConfig, cost: Cost, encoder: PartCost | None, text_tokens: int) -> dict[str, Any]:
-    from mghft.model.cost import released_parameters
-
+    """The content of --json."""
     facts: dict[str, Any] = {
         "parts": [part._asdict() for part in cost.parts],
         "parameters": cost.parameters,
@@ -220,6 +229,8 @@ def _facts(config: MGHFTConfig, cost: Cost, encoder: PartCost | None, text_token
         "config": config.model_dump(mode="json"),
     }
     if encoder is not None:
+        from mghft.model.cost import released_parameters
+
         facts["text_encoder"] = {
             **encoder._asdict(),
             "texts": len(config.views),
@@ -230,44 +241,35 @@ def _facts(config: MGHFTConfig, cost: Cost, encoder: PartCost | None, text_token
     return facts
 
 
-def _table(facts: dict[str, Any]) -> list[str]:
-    encoder = facts["text_encoder"]
-    whole = {"name": "total", "parameters": facts["parameters"], "flops": facts["flops"]}
-    rows = [*facts["parts"], whole, *([encoder] if encoder else [])]
-    width = max(len(row["name"]) for row in rows)
-    lines = [f"{'':{width}} {'parameters':>13} {'GFLOPs':>10}"]
+def _rows(cost: Cost, encoder: PartCost | None) -> Iterator[tuple[str, str, str]]:
+    """The table of parts, numbers flush right."""
+    from mghft.model.cost import PartCost
+
+    rows = [*cost.parts, PartCost("total", cost.parameters, cost.flops), *filter(None, [encoder])]
+    yield "", f"{'parameters':>12}", f"{'GFLOPs':>9}"
     for row in rows:
-        lines.append(f"{row['name']:{width}} {row['parameters']:>13,} {row['flops'] / 1e9:>10.3f}")
-    config = facts["config"]
-    lines.append(f"image {config['image_size']} px, {facts['visual_tokens']} visual tokens enter the fusion")
-    forward, training = (facts[f"{kind}_activation_bytes"] / 1e6 for kind in ("forward", "training"))
-    lines.append(
-        f"activations of a sticker in float32: {forward:.0f} MB at most in evaluation, "
-        f"{training:.0f} MB kept for the backward pass"
+        yield row.name, f"{row.parameters:>12,}", f"{row.flops / 1e9:>9.3f}"
+
+
+def _remarks(config: MGHFTConfig, cost: Cost, encoder: PartCost | None, text_tokens: int) -> Iterator[str]:
+    """The lines below the table."""
+    yield f"image {config.image_size} px, {config.num_visual_tokens} visual tokens enter the fusion"
+    yield (
+        f"activations of a sticker in float32: {cost.forward_bytes / 1e6:.0f} MB at most in evaluation, "
+        f"{cost.training_bytes / 1e6:.0f} MB kept for the backward pass"
     )
-    if encoder:
-        lines.append(
-            f"the text encoder reads {encoder['texts']} texts of {encoder['tokens']} tokens, once per sticker"
+    if encoder is not None:
+        from mghft.model.cost import released_parameters
+
+        yield f"the text encoder reads {len(config.views)} texts of {text_tokens} tokens, once per sticker"
+        yield (
+            f"with it {cost.parameters + encoder.parameters:,} parameters; "
+            f"as the released code counts {released_parameters(config, encoder.parameters):,}"
         )
-        lines.append(
-            f"with it {encoder['parameters_with_model']:,} parameters; "
-            f"as the released code counts {encoder['parameters_as_released']:,}"
-        )
-    return lines
 
 
-def _describe(config: MGHFTConfig) -> str:
-    flags = "".join(str(int(flag)) for flag in config.local_stages)
-    return (
-        f"MGHFT of {config.num_classes} classes, {config.image_size} px, local stages {flags}, "
-        f"alpha {config.alpha}"
-    )
-
-
-def _list(names: list[str], shown: int | None) -> str:
-    """ "3 (a, b, c)", or "9 (a, b, c and 6 more)" where only `shown` names are to be listed."""
+def _listed(names: Sequence[str], every: bool) -> str:
+    """ "3 (a, b, c)", or "9 (a, b, c and 6 more)" where not every name is wanted."""
     if not names:
         return "0"
-    first = ", ".join(names[:shown])
-    rest = "" if shown is None or len(names) <= shown else f" and {len(names) - shown} more"
-    return f"{len(names)} ({first}{rest})"
+    return f"{len(names)} ({first_and_more(names, len(names) if every else NAMED)})"

@@ -1,5 +1,6 @@
 """The command prompts score."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -42,10 +43,12 @@ def score(
       mghft prompts score tries --out scores.md
       mghft prompts score runs/english runs/chinese --encoder xlm-roberta-base
     """
+    from mghft.output import aligned
     from mghft.pipeline.exports.tables import check_target
     from mghft.pipeline.files import write_text
+    from mghft.pipeline.text import plural
     from mghft.train.probing.score import FILE, ScoreConfig, score_prompts
-    from mghft.train.probing.tables import as_text, markdown, sentences, tables
+    from mghft.train.probing.tables import markdown, sentences, tables
 
     if out is not None:
         check_target(out, force)
@@ -58,13 +61,22 @@ def score(
     )
     scores = score_prompts(runs, config)
     for table in tables(scores):
-        for line in as_text(table):
-            typer.echo(line)
+        typer.echo(f"{table.title}\n")
+        for line in aligned([table.header, *_without_repeats(table.rows)]):
+            typer.echo(f"  {line}")
+        typer.echo()
     for sentence in sentences(scores):
         typer.echo(f"- {sentence}")
     if out is not None:
-        page = markdown(scores)
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_text(out, page)
+        write_text(out, markdown(scores))
         typer.echo(f"table: {out}", err=True)
-    typer.echo(f"{FILE} written into {len(scores.runs)} run folder{'s' * (len(scores.runs) > 1)}", err=True)
+    typer.echo(f"{FILE} written into {plural(scores.runs, 'run folder')}", err=True)
+
+
+def _without_repeats(rows: Sequence[Sequence[str]]) -> Iterator[Sequence[str]]:
+    """The rows with the name of a run before its first one alone."""
+    before = None
+    for row in rows:
+        yield ["", *row[1:]] if row[0] == before else row
+        before = row[0]

@@ -8,7 +8,10 @@ from torch import Tensor
 
 
 def alignment_loss(image: Tensor, text: Tensor, *, temperature: float, divergence_weight: float) -> Tensor:
-    """Symmetric contrastive loss plus the divergence of text and image similarities (MGHFT, ACM MM 2025).
+    """Return the alignment loss of one stage: symmetric contrastive, plus divergence of similarities.
+
+    MGHFT (ACM MM 2025), section 3: InfoNCE between image and text in both directions, and the divergence
+    (Kullback–Leibler) between the softmax similarities inside each modality.
 
     Evaluated in at least float32: at a temperature of 0.07 half precision would round the similarities.
 

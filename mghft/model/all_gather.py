@@ -10,13 +10,14 @@ from torch import Tensor
 
 
 def gather_rows(rows: Tensor) -> Tensor:
-    """[B, ...] of this process -> [processes · B, ...] of all, in order of rank; B is the same everywhere.
+    """Gather the rows of all processes: [B, ...] -> [processes · B, ...], in order of rank.
 
-    For a loss that every process computes from the same gathered rows, and parameters whose gradients are
-    averaged over the processes afterwards (DistributedDataParallel): the gradient that comes back to a
-    process is that of its own rows times the number of processes, so the average is the gradient of the loss
-    in one process. Nothing is sent in the backward pass, since every process would send the same.
-    Without a process group the rows themselves.
+    B is the same everywhere. For a loss that every process computes from the same gathered rows, and
+    parameters whose gradients are averaged over the processes afterwards (DistributedDataParallel): the
+    gradient that comes back to a process is that of its own rows times the number of processes, so the
+    average is the gradient of the loss in one process. Nothing is sent in the backward pass, since every
+    process would send the same.
+    Without a process group the rows themselves are returned.
     """
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return rows
@@ -30,9 +31,9 @@ class _GatherRows(torch.autograd.Function):
         ctx.count = len(rows)
         # Not every backend knows booleans.
         plain = rows.to(torch.uint8) if rows.dtype == torch.bool else rows
-        parts = [torch.empty_like(plain) for _ in range(dist.get_world_size())]
-        dist.all_gather(parts, plain.contiguous())
-        return torch.cat(parts).to(rows.dtype)
+        gathered = [torch.empty_like(plain) for _ in range(dist.get_world_size())]
+        dist.all_gather(gathered, plain.contiguous())
+        return torch.cat(gathered).to(rows.dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ _FILE_SUFFIXES = frozenset({".safetensors", ".pth", ".pt", ".bin", ".tar", ".ckp
 
 
 class Checkpoint(NamedTuple):
-    """What a file holds.
+    """Content of a weights file.
 
     Args:
         path: the file.
@@ -45,18 +45,18 @@ class Checkpoint(NamedTuple):
 
 
 def read_weights(source: str | Path) -> dict[str, Tensor]:
-    """The tensors of `read_checkpoint`."""
+    """Read the tensors of a file alone; arguments and errors as of `read_checkpoint`."""
     return read_checkpoint(source).tensors
 
 
 def read_checkpoint(source: str | Path) -> Checkpoint:
-    """Reads a .safetensors file or a .pth file (a state dict, bare or under the key "model").
+    """Read a .safetensors file or a .pth file (a state dict, bare or under the key "model").
 
     Args:
         source: a file; a folder or a Hugging Face id that holds model.safetensors or pytorch_model.bin.
 
     Raises:
-        FileNotFoundError: there is no such file, folder or model.
+        FileNotFoundError: the file, folder or model does not exist.
         ValueError: the file is damaged, or holds anything but tensors, plain containers and the options of a
             training (argparse.Namespace, which has no code of its own).
     """
@@ -65,7 +65,7 @@ def read_checkpoint(source: str | Path) -> Checkpoint:
         try:
             return Checkpoint(path, load_file(path), {})
         except Exception as error:  # a crafted file can break the reader in any way
-            raise _refusal(path, "is damaged") from error
+            raise _refused(path, "is damaged") from error
     content = _unpickle_tensors(path)
     options: dict[str, Any] = {}
     if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
@@ -78,7 +78,7 @@ def read_checkpoint(source: str | Path) -> Checkpoint:
         )
     for name, tensor in content.items():
         if not _has_own_data(tensor):
-            raise _refusal(path, f"holds less data than its tensor {str(name)!r} claims")
+            raise _refused(path, f"holds less data than its tensor {str(name)!r} claims")
     return Checkpoint(
         path,
         {str(name).removeprefix("module."): tensor.detach() for name, tensor in content.items()},
@@ -86,14 +86,16 @@ def read_checkpoint(source: str | Path) -> Checkpoint:
     )
 
 
-def locate(source: str | Path, name: str, **download: Any) -> Path:
-    """The file of that name in a folder or in a model on the Hugging Face Hub, downloaded if need be.
+def locate_file(source: str | Path, name: str, **download: Any) -> Path:
+    """Return the path of a file in a folder or in a model on the Hugging Face Hub, downloaded if need be.
 
     Args:
+        source: a folder, or a model id.
+        name: of the file.
         download: options of `hf_hub_download` (revision, token, cache_dir, local_files_only, force_download).
 
     Raises:
-        FileNotFoundError: there is none, or the hub can't be asked.
+        FileNotFoundError: it does not exist, or the hub can't be asked.
     """
     folder = Path(source)
     if folder.is_dir():
@@ -113,8 +115,8 @@ def locate(source: str | Path, name: str, **download: Any) -> Path:
         ) from error
 
 
-def first_that_is_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
-    """Name of the first tensor with NaN or infinity in it."""
+def find_nonfinite(tensors: Mapping[str, Tensor]) -> str | None:
+    """Return the name of the first tensor with NaN or infinity in it, None where all are finite."""
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             return name
@@ -133,31 +135,32 @@ def _weights_file(source: str | Path) -> Path:
             f"the folder {path} holds neither {WEIGHTS_NAME} nor {PICKLED_NAME}: name the file itself"
         )
     if not _HUB_ID.fullmatch(str(source)) or path.suffix in _FILE_SUFFIXES:
-        raise FileNotFoundError(f"no weights file at {path}: name a .safetensors or .pth file")
+        raise FileNotFoundError(f"the weights file {path} does not exist: name a .safetensors or .pth file")
     try:
-        return locate(source, WEIGHTS_NAME)
+        return locate_file(source, WEIGHTS_NAME)
     except FileNotFoundError as missing:
         if not isinstance(missing.__cause__, EntryNotFoundError):
             raise
-        return locate(source, PICKLED_NAME)
+        return locate_file(source, PICKLED_NAME)
 
 
 def _unpickle_tensors(path: Path) -> Any:
-    """Content of a .pth file, read by torch's reader of tensors and plain containers."""
     try:
-        _refuse_inflation(path)
+        _check_archive(path)
         with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
             # Of unusual pickle protocols; such a file either loads or is refused below.
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a crafted file can break the reader in any way
         call = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = f"asks for {call[1]}, which is no tensor" if call else "is damaged or holds no plain tensors"
-        raise _refusal(path, what) from error
+        what = (
+            f"asks for {call[1]}, which is not a tensor" if call else "is damaged or holds no plain tensors"
+        )
+        raise _refused(path, what) from error
 
 
-def _refuse_inflation(path: Path) -> None:
-    """torch stores tensors uncompressed; an archive that grows when read is made to fill the memory."""
+def _check_archive(path: Path) -> None:
+    """Refuse an archive that grows when read: torch compresses no tensors, so it is made to fill memory."""
     with path.open("rb") as stream:
         if stream.read(4) != b"PK\x03\x04":
             return
@@ -170,13 +173,13 @@ def _refuse_inflation(path: Path) -> None:
 
 
 def _has_own_data(tensor: Tensor) -> bool:
-    """False for shapes without data behind them: expanded, meta, sparse and quantized tensors."""
+    """Refuse shapes without data behind them: expanded, meta, sparse and quantized tensors."""
     if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
         return False
     return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
-def _refusal(path: Path, what: str) -> ValueError:
+def _refused(path: Path, what: str) -> ValueError:
     return ValueError(
         f"{path} was refused because it {what}: use a .safetensors file or a checkpoint from a trusted source"
     )

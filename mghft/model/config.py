@@ -37,7 +37,7 @@ class MGHFTConfig(BaseModel):
             always has a class token and local tokens, its flag only adds a projection to them. A stage
             without class token aligns its view with the global token of the last stage before it that has
             one; before the first class token there is nothing to align and the stage has no term.
-        alpha: patches kept per head by local re-attention, times the stage's squared reduction ratio.
+        alpha: patches selected per head by local re-attention, times the stage's squared reduction ratio.
         text_dim: width of the text encoder's output.
         views: names of the views in the order of the features, one or more; leave one out to ablate it.
         stage_views: which of `views` feeds which stage, first stage first; None feeds a stage no text: its
@@ -51,11 +51,11 @@ class MGHFTConfig(BaseModel):
     Ablations, by the paper's names; what is switched off leaves no parameters behind:
         alignment: hierarchical alignment, the loss between global tokens and views.
         local_fusion: local soft fusion of a stage's view into its local tokens. Off, these stay purely visual
-            and the stages give no text tokens: of the text, the fusion attention hears the views alone.
+            and the stages give no text tokens: of the text, the fusion attention reads the views alone.
         global_fusion: global soft fusion of the views into the global tokens.
         text_guided_attention: text-guided fusion attention. Off, the block is plain attention over the visual
             tokens.
-        local_reattention: LRA. Off, no patch is chosen, so there are no local tokens and nothing for local
+        local_reattention: LRA. Off, no patch is selected, so there are no local tokens and nothing for local
             fusion to act on.
         fusion_stages: stages that take part at all. One that is off is a bare stage of PVT: no class token,
             no local tokens, no text, no alignment; the last one keeps its class token, which is classified.
@@ -98,10 +98,13 @@ class MGHFTConfig(BaseModel):
 
     @classmethod
     def preset(cls, name: str, **overrides: Any) -> Self:
-        """A named configuration with some fields replaced.
+        """Return a named configuration with some fields replaced.
 
         "default" is the corrected model; "official" behaves like the released code (feed it features pooled
         with "last4_mean" and the whole description as every view to reproduce all of it); "tiny" is small.
+
+        Raises:
+            ValueError: no preset has that name, or a field (pydantic's ValidationError) is unknown or wrong.
         """
         if name not in PRESETS:
             raise ValueError(f"unknown model preset {name!r}: choose one of {', '.join(PRESETS)}")
@@ -164,8 +167,17 @@ class MGHFTConfig(BaseModel):
         """Global plus local tokens that enter the text-guided fusion (996 by default)."""
         return sum(self.class_token_stages) + sum(self.local_token_counts)
 
+    @property
+    def local_flags(self) -> str:
+        """`local_stages` as people write it, such as "1110"."""
+        return "".join(str(int(flag)) for flag in self.local_stages)
+
     def check_image_size(self, height: int, width: int) -> None:
-        """Raises ValueError if a side doesn't divide evenly or a stage has fewer patches than it chooses."""
+        """Check that an image of so many pixels fits the model.
+
+        Raises:
+            ValueError: a side does not divide evenly, or a stage has fewer patches than it selects.
+        """
         for side in (height, width):
             if side <= 0 or side % self.size_multiple:
                 raise ValueError(
@@ -177,7 +189,7 @@ class MGHFTConfig(BaseModel):
             if count and self.alpha * ratio**2 > patches:
                 raise ValueError(
                     f"alpha {self.alpha} is too large for an image of {height} x {width}: stage {stage + 1} "
-                    f"would choose {self.alpha * ratio**2} of {patches} patches per head; lower alpha or "
+                    f"would select {self.alpha * ratio**2} of {patches} patches per head; lower alpha or "
                     "enlarge it"
                 )
 
@@ -210,7 +222,7 @@ class MGHFTConfig(BaseModel):
                 f"sr_ratios ends with {self.sr_ratios[3]}: local re-attention needs 1 in the last stage"
             )
         if len(set(self.views)) != len(self.views):
-            raise ValueError(f"views names a view twice: {', '.join(self.views)}; give every view once")
+            raise ValueError(f"a view is duplicated in views ({', '.join(self.views)}): give every view once")
         unknown = [view for view in self.stage_views if view is not None and view not in self.views]
         if unknown:
             raise ValueError(
@@ -221,8 +233,8 @@ class MGHFTConfig(BaseModel):
                 f"no stage reads one of the views {', '.join(self.views)}: name them in stage_views, "
                 "switch the stage on in fusion_stages, or set use_text to False"
             )
-        heard = self.global_fusion or self.text_guided_attention or any(self.local_text_stages)
-        if self.use_text and not heard and not any(self.alignment_stages):
+        fused = self.global_fusion or self.text_guided_attention or any(self.local_text_stages)
+        if self.use_text and not fused and not any(self.alignment_stages):
             raise ValueError(
                 "alignment, local_fusion, global_fusion and text_guided_attention leave the text without any "
                 "effect: switch one of them on or set use_text to False"

@@ -1,6 +1,6 @@
-"""Weights made elsewhere, put into a model of ours: released MGHFT checkpoints and PVT's ImageNet files.
+"""Weights made elsewhere, put into MGHFT: checkpoints of the released code and PVT's ImageNet files.
 
-PVT comes as its authors' file or under the names of `transformers`. Reading the files is left to `weights`.
+PVT comes as its authors' file or under the names of `transformers`. `checkpoint_files` reads the files.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from mghft.model.checkpoint_files import first_that_is_not_finite, read_checkpoint, read_weights
+from mghft.model.checkpoint_files import find_nonfinite, read_checkpoint, read_weights
 from mghft.model.config import MGHFTConfig
 from mghft.model.mghft import MGHFT
-from mghft.model.state_dict_keys import TEXT_PREFIX, VISION_PREFIX, convert_official, our_name, pvt_names
+from mghft.model.state_dict_keys import TEXT_PREFIX, VISION_PREFIX, convert_official, mghft_name, to_pvt_names
 
 # What the released code does not have: it always has every view, and does not centre the text features.
-NOT_RELEASED = frozenset({"missing_view", "text_mean", "text_scale"})
+NOT_RELEASED = frozenset({"missing_view_embedding", "text_mean", "text_scale"})
 # Depths of the published PVT v1 models; widths, heads and ratios are the same in all of them.
 PVT_DEPTHS: dict[str, tuple[int, int, int, int]] = {
     "tiny": (2, 2, 2, 2),
@@ -31,25 +31,38 @@ PVT_WIDTHS = (64, 128, 320, 512)
 
 
 def load_official_checkpoint(model: MGHFT, path: str | Path) -> dict[str, Tensor]:
-    """Loads a released checkpoint into a model of its dimensions; returns its text encoder's parameters.
+    """Load a released checkpoint into a model of its dimensions.
 
-    What the released code does not have (stand-ins for missing views, statistics of text) keeps its values.
+    Parameters that the released code does not have (stand-ins for missing views, statistics of text) keep
+    their values.
+
+    Returns:
+        The text encoder's parameters, under BERT's names.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        ValueError: it is damaged, or of another architecture or other dimensions.
     """
-    ours, encoder = convert_official(read_weights(path))
-    _load_released(model, ours, path)
+    tensors, encoder = convert_official(read_weights(path))
+    _load_released(model, tensors, path)
     return encoder
 
 
 def load_pvt_weights(model: MGHFT, path: str | Path) -> list[str]:
-    """Initialises the backbone from ImageNet weights of PVT; returns the names that the file lacks.
-
-    The file's classifier is dropped. The class tokens of stages 1–3 are MGHFT's own and are always returned.
+    """Initialise the backbone from ImageNet weights of PVT; the file's classifier is dropped.
 
     Args:
         model: whose backbone has the widths and depths of the file.
         path: PVT's own .pth, or a file, a folder or a Hugging Face id of PVT in `transformers`.
+
+    Returns:
+        Names that the file lacks, among them the class tokens of stages 1–3, which are MGHFT's own.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        ValueError: it is damaged, no PVT, or of another size than the model's backbone.
     """
-    return _load_pvt(model, pvt_names(read_weights(path)), path)
+    return _load_pvt(model, to_pvt_names(read_weights(path)), path)
 
 
 class Conversion(NamedTuple):
@@ -59,8 +72,8 @@ class Conversion(NamedTuple):
         model: in evaluation mode.
         kind: what the file is, in words.
         used: names in the file.
-        missing: our names of what the file lacks.
-        left_over: names in the file of what MGHFT has no place for, the text encoder not included.
+        missing: MGHFT's names that the file lacks.
+        left_over: names in the file that MGHFT has no place for, the text encoder not included.
         text_encoder: of a released checkpoint, under BERT's names.
     """
 
@@ -73,7 +86,7 @@ class Conversion(NamedTuple):
 
 
 def convert_checkpoint(source: str | Path, *, seed: int = 0, **wanted: Any) -> Conversion:
-    """Builds the model that a file's shapes ask for, and fills it.
+    """Build the model that a file's shapes ask for, and fill it.
 
     Depths, widths, ratios and, in a released checkpoint, local stages, alpha and classes are read off the
     file. Numbers of heads leave no trace in shapes: PVT's and the paper's are taken unless `wanted` tells.
@@ -84,35 +97,75 @@ def convert_checkpoint(source: str | Path, *, seed: int = 0, **wanted: Any) -> C
         wanted: fields of `MGHFTConfig`; one that contradicts the file is refused.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, of another architecture, not whole, or not what is wanted.
+        FileNotFoundError: the file does not exist.
+        ValueError: it is damaged, of another architecture, not whole, or not what is wanted.
     """
     path, tensors, options = read_checkpoint(source)
     if any(name.startswith("backbone.stages.") for name in tensors):
         raise ValueError(
             f"{path} has a saved MGHFT's names already: load its folder with MGHFT.from_pretrained"
         )
-    if (name := first_that_is_not_finite(tensors)) is not None:
+    if (name := find_nonfinite(tensors)) is not None:
         raise ValueError(f"{path} holds NaN or infinity in {name!r}: use a checkpoint of a sound training")
-    released = any(name.startswith(VISION_PREFIX) for name in tensors)
-    encoder: dict[str, Tensor] = {}
     try:
-        if released:
-            ours, encoder = convert_official(tensors)
-            fields = {**_backbone_fields(ours), **_released_fields(ours)}
-            if isinstance(size := options.get("input_size"), int) and "image_size" not in wanted:
-                fields["image_size"] = size
-        else:
-            renamed = pvt_names(tensors)
-            fields = _backbone_fields(
-                {new: renamed[name] for name in renamed if (new := our_name(name)) is not None}
-            )
-    except _ForeignError:
+        if any(name.startswith(VISION_PREFIX) for name in tensors):
+            return _convert_released(path, tensors, options, wanted, seed)
+        return _convert_pvt(path, tensors, wanted, seed)
+    except _NoBackboneError:
         names = ", ".join(list(tensors)[:3])
         raise ValueError(
             f"{path} holds no weights of MGHFT or PVT (its first parameters are {names}): "
             "pass a checkpoint of the released MGHFT code or a PVT v1 ImageNet file"
         ) from None
+
+
+def pvt_size(depths: Sequence[int], widths: Sequence[int]) -> str:
+    """Return the name of a published size, such as "PVT-small", or the numbers where they have no name."""
+    for name, known in PVT_DEPTHS.items():
+        if tuple(depths) == known and tuple(widths) == PVT_WIDTHS:
+            return f"PVT-{name}"
+    return f"a PVT of depths {tuple(depths)} and widths {tuple(widths)}"
+
+
+class _NoBackboneError(ValueError):
+    """Names that are not those of a PVT backbone."""
+
+
+def _convert_released(
+    path: Path, tensors: dict[str, Tensor], options: dict[str, Any], wanted: dict[str, Any], seed: int
+) -> Conversion:
+    renamed, encoder = convert_official(tensors)
+    fields = {**_backbone_fields(renamed), **_released_fields(renamed)}
+    if isinstance(side := options.get("input_size"), int) and "image_size" not in wanted:
+        fields["image_size"] = side
+    model, size = _build(path, "official", fields, wanted, seed)
+    missing = _load_released(model, renamed, path)
+    if model.config.use_text:
+        # A stand-in that was never learned: the neutral one, and the same in every conversion.
+        torch.nn.init.zeros_(model.missing_view_embedding)
+    places = {name: mghft_name(name) for name in tensors if not name.startswith(TEXT_PREFIX)}
+    used = [name for name, place in places.items() if place is not None]
+    left_over = [name for name, place in places.items() if place is None]
+    return Conversion(model, f"released MGHFT checkpoint on {size}", used, missing, left_over, encoder)
+
+
+def _convert_pvt(path: Path, tensors: dict[str, Tensor], wanted: dict[str, Any], seed: int) -> Conversion:
+    pvt = to_pvt_names(tensors)
+    fields = _backbone_fields({new: pvt[name] for name in pvt if (new := mghft_name(name)) is not None})
+    model, size = _build(path, "default", fields, wanted, seed)
+    _load_pvt(model, pvt, path)
+    filled = {mghft_name(name) for name in pvt if not name.startswith("head.")}
+    missing = [name for name in model.state_dict() if name not in filled]
+    classifier = ("head.", "classifier.")
+    used = [name for name in tensors if not name.startswith(classifier)]
+    left_over = [name for name in tensors if name.startswith(classifier)]
+    return Conversion(model, f"{size}, ImageNet", used, missing, left_over, {})
+
+
+def _build(
+    path: Path, preset: str, fields: dict[str, Any], wanted: dict[str, Any], seed: int
+) -> tuple[MGHFT, str]:
+    """Build the model of the file's fields and the wanted ones; the name of its size beside it."""
     size = pvt_size(fields["depths"], fields["embed_dims"])
     for field, value in wanted.items():
         if field in fields and fields[field] != value:
@@ -120,54 +173,27 @@ def convert_checkpoint(source: str | Path, *, seed: int = 0, **wanted: Any) -> C
                 f"{path} has {field} {fields[field]}, not {value} (it is {size}): "
                 "leave the option out or choose another file"
             )
-    config = MGHFTConfig.preset("official" if released else "default", **{**fields, **wanted})
+    config = MGHFTConfig.preset(preset, **{**fields, **wanted})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = MGHFT(config).eval()
-    if released:
-        missing = _load_released(model, ours, path)
-        if config.use_text:
-            # A stand-in that was never learnt: the neutral one, and the same in every conversion.
-            torch.nn.init.zeros_(model.missing_view)
-        used = [name for name in tensors if not name.startswith(TEXT_PREFIX) and our_name(name) is not None]
-    else:
-        _load_pvt(model, renamed, path)
-        filled = {our_name(name) for name in renamed if not name.startswith("head.")}
-        missing = [name for name in model.state_dict() if name not in filled]
-        used = [name for name in tensors if not name.startswith(("head.", "classifier."))]
-    kept = set(used)
-    left_over = [name for name in tensors if name not in kept and not name.startswith(TEXT_PREFIX)]
-    kind = f"released MGHFT checkpoint on {size}" if released else f"{size}, ImageNet"
-    return Conversion(model, kind, used, missing, left_over, encoder)
+        return MGHFT(config).eval(), size
 
 
-def pvt_size(depths: Sequence[int], widths: Sequence[int]) -> str:
-    """ "PVT-small" for depths (3, 4, 6, 3), and so on; the numbers themselves where they have no name."""
-    for name, known in PVT_DEPTHS.items():
-        if tuple(depths) == known and tuple(widths) == PVT_WIDTHS:
-            return f"PVT-{name}"
-    return f"a PVT of depths {tuple(depths)} and widths {tuple(widths)}"
-
-
-class _ForeignError(ValueError):
-    """The names are not those of a PVT backbone."""
-
-
-def _backbone_fields(ours: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Fields of the configuration that the backbone's shapes tell."""
+def _backbone_fields(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return the fields of the configuration that the backbone's shapes tell."""
     widths, depths, mlp_ratios, sr_ratios = [], [], [], []
     for stage in range(4):
         start = f"backbone.stages.{stage}"
-        patch = ours.get(f"{start}.patch_projection.weight")
+        patch = tensors.get(f"{start}.patch_projection.weight")
         blocks = [
             int(match[1])
-            for name in ours
+            for name in tensors
             if (match := re.match(rf"{re.escape(start)}\.blocks\.(\d+)\.", name)) is not None
         ]
-        hidden = ours.get(f"{start}.blocks.0.mlp.fc1.weight")
+        hidden = tensors.get(f"{start}.blocks.0.mlp.fc1.weight")
         if patch is None or hidden is None:
-            raise _ForeignError(start)
-        reduction = ours.get(f"{start}.blocks.0.attention.reduction.weight")
+            raise _NoBackboneError(start)
+        reduction = tensors.get(f"{start}.blocks.0.attention.reduction.weight")
         widths.append(patch.shape[0])
         depths.append(len(set(blocks)))
         mlp_ratios.append(hidden.shape[0] // max(patch.shape[0], 1))
@@ -180,8 +206,8 @@ def _backbone_fields(ours: Mapping[str, Tensor]) -> dict[str, Any]:
     }
 
 
-def _released_fields(ours: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Fields that the rest of a released checkpoint tells."""
+def _released_fields(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return the fields that the rest of a released checkpoint tells."""
     names = (
         "head.weight",
         "view_projection.weight",
@@ -189,24 +215,27 @@ def _released_fields(ours: Mapping[str, Tensor]) -> dict[str, Any]:
         "fusion.mlp.fc1.weight",
         "token_positions",
     )
-    lacking = [name for name in names if name not in ours]
+    lacking = [name for name in names if name not in tensors]
     if lacking:
         raise ValueError(
-            f"the checkpoint lacks {lacking[0]!r} (our name): pass a whole checkpoint of the released code"
+            f"the checkpoint lacks {lacking[0]!r} (MGHFT's name of it): pass a whole checkpoint of the "
+            "released code"
         )
-    head, views, visual, mlp, positions = (ours[name] for name in names)
+    head, views, visual, mlp, positions = (tensors[name] for name in names)
     fields: dict[str, Any] = {
         "num_classes": head.shape[0],
         "text_dim": views.shape[-1],
         "hidden_dim": visual.shape[0],
         "fusion_mlp_dim": mlp.shape[0],
         "local_stages": (
-            *(f"backbone.stages.{stage}.class_token" in ours for stage in range(3)),
-            "local_projections.3.0.weight" in ours,
+            *(f"backbone.stages.{stage}.class_token" in tensors for stage in range(3)),
+            "local_projections.3.0.weight" in tensors,
         ),
     }
-    one = MGHFTConfig.preset("official", **{**_backbone_fields(ours), **fields, "alpha": 1})
-    alpha, rest = divmod(positions.shape[1] - sum(one.class_token_stages), sum(one.local_token_counts))
+    of_alpha_1 = MGHFTConfig.preset("official", **{**_backbone_fields(tensors), **fields, "alpha": 1})
+    alpha, rest = divmod(
+        positions.shape[1] - sum(of_alpha_1.class_token_stages), sum(of_alpha_1.local_token_counts)
+    )
     if rest or alpha < 1:
         raise ValueError(
             f"pos_embed of {positions.shape[1]} tokens fits no alpha: pass a checkpoint of the released code"
@@ -214,19 +243,19 @@ def _released_fields(ours: Mapping[str, Tensor]) -> dict[str, Any]:
     return {**fields, "alpha": alpha}
 
 
-def _load_released(model: MGHFT, ours: dict[str, Tensor], path: str | Path) -> list[str]:
+def _load_released(model: MGHFT, tensors: dict[str, Tensor], path: str | Path) -> list[str]:
     wanted = model.state_dict()
-    missing = [name for name in wanted if name not in ours and name not in NOT_RELEASED]
+    missing = [name for name in wanted if name not in tensors and name not in NOT_RELEASED]
     wrong = [
-        name for name, tensor in ours.items() if name not in wanted or wanted[name].shape != tensor.shape
+        name for name, tensor in tensors.items() if name not in wanted or wanted[name].shape != tensor.shape
     ]
     if missing or wrong:
         raise ValueError(
             f"{path} does not fit this configuration at parameter {(missing + wrong)[0]!r}: "
             "set dimensions, local_stages, alpha and num_classes as in its training"
         )
-    model.load_state_dict(ours, strict=False)
-    return [name for name in wanted if name not in ours]
+    model.load_state_dict(tensors, strict=False)
+    return [name for name in wanted if name not in tensors]
 
 
 def _load_pvt(model: MGHFT, state: Mapping[str, Tensor], path: str | Path) -> list[str]:
@@ -234,18 +263,18 @@ def _load_pvt(model: MGHFT, state: Mapping[str, Tensor], path: str | Path) -> li
     for name, tensor in state.items():
         if name.startswith("head."):
             continue
-        new = our_name(name)
+        new = mghft_name(name)
         if new is None:
             raise ValueError(f"parameter {name!r} in {path} is not one of PVT's: pass a PVT v1 ImageNet file")
         renamed[new] = tensor
     try:
-        found = _backbone_fields(renamed)
-    except _ForeignError:
+        fields = _backbone_fields(renamed)
+    except _NoBackboneError:
         raise ValueError(f"{path} holds no whole PVT: pass a PVT v1 ImageNet file") from None
     config = model.config
-    if (found["depths"], found["embed_dims"]) != (config.depths, config.embed_dims):
+    if (fields["depths"], fields["embed_dims"]) != (config.depths, config.embed_dims):
         raise ValueError(
-            f"{path} holds {pvt_size(found['depths'], found['embed_dims'])} where the model has "
+            f"{path} holds {pvt_size(fields['depths'], fields['embed_dims'])} where the model has "
             f"{pvt_size(config.depths, config.embed_dims)}: "
             "choose the PVT size that matches the configuration"
         )
@@ -262,7 +291,7 @@ def _load_pvt(model: MGHFT, state: Mapping[str, Tensor], path: str | Path) -> li
             f"{path} does not fit the backbone at {wrong[0]!r}: "
             "choose the PVT size that matches the configuration"
         )
-    if (broken := first_that_is_not_finite(renamed)) is not None:
+    if (broken := find_nonfinite(renamed)) is not None:
         raise ValueError(f"{path} holds NaN or infinity at {broken!r}: use another file")
     model.load_state_dict(renamed, strict=False)
     return [name for name in wanted if name not in renamed]

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
-from mghft.model.checkpoint_files import WEIGHTS_NAME, first_that_is_not_finite
-from mghft.model.text_encoder import BUNDLED, _bundled_folder
+from mghft.model.checkpoint_files import WEIGHTS_NAME, find_nonfinite
+from mghft.model.saving import sync, sync_tree, write_tensors
+from mghft.model.text_encoder import BUNDLED, bundled_folder
 
 BERT_HEAD_WIDTH = 64
 
@@ -25,7 +25,7 @@ def save_text_encoder(
     heads: int | None = None,
     tokenizer: str | Path | None = None,
 ) -> list[str]:
-    """Writes config.json and model.safetensors of a BERT, and a tokenizer where one is named.
+    """Write config.json and model.safetensors of a BERT, and a tokenizer where one is named.
 
     Args:
         tensors: under BERT's own names, as `Conversion.text_encoder` has them.
@@ -39,10 +39,11 @@ def save_text_encoder(
         Names of tensors that BERT has no place for.
 
     Raises:
-        ValueError: there is no text encoder, it is no whole BERT, or the tokenizer does not fit it.
-        FileExistsError: something is at `folder`.
+        ValueError: the text encoder is missing, is not a whole BERT, or the tokenizer does not fit it.
+        FileExistsError: the folder already exists.
+        OSError: it cannot be written; nothing is left of it.
     """
-    from transformers import AutoTokenizer, BertConfig, BertModel  # seconds to import
+    from transformers import BertConfig, BertModel  # seconds to import
 
     folder = Path(folder)
     if folder.exists():
@@ -56,40 +57,46 @@ def save_text_encoder(
     ]
     if wrong:
         raise ValueError(
-            f"the checkpoint's text encoder is no whole BERT: {wrong[0]!r} is missing or misshapen"
+            f"the checkpoint's text encoder is not a whole BERT: {wrong[0]!r} is missing or misshapen"
         )
     kept = {name: tensors[name].contiguous() for name in wanted}
-    if (broken := first_that_is_not_finite(kept)) is not None:
+    if (broken := find_nonfinite(kept)) is not None:
         raise ValueError(f"the checkpoint's text encoder holds NaN or infinity in {broken!r}")
-    words = None
-    if tokenizer is not None:
-        try:
-            source = _bundled_folder() if tokenizer == BUNDLED else str(tokenizer)
-            words = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f"no usable tokenizer at {tokenizer}: name a folder or a Hugging Face id"
-            ) from error
-        if len(words) > config.vocab_size:
-            raise ValueError(
-                f"the tokenizer at {tokenizer} has {len(words)} word pieces where the encoder has "
-                f"{config.vocab_size}: name the one that it was trained with"
-            )
+    words = None if tokenizer is None else _load_tokenizer(tokenizer, config.vocab_size)
     fresh = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     try:
         config.save_pretrained(fresh)
-        save_file(kept, fresh / WEIGHTS_NAME, metadata={"format": "pt"})
+        write_tensors(fresh / WEIGHTS_NAME, kept)
         if words is not None:
             words.save_pretrained(fresh)
+        sync_tree(fresh)
         fresh.rename(folder)
+        sync(folder.parent)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return [name for name in tensors if name not in wanted]
 
 
+def _load_tokenizer(source: str | Path, vocabulary: int) -> Any:
+    """Load a tokenizer, which must not have more word pieces than the encoder."""
+    from transformers import AutoTokenizer
+
+    try:
+        folder = bundled_folder() if source == BUNDLED else str(source)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"no usable tokenizer at {source}: name a folder or a Hugging Face id") from error
+    if len(tokenizer) > vocabulary:
+        raise ValueError(
+            f"the tokenizer at {source} has {len(tokenizer)} word pieces where the encoder has "
+            f"{vocabulary}: name the one that it was trained with"
+        )
+    return tokenizer
+
+
 def _shape(tensors: Mapping[str, Tensor], heads: int | None) -> dict[str, Any]:
-    """Fields of BertConfig that the shapes tell."""
+    """Return the fields of BertConfig that the shapes tell."""
     tables = {
         "vocab_size": "embeddings.word_embeddings.weight",
         "max_position_embeddings": "embeddings.position_embeddings.weight",

@@ -1,4 +1,4 @@
-"""What a model costs: parameters, floating-point operations and memory of activations, part by part.
+"""Cost of a model: parameters, floating-point operations and memory of activations, part by part.
 
 Counted on tensors without data, so it takes seconds for any size. One multiply-add is two operations; matrix
 products, convolutions and attention are counted, elementwise work, softmax, norms and resizing are not.
@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mghft.model.config import MGHFTConfig
 from mghft.model.mghft import MGHFT
 from mghft.model.reattention import reattention_indices
-from mghft.model.text_encoder import BUNDLED, _bundled_folder
+from mghft.model.text_encoder import BUNDLED, bundled_folder
 
 BERT_BASE = "bert-base-uncased"
 # Parameters of `transformers.BertModel(BertConfig())`, whose defaults are bert-base-uncased.
@@ -31,7 +31,7 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "local re-attention": (),
     "local projections": ("local_projections",),
     "global projections": ("global_projections",),
-    "view projection": ("view_projection", "missing_view"),
+    "view projection": ("view_projection", "missing_view_embedding"),
     "stage text projections": ("stage_text_projections",),
     "soft fusion": (),
     "fusion inputs": ("token_norm", "visual_projection", "text_projection", "token_positions"),
@@ -66,10 +66,12 @@ class Cost(NamedTuple):
 
     @property
     def parameters(self) -> int:
+        """Parameters of all parts."""
         return sum(part.parameters for part in self.parts)
 
     @property
     def flops(self) -> int:
+        """Operations of all parts."""
         return sum(part.flops for part in self.parts)
 
 
@@ -85,7 +87,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._known: dict[int, weakref.ref[Any]] = {}
 
     def ignore(self, tensors: Any) -> None:
-        """Leaves tensors out that exist already: inputs and parameters."""
+        """Leave tensors out that exist already: inputs and parameters."""
         for tensor in tensors:
             self._watch(tensor, size=0)
 
@@ -112,23 +114,31 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def count_parameters(config: MGHFTConfig) -> dict[str, int]:
-    """Parameters of every module and their total, without allocating them; the text encoder not included."""
+    """Count the parameters of every top-level module and in total, the text encoder not included.
+
+    Nothing is allocated.
+    """
     counts: dict[str, int] = {}
     for name, parameter in _empty_model(config).named_parameters():
-        part = name.split(".")[0]
-        counts[part] = counts.get(part, 0) + parameter.numel()
+        module = name.split(".")[0]
+        counts[module] = counts.get(module, 0) + parameter.numel()
     return {**counts, "total": sum(counts.values())}
 
 
 def released_parameters(config: MGHFTConfig, text_encoder: int) -> int:
-    """Parameters as the released code has them: without stand-ins for missing views, with norm_t and tau."""
+    """Count parameters as the released code has them: without stand-ins for views, with norm_t and tau.
+
+    Args:
+        config: of the model.
+        text_encoder: parameters of the text encoder, which the released code trains along.
+    """
     counts = count_parameters(config)
     unread = 2 * config.embed_dims[3] + _UNREAD_BY_RELEASE
-    return counts["total"] - counts.get("missing_view", 0) + unread + text_encoder
+    return counts["total"] - counts.get("missing_view_embedding", 0) + unread + text_encoder
 
 
 def model_cost(config: MGHFTConfig, image_size: int | None = None) -> Cost:
-    """Cost of the model without its text encoder, for one sticker.
+    """Measure the model without its text encoder, for one sticker, on tensors without data.
 
     Args:
         config: of the model.
@@ -142,17 +152,19 @@ def model_cost(config: MGHFTConfig, image_size: int | None = None) -> Cost:
     model = _empty_model(config)
     state = {name: (value.shape, value.requires_grad) for name, value in _tensors(model).items()}
     with FakeTensorMode():
-        weights = {name: torch.empty(shape).requires_grad_(learnt) for name, (shape, learnt) in state.items()}
+        weights = {
+            name: torch.empty(shape).requires_grad_(trained) for name, (shape, trained) in state.items()
+        }
         image = torch.empty(1, 3, side, side)
         text = torch.empty(1, len(config.views), config.text_dim) if config.use_text else None
-        given = [tensor for tensor in (*weights.values(), image, text) if tensor is not None]
+        inputs = [tensor for tensor in (*weights.values(), image, text) if tensor is not None]
         counter, live = _counter(), LiveBytes()
-        live.ignore(given)
+        live.ignore(inputs)
         with torch.no_grad(), counter, live:
             functional_call(model.eval(), weights, (image, text))
         reattention = _reattention_flops(model, weights, image, config)
         saved = LiveBytes()
-        saved.ignore(given)
+        saved.ignore(inputs)
         with saved:
             label = torch.zeros(1, dtype=torch.long)
             output = functional_call(model.train(), weights, (image, text, None, label))
@@ -161,7 +173,7 @@ def model_cost(config: MGHFTConfig, image_size: int | None = None) -> Cost:
     counts = counter.get_flop_counts()
     flops = {part: sum(_flops(counts, name) for name in names) for part, names in _PARTS.items()}
     flops["local re-attention"] = reattention
-    # What is left of the whole are products outside any module: global soft fusion.
+    # The remaining products are outside any module: global soft fusion.
     flops["soft fusion"] = counter.get_total_flops() - sum(flops.values())
     parameters = {
         part: sum(value.numel() for name, value in model.named_parameters() if name.startswith(names))
@@ -172,7 +184,7 @@ def model_cost(config: MGHFTConfig, image_size: int | None = None) -> Cost:
 
 
 def text_encoder_cost(name_or_folder: str, *, texts: int, tokens: int) -> PartCost:
-    """Cost of encoding the texts of one sticker.
+    """Measure the encoding of one sticker's texts.
 
     Args:
         name_or_folder: as for `TextEncoder.from_pretrained`; only its configuration is read, and
@@ -181,7 +193,7 @@ def text_encoder_cost(name_or_folder: str, *, texts: int, tokens: int) -> PartCo
         tokens: length of each.
 
     Raises:
-        ValueError: there is no such configuration, or it can't take that many tokens.
+        ValueError: the configuration does not exist, or its model can't take that many tokens.
     """
     if tokens < 1:
         raise ValueError(f"a text of {tokens} tokens can't be encoded: give at least 1")
@@ -190,7 +202,7 @@ def text_encoder_cost(name_or_folder: str, *, texts: int, tokens: int) -> PartCo
         return PartCost(f"text encoder ({BERT_BASE})", BERT_BASE_PARAMETERS, texts * _bert_base_flops(tokens))
     from transformers import AutoConfig, AutoModel  # seconds to import
 
-    source = _bundled_folder() if name_or_folder == BUNDLED else name_or_folder
+    source = bundled_folder() if name_or_folder == BUNDLED else name_or_folder
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         with torch.device("meta"):
@@ -256,8 +268,8 @@ def _attention_flops(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> in
 
 def _flops(counts: dict[str, dict[Any, int]], module: str) -> int:
     """Operations inside a module of MGHFT; containers count by their children, as they are never called."""
-    whole = f"{MGHFT.__name__}.{module}"
-    if whole in counts:
-        return sum(counts[whole].values())
-    inner = [name for name in counts if name.startswith(whole + ".") and "." not in name[len(whole) + 1 :]]
+    path = f"{MGHFT.__name__}.{module}"
+    if path in counts:
+        return sum(counts[path].values())
+    inner = [name for name in counts if name.startswith(path + ".") and "." not in name[len(path) + 1 :]]
     return sum(sum(counts[name].values()) for name in inner)

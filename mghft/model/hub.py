@@ -6,7 +6,6 @@ A folder holds config.json, model.safetensors and a model card, README.md. Knows
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,17 +15,19 @@ import torch
 from huggingface_hub import ModelCard, ModelHubMixin
 from pydantic import ValidationError
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
-from mghft.model.checkpoint_files import WEIGHTS_NAME, first_that_is_not_finite, locate
+from mghft.model.checkpoint_files import WEIGHTS_NAME, find_nonfinite, locate_file
 from mghft.model.config import MGHFTConfig
 from mghft.model.model_card import model_card
+from mghft.model.saving import sync, write_tensors
+from mghft.model.state_dict_keys import rename_earlier
 
 CONFIG_NAME = "config.json"
 CARD_NAME = "README.md"
 MODEL_TYPE = "mghft"
-# A configuration of ours takes about one kilobyte.
+# A configuration takes about one kilobyte.
 MAX_CONFIG_BYTES = 2**20
 _BLOCK = re.compile(r"backbone\.stages\.([0-3])\.blocks\.(\d+)\.")
 
@@ -55,7 +56,7 @@ class HubModel(
         model_card_kwargs: dict[str, Any] | None = None,
         **push_to_hub_kwargs: Any,
     ) -> str | None:
-        """Writes config.json, model.safetensors and, where there is none yet, a model card.
+        """Write config.json, model.safetensors and, where there is none yet, a model card.
 
         Everything is written aside first, so a full disk leaves the earlier files alone. config.json goes
         first and comes last: a folder whose files were not all renamed is no model instead of a mixed one.
@@ -69,6 +70,10 @@ class HubModel(
 
         Returns:
             Address of the commit if it was published, else None.
+
+        Raises:
+            OSError, SafetensorError: a file cannot be written; the earlier model is as before.
+            ValueError: a configuration was given.
         """
         if config is not None:
             raise ValueError("save_pretrained takes no config: it saves the one the model was built from")
@@ -78,20 +83,19 @@ class HubModel(
         fresh = {name: folder / f".{name}.new" for name in names}
         try:
             tensors = {name: value.detach().contiguous().cpu() for name, value in self.state_dict().items()}
-            save_file(tensors, fresh[WEIGHTS_NAME], metadata={"format": "pt"})
+            write_tensors(fresh[WEIGHTS_NAME], tensors)
             if not (folder / CARD_NAME).exists():
                 card = self.generate_model_card(**(model_card_kwargs or {}))
                 fresh[CARD_NAME].write_text(str(card), encoding="utf-8")
             fields = {"model_type": MODEL_TYPE, **self.config.model_dump(mode="json")}
             fresh[CONFIG_NAME].write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
-            # safetensors makes files that nobody else may read.
-            fresh[WEIGHTS_NAME].chmod(fresh[CONFIG_NAME].stat().st_mode)
-            for path in fresh.values():
-                _sync(path)
+            written = [name for name in names if fresh[name].exists()]
+            for name in written:
+                sync(fresh[name])
             (folder / CONFIG_NAME).unlink(missing_ok=True)
-            for name in names:
-                if fresh[name].exists():
-                    fresh[name].replace(folder / name)
+            for name in written:
+                fresh[name].replace(folder / name)
+            sync(folder)
         finally:
             for path in fresh.values():
                 path.unlink(missing_ok=True)
@@ -112,7 +116,7 @@ class HubModel(
         revision: str | None = None,
         **model_kwargs: Any,
     ) -> Self:
-        """Loads what `save_pretrained` wrote, in evaluation mode.
+        """Load what `save_pretrained` wrote, now or by an earlier version, in evaluation mode.
 
         The configuration and the shapes of the weights are compared before any memory is taken for them.
 
@@ -122,7 +126,7 @@ class HubModel(
             model_kwargs: none are known.
 
         Raises:
-            FileNotFoundError: there is no such folder or model, or a file is missing in it.
+            FileNotFoundError: the folder or model does not exist, or a file is missing in it.
             ValueError: the files are damaged, are not MGHFT's, do not belong together, or hold NaN.
         """
         if model_kwargs:
@@ -138,13 +142,13 @@ class HubModel(
             "local_files_only": local_files_only,
             "revision": revision,
         }
-        config_path = locate(source, CONFIG_NAME, **download)
-        weights_path = locate(source, WEIGHTS_NAME, **download)
+        config_path = locate_file(source, CONFIG_NAME, **download)
+        weights_path = locate_file(source, WEIGHTS_NAME, **download)
         try:
             config = read_config(config_path)
             _compare_shapes(cls, config, weights_path)
             tensors = load_file(weights_path)
-            if (name := first_that_is_not_finite(tensors)) is not None:
+            if (name := find_nonfinite(tensors)) is not None:
                 raise ValueError(f"{name!r} holds NaN or infinity")
             model = cls(config)
             model.load_state_dict(tensors)
@@ -156,7 +160,7 @@ class HubModel(
         return model.eval()
 
     def push_to_hub(self, repo_id: str, *, private: bool | None = True, **options: Any) -> str:
-        """Publishes the model: what `save_pretrained` writes, in one commit.
+        """Publish the model: what `save_pretrained` writes, in one commit.
 
         Args:
             repo_id: owner/name, or a name of one's own.
@@ -182,7 +186,7 @@ class HubModel(
         origin: str | None = None,
         card: str | Path | None = None,
     ) -> ModelCard:
-        """The model card with the metadata that the hub reads.
+        """Return the model card with the metadata that the hub reads.
 
         Args:
             classes: names, in index order.
@@ -191,6 +195,9 @@ class HubModel(
             license: identifier of the weights' licence; None names none.
             origin: one sentence on where the weights come from.
             card: a card that already exists, such as a training run's; the other arguments are not read.
+
+        Raises:
+            ValueError: metrics without a dataset, or another number of classes than the model has.
         """
         if card is not None:
             return ModelCard(Path(card).read_text(encoding="utf-8"))
@@ -207,17 +214,17 @@ class HubModel(
 
 
 def read_config(path: Path) -> MGHFTConfig:
-    """The configuration in a config.json of ours.
+    """Read the configuration in a config.json that `save_pretrained` wrote.
 
     Raises:
-        ValueError: it is no JSON, another model's, or has a field that we do not know.
+        ValueError: it is not JSON, another model's, or has an unknown or wrong field.
     """
     if path.stat().st_size > MAX_CONFIG_BYTES:
         raise ValueError(f"{path.name} is larger than any configuration of MGHFT")
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
-        raise ValueError(f"{path.name} is no JSON") from None
+        raise ValueError(f"{path.name} is not JSON") from None
     if not isinstance(fields, dict) or fields.pop("model_type", MODEL_TYPE) != MODEL_TYPE:
         raise ValueError(f"{path.name} is not that of an MGHFT model")
     unknown = sorted(fields.keys() - MGHFTConfig.model_fields.keys())
@@ -231,30 +238,26 @@ def read_config(path: Path) -> MGHFTConfig:
         raise ValueError(f"{path.name}, {field}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
-def _compare_shapes(kind: type[HubModel], config: MGHFTConfig, weights: Path) -> None:
-    """Raises ValueError at the first tensor of the file that is not the configuration's."""
+def _compare_shapes(model_class: type[HubModel], config: MGHFTConfig, weights: Path) -> None:
+    """Refuse the first tensor of the file that is not the configuration's."""
     with safe_open(weights, framework="pt") as stored:
-        found = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
-        kinds = {name: stored.get_slice(name).get_dtype() for name in found}
+        slices = {name: stored.get_slice(name) for name in stored.keys()}  # noqa: SIM118
+        rename_earlier(slices)
+        shapes = {name: tuple(tensor.get_shape()) for name, tensor in slices.items()}
+        kinds = {name: tensor.get_dtype() for name, tensor in slices.items()}
     # Asked before the modules are built, of which a crafted configuration can want any number.
     depths = [0, 0, 0, 0]
-    for match in filter(None, map(_BLOCK.match, found)):
+    for match in filter(None, map(_BLOCK.match, shapes)):
         depths[int(match[1])] = max(depths[int(match[1])], int(match[2]) + 1)
     if tuple(depths) != config.depths:
         raise ValueError(f"depths is {config.depths} where the weights have {tuple(depths)}")
     with torch.device("meta"):
-        tensors = kind(config).state_dict()
+        tensors = model_class(config).state_dict()
     wanted = {name: tuple(value.shape) for name, value in tensors.items()}
-    for name in [*wanted, *found]:
-        if wanted.get(name) != found.get(name):
+    for name in [*wanted, *shapes]:
+        if wanted.get(name) != shapes.get(name):
             raise ValueError(
-                f"{name!r} is {found.get(name, 'missing')} where {wanted.get(name, 'nothing')} is wanted"
+                f"{name!r} is {shapes.get(name, 'missing')} where {wanted.get(name, 'nothing')} is wanted"
             )
         if tensors[name].is_floating_point() and kinds[name] not in ("F64", "F32", "F16", "BF16"):
             raise ValueError(f"{name!r} is {kinds[name]} where floating-point numbers are wanted")
-
-
-def _sync(path: Path) -> None:
-    if path.exists():
-        with path.open("rb") as stream:
-            os.fsync(stream.fileno())

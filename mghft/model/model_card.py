@@ -29,7 +29,7 @@ def model_card(
     license: str | None,
     origin: str | None,
 ) -> ModelCard:
-    """A card for a model of this configuration; the arguments are those of `HubModel.generate_model_card`.
+    """Return the card of a model; arguments as of `HubModel.generate_model_card`.
 
     Raises:
         ValueError: metrics without a dataset, or another number of classes than the model has.
@@ -58,21 +58,21 @@ def model_card(
         model_name="MGHFT",
         eval_results=results or None,
     )
-    parts = [f"---\n{data.to_yaml()}\n---", *_paragraphs(config, origin)]
+    paragraphs = [f"---\n{data.to_yaml()}\n---", *_paragraphs(config, origin)]
     if classes is not None:
-        parts.append(f"Classes, in index order: {', '.join(classes)}.")
+        paragraphs.append(f"Classes, in index order: {', '.join(classes)}.")
     if metrics:
         rows = "\n".join(f"| {name} | {value:.4f} |" for name, value in metrics.items())
-        parts.append(f"| {dataset}{f', {split}' if split else ''} | |\n|---|---|\n{rows}")
-    return ModelCard("\n\n".join([*parts, LOADING, CITATION]) + "\n")
+        paragraphs.append(f"| {dataset}{f', {split}' if split else ''} | |\n|---|---|\n{rows}")
+    return ModelCard("\n\n".join([*paragraphs, LOADING, CITATION]) + "\n")
 
 
 def _paragraphs(config: MGHFTConfig, origin: str | None) -> list[str]:
     text = "four views of a description" if config.use_text else "nothing else"
-    flags = "".join(str(int(flag)) for flag in config.local_stages)
     shape = (
         f"Images of {config.image_size} px (any multiple of {config.size_multiple} works); widths "
-        f"{config.embed_dims}, depths {config.depths},\nlocal stages {flags}, alpha {config.alpha}."
+        f"{config.embed_dims}, depths {config.depths},\n"
+        f"local stages {config.local_flags}, alpha {config.alpha}."
     )
     if config.use_text:
         shape += f" Text features of width {config.text_dim}, in the order\n{', '.join(config.views)}."

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mghft.model.chunked_mlp import frugal_mlp, pays_off
+from mghft.model.chunked_mlp import chunked_mlp, should_chunk
 from mghft.model.config import MGHFTConfig
 
 BLOCK_NORM_EPS = 1e-6
@@ -19,7 +19,14 @@ PRETRAINED_SIDE = 224
 
 
 class StageOutput(NamedTuple):
-    """What one stage gives: patches [B, N, C], class token [B, C] or None, detached (q, k) of its blocks."""
+    """Tokens of one stage.
+
+    Args:
+        patches: [B, N, C].
+        class_token: [B, C], None for a stage without one.
+        queries_keys: (q [B, h, N', d], k [B, h, K', d]) of every block, first block first; no gradient. Empty
+            for a stage without class token.
+    """
 
     patches: Tensor
     class_token: Tensor | None
@@ -27,13 +34,14 @@ class StageOutput(NamedTuple):
 
 
 class DropPath(nn.Module):
-    """Adds a residual branch, but skips it for whole samples during training (stochastic depth)."""
+    """Residual addition that skips the branch for whole samples during training (Huang et al., ECCV 2016)."""
 
     def __init__(self, probability: float) -> None:
         super().__init__()
         self.probability = probability
 
     def forward(self, x: Tensor, branch: Tensor) -> Tensor:
+        """Return x plus branch, both [B, ...]."""
         if not self.training or self.probability == 0.0:
             return x + branch
         keep = 1.0 - self.probability
@@ -51,17 +59,19 @@ class Mlp(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        if pays_off(x, self.fc1.out_features) and not (self.training and self.dropout.p):
-            return frugal_mlp(x, self.fc1.weight, self.fc1.bias, self.fc2.weight, self.fc2.bias)
+        """Map tokens [..., C] to [..., C]."""
+        if should_chunk(x, self.fc1.out_features) and not (self.training and self.dropout.p):
+            return chunked_mlp(x, self.fc1.weight, self.fc1.bias, self.fc2.weight, self.fc2.bias)
         x = self.dropout(F.gelu(self.fc1(x)))
         out: Tensor = self.dropout(self.fc2(x))
         return out
 
 
 class ReducedAttention(nn.Module):
-    """Self-attention whose keys and values are spatially reduced by a strided convolution.
+    """Self-attention with spatially reduced keys and values (PVT, Wang et al., ICCV 2021, section 3.3).
 
-    A class token in front passes by the convolution and joins the reduced patches before their normalisation.
+    The reduction is a strided convolution; a class token in front passes by it and joins the reduced patches
+    before their normalisation.
     """
 
     def __init__(self, width: int, heads: int, ratio: int) -> None:
@@ -76,7 +86,7 @@ class ReducedAttention(nn.Module):
             self.reduction_norm = nn.LayerNorm(width)
 
     def reduce(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Keys' source tokens: [B, N', C] -> [B, K', C]."""
+        """Return the tokens that keys and values are made of: [B, N', C] -> [B, K', C]."""
         batch, tokens, width = x.shape
         extra = tokens - grid[0] * grid[1]
         patches = x[:, extra:].transpose(1, 2).reshape(batch, width, *grid)
@@ -87,6 +97,15 @@ class ReducedAttention(nn.Module):
         return normalised
 
     def forward(self, x: Tensor, grid: tuple[int, int]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Let every token attend to the reduced ones.
+
+        Args:
+            x: [B, N', C], patches behind the class token if there is one.
+            grid: rows and columns of the patches.
+
+        Returns:
+            [B, N', C], and detached queries [B, h, N', d] and keys [B, h, K', d].
+        """
         batch, tokens, width = x.shape
         q = self.query(x).view(batch, tokens, self.heads, -1).transpose(1, 2)
         source = self.reduce(x, grid) if self.ratio > 1 else x
@@ -113,6 +132,7 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor, grid: tuple[int, int]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Return tokens [B, N', C] and the attention's queries and keys, as `ReducedAttention.forward`."""
         mixed, queries_keys = self.attention(self.attention_norm(x), grid)
         x = self.drop_path(x, mixed)
         return self.drop_path(x, self.mlp(self.mlp_norm(x))), queries_keys
@@ -152,7 +172,7 @@ class Stage(nn.Module):
         )
 
     def positions(self, grid: tuple[int, int]) -> Tensor:
-        """Position embedding resized to a grid of patches: [1, N', C]."""
+        """Return the position embedding, resized bilinearly to a grid of patches: [1, N', C]."""
         patches = self.position_embedding[:, 1:] if self.is_last else self.position_embedding
         if grid != (self.side, self.side):
             width = patches.shape[-1]
@@ -164,7 +184,14 @@ class Stage(nn.Module):
         return patches
 
     def forward(self, image: Tensor) -> tuple[StageOutput, Tensor]:
-        """[B, C_in, H, W] -> the stage's tokens, and its patches as an image [B, C, H/stride, W/stride]."""
+        """Return the stage's tokens, and its patches as the next stage's image.
+
+        Args:
+            image: [B, C_in, H, W].
+
+        Returns:
+            The tokens, and [B, C, H/stride, W/stride].
+        """
         x = self.patch_projection(image)
         batch, width, rows, columns = x.shape
         grid = (rows, columns)
@@ -185,14 +212,14 @@ class Stage(nn.Module):
 
 
 class PyramidVisionTransformer(nn.Module):
-    """The four stages of PVT v1 (Wang et al., ICCV 2021); returns every stage's tokens."""
+    """The four stages of PVT v1 (Wang et al., ICCV 2021)."""
 
     def __init__(self, config: MGHFTConfig) -> None:
         super().__init__()
         self.stages = nn.ModuleList(Stage(config, index) for index in range(4))
 
     def forward(self, image: Tensor) -> list[StageOutput]:
-        """[B, 3, H, W] -> four `StageOutput`s, first stage first."""
+        """Return the tokens of all four stages for images [B, 3, H, W], first stage first."""
         outputs = []
         for stage in self.stages:
             output, image = stage(image)

@@ -28,8 +28,8 @@ def _attention_rows(q: Tensor, k: Tensor, rows: slice) -> Tensor:
 
 def _times_vector(q: Tensor, k: Tensor, vector: Tensor) -> Tensor:
     """P · v for the attention map P of (q, k): [B, h, K'] -> [B, h, N']."""
-    parts = [(_attention_rows(q, k, rows) @ vector.unsqueeze(-1)).squeeze(-1) for rows in _row_chunks(q, k)]
-    return torch.cat(parts, dim=-1)
+    chunks = [(_attention_rows(q, k, rows) @ vector.unsqueeze(-1)).squeeze(-1) for rows in _row_chunks(q, k)]
+    return torch.cat(chunks, dim=-1)
 
 
 def _vector_times(vector: Tensor, q: Tensor, k: Tensor) -> Tensor:
@@ -42,11 +42,12 @@ def _vector_times(vector: Tensor, q: Tensor, k: Tensor) -> Tensor:
 
 @torch.no_grad()
 def reattention_scores(queries_keys: Sequence[tuple[Tensor, Tensor]], *, last_stage: bool) -> Tensor:
-    """Importance of every patch for the class token after local re-attention (MGHFT, section 3; LORA).
+    """Return the importance of every patch for the class token, after local re-attention.
 
-    The published product of all blocks' attention maps is only ever read at its first row, so it is evaluated
-    as a chain of vector–matrix products from the last block to the first: O(depth · N · K) instead of
-    O(depth · N² · K), and one map at a time, rebuilt from queries and keys.
+    MGHFT (ACM MM 2025), section 3, after LORA (Liu et al., ACM MM 2022). The published product of all blocks'
+    attention maps is only ever read at its first row, so it is evaluated as a chain of vector–matrix products
+    from the last block to the first: O(depth · N · K) instead of O(depth · N² · K), and one map at a time,
+    rebuilt from queries and keys.
 
     Args:
         queries_keys: (q [B, h, N', d], k [B, h, K', d]) of the stage's blocks, first block first; the class
@@ -55,7 +56,7 @@ def reattention_scores(queries_keys: Sequence[tuple[Tensor, Tensor]], *, last_st
             maps of even blocks multiply transposed.
 
     Returns:
-        [B, h, N'-1] scores in float32 or better, one per patch.
+        [B, h, N'-1] scores in float32 or better, one per patch. No gradient.
     """
     last = len(queries_keys) - 1
     # Half precision can't tell close scores apart, and autocast would go back to it.
@@ -79,5 +80,13 @@ def reattention_scores(queries_keys: Sequence[tuple[Tensor, Tensor]], *, last_st
 def reattention_indices(
     queries_keys: Sequence[tuple[Tensor, Tensor]], *, count: int, last_stage: bool
 ) -> Tensor:
-    """The `count` most important patches per head, best first: [B, h, count], class token not counted."""
+    """Select the most important patches of every head by `reattention_scores`.
+
+    Args:
+        queries_keys, last_stage: as for `reattention_scores`.
+        count: patches per head.
+
+    Returns:
+        [B, h, count] numbers of patches, best first, counted without the class token. No gradient.
+    """
     return reattention_scores(queries_keys, last_stage=last_stage).topk(count, dim=-1).indices

@@ -1,13 +1,18 @@
-"""Parameter names of others: the released MGHFT code's, PVT's own and those of PVT in `transformers`."""
+"""Other names of MGHFT's parameters: in earlier files, the released code, PVT, and PVT in `transformers`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+Value = TypeVar("Value")
+
+# Names of parameters in files of before, and what they are called now.
+EARLIER_NAMES = {"missing_view": "missing_view_embedding"}
 TEXT_PREFIX = "text_model."
 VISION_PREFIX = "vision_model."
 # The released code creates these and never reads them.
@@ -62,52 +67,72 @@ _STAGE: dict[str, str] = {
 }
 
 
-def our_name(official: str) -> str | None:
-    """This project's name of a parameter of the released code or of PVT; None if there is no counterpart."""
+def rename_earlier(state: MutableMapping[str, Value], prefix: str = "") -> None:
+    """Rename in place what an earlier version saved under another name; whatever reads our files calls it.
+
+    Args:
+        state: anything by parameter name.
+        prefix: before MGHFT's own names, where it is part of a larger module.
+    """
+    for earlier, name in EARLIER_NAMES.items():
+        # With both names in it, the earlier one is a stranger like any other.
+        if prefix + earlier in state and prefix + name not in state:
+            state[prefix + name] = state.pop(prefix + earlier)
+
+
+def mghft_name(official: str) -> str | None:
+    """Return MGHFT's name of a parameter of the released code or of PVT; None if it has no counterpart."""
     name = official.removeprefix(VISION_PREFIX)
     if official == name:
-        for theirs, ours in _TOP.items():
-            if name == theirs or name.startswith(theirs + "."):
-                return ours + name[len(theirs) :]
+        for start, renamed in _TOP.items():
+            if name == start or name.startswith(start + "."):
+                return renamed + name[len(start) :]
     if name == "cls_token":
         return "backbone.stages.3.class_token"
     if name.startswith("norm."):
         return "token_norm" + name.removeprefix("norm")
     if match := re.fullmatch(r"block([1-4])\.(\d+)\.(.+)", name):
         stage, block, rest = match.groups()
-        for theirs, ours in _BLOCK.items():
-            if rest.startswith(theirs + "."):
-                return f"backbone.stages.{int(stage) - 1}.blocks.{block}.{ours}{rest[len(theirs) :]}"
+        for start, renamed in _BLOCK.items():
+            if rest.startswith(start + "."):
+                return f"backbone.stages.{int(stage) - 1}.blocks.{block}.{renamed}{rest[len(start) :]}"
     if match := re.fullmatch(r"([a-z_]+)([1-4])(\..+)?", name):
-        theirs, stage, rest = match.group(1), match.group(2), match.group(3) or ""
-        if theirs in _STAGE:
-            ours = _STAGE[theirs].format(int(stage) - 1)
-            if theirs == "patch_embed":
-                return ours + rest.replace(".proj.", "_projection.").replace(".norm.", "_norm.")
-            return ours + rest
+        start, stage, rest = match.group(1), match.group(2), match.group(3) or ""
+        if start in _STAGE:
+            renamed = _STAGE[start].format(int(stage) - 1)
+            if start == "patch_embed":
+                return renamed + rest.replace(".proj.", "_projection.").replace(".norm.", "_norm.")
+            return renamed + rest
     return None
 
 
 def convert_official(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Splits a released state dict into MGHFT's parameters and the text encoder's, under BERT's names."""
-    ours: dict[str, Tensor] = {}
+    """Split a released state dict into MGHFT's parameters and the text encoder's, under BERT's names.
+
+    Raises:
+        ValueError: a parameter belongs to neither.
+    """
+    tensors: dict[str, Tensor] = {}
     encoder: dict[str, Tensor] = {}
     for name, tensor in state.items():
         if name.startswith(TEXT_PREFIX):
             encoder[name.removeprefix(TEXT_PREFIX)] = tensor
-        elif (new := our_name(name)) is not None:
-            ours[new] = tensor
+        elif (renamed := mghft_name(name)) is not None:
+            tensors[renamed] = tensor
         elif not UNUSED.fullmatch(name):
             raise ValueError(
                 f"parameter {name!r} is not one of MGHFT's: pass a checkpoint of the released code"
             )
-    return ours, encoder
+    return tensors, encoder
 
 
-def pvt_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of PVT in `transformers` under PVT's own names; any other state dict unchanged.
+def to_pvt_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights of PVT in `transformers` under PVT's own names; any other state dict unchanged.
 
     `transformers` splits what PVT keeps as one: keys and values are joined again, keys first.
+
+    Raises:
+        ValueError: a parameter is not one of PVT's, or a key has no value beside it.
     """
     if not any(name.removeprefix("pvt.").startswith("encoder.patch_embeddings.") for name in state):
         return dict(state)

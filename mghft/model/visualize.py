@@ -1,16 +1,16 @@
-"""Draws heat and chosen patches on a sticker; what is drawn comes from `explain`."""
+"""Pictures of heat and selected patches on a sticker; what is drawn comes from `explain`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from mghft.model.explain import Explanation
+from mghft.model.explanation import Explanation
 
 # Anchors of cividis (Nuñez et al., 2018) from yellow to blue: even steps to the colour-blind too.
 SCALE = np.array([(254, 232, 56), (188, 175, 111), (124, 123, 120), (65, 77, 107), (0, 34, 78)], dtype=float)
@@ -19,8 +19,8 @@ GAP = 10
 CAPTION = 34
 
 
-def colours(heat: Any) -> Any:
-    """Numbers from 0 to 1 -> RGB of the colour scale, floats from 0 to 255 in one more dimension."""
+def colours(heat: ArrayLike) -> NDArray[np.float64]:
+    """Map numbers from 0 to 1 to RGB of the colour scale, floats from 0 to 255 in one more dimension."""
     places = np.clip(heat, 0.0, 1.0) * (len(SCALE) - 1)
     return np.stack([np.interp(places, range(len(SCALE)), SCALE[:, band]) for band in range(3)], axis=-1)
 
@@ -28,11 +28,11 @@ def colours(heat: Any) -> Any:
 def overlay(
     image: Image.Image,
     heat: Tensor | None = None,
-    chosen: Iterable[int] = (),
+    selected: Iterable[int] = (),
     grid: tuple[int, int] | None = None,
     opacity: float = 0.75,
 ) -> Image.Image:
-    """The sticker with heat laid over it and chosen patches outlined.
+    """Lay heat over a sticker and outline selected patches.
 
     Every patch is one flat rectangle, for the model knows nothing finer. Heat is divided by its maximum; the
     more of it, the bluer and the less transparent. A patch of no heat stays as it is.
@@ -41,8 +41,8 @@ def overlay(
         image: exactly what the model saw, at any size: cropped as it was, or the patches lie elsewhere.
             Transparency is laid on white.
         heat: [rows, columns], not negative.
-        chosen: numbers of patches to outline, counted row by row; white within black, to be seen on anything.
-        grid: rows and columns that `chosen` counts in; those of `heat` if it is given.
+        selected: numbers of patches to outline, counted row by row; white in black, to be seen on anything.
+        grid: rows and columns that `selected` counts in; those of `heat` if it is given.
         opacity: of the hottest patch.
 
     Raises:
@@ -62,7 +62,7 @@ def overlay(
         mixed = np.asarray(picture, dtype=float) * (1 - share) + colours(spread) * share
         picture = Image.fromarray(np.rint(mixed).astype(np.uint8))
     pen = ImageDraw.Draw(picture)
-    for number in chosen:
+    for number in selected:
         if grid is None:
             raise ValueError("patches are to be outlined but their grid is not known: pass grid or heat")
         row, column = divmod(int(number), grid[1])
@@ -81,14 +81,19 @@ def overlay(
 
 
 def overview(image: Image.Image, explanation: Explanation, sample: int = 0) -> Image.Image:
-    """One picture of an explanation: the sticker, what re-attention scored and chose, what fusion looked at.
+    """Draw an explanation as one picture: re-attention's scores and selection, and the fusion's attention.
 
-    Upper row: the sticker and each stage's scores, above their minimum, with the chosen patches outlined.
+    Upper row: the sticker and each stage's scores, above their minimum, with the selected patches outlined.
     Lower row: the colour scale and the fusion block's attention to each stage's local tokens, relative to
     the stage's maximum, with the stage's share of all attention in the caption. Heat lies on a pale grey
     copy of the sticker, so that every colour means heat.
+
+    Args:
+        image: exactly what the model saw, at any size.
+        explanation: of a batch.
+        sample: its place in the batch.
     """
-    stages = list(explanation.chosen)
+    stages = list(explanation.selected)
     columns, height = 1 + len(stages), PANEL + CAPTION
     sheet = Image.new("RGB", (columns * (PANEL + GAP) - GAP, 2 * height), "white")
     sticker = _on_white(image).resize((PANEL, PANEL))
@@ -97,10 +102,10 @@ def overview(image: Image.Image, explanation: Explanation, sample: int = 0) -> I
     _place(sheet, _scale(), 0, 1, "heat: least (top) to most (bottom)")
     for column, stage in enumerate(stages, start=1):
         scores = explanation.score_map(stage)[sample]
-        chosen = sorted(set(explanation.chosen[stage][sample].flatten().tolist()))
+        selected = sorted(set(explanation.selected[stage][sample].flatten().tolist()))
         rows, patches = explanation.grids[stage]
-        title = f"stage {stage + 1}, {rows} x {patches}: re-attention\n{len(chosen)} patches chosen"
-        _place(sheet, overlay(pale, scores - scores.min(), chosen), column, 0, title)
+        title = f"stage {stage + 1}, {rows} x {patches}: re-attention\n{len(selected)} patches selected"
+        _place(sheet, overlay(pale, scores - scores.min(), selected), column, 0, title)
         attention = explanation.attention_map(stage)[sample]
         title = f"stage {stage + 1}:\n{float(attention.sum()):.0%} of fusion attention"
         _place(sheet, overlay(pale, attention), column, 1, title)

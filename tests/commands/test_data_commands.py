@@ -141,5 +141,5 @@ def test_variant_trains_and_is_evaluated_by_its_name(call: Call, memes: Path, tm
     }
     train(load_config("cpu", None, overrides))
     report = evaluate(build_eval_config({"runs": [tmp_path / "run"], "out": tmp_path / "report"}))
-    assert report["labels"] == ["literal", "metaphorical"]
-    assert set(report["splits"]["test"]) == {"all", "en", "zh"}
+    assert report.labels == ["literal", "metaphorical"]
+    assert set(report.splits["test"]) == {"all", "en", "zh"}

@@ -47,7 +47,7 @@ CONVERTED = """checkpoint.pth: released MGHFT checkpoint on a PVT of depths (3, 
 (8, 16, 40, 64)
 used: 367 (fusion_model.attention_norm.bias, fusion_model.attention_norm.weight, fusion_model.attn.key.bias \
 and 364 more)
-missing, made new: 3 (missing_view, text_mean, text_scale)
+missing, made new: 3 (missing_view_embedding, text_mean, text_scale)
 left over: 3 (vision_model.norm_t.bias, vision_model.norm_t.weight, vision_model.tau)
 left over, text encoder (--text-encoder writes it): 87 (text_model.embeddings.LayerNorm.bias, \
 text_model.embeddings.LayerNorm.weight, text_model.embeddings.position_embeddings.weight and 84 more)
@@ -94,7 +94,7 @@ def test_convert_runs_nothing_that_a_file_asks_for(call: Callable[..., Any], tmp
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nowhere.pth", "out"], ["no weights file at nowhere.pth"]),
+        (["nowhere.pth", "out"], ["the weights file nowhere.pth does not exist"]),
         (["checkpoint.pth", "full"], ["full already exists", "choose another"]),
         (["checkpoint.pth", "out", "--backbone", "medium"], ["depths (3, 4, 6, 3), not (3, 4, 18, 3)"]),
         (["checkpoint.pth", "out", "--backbone", "huge"], ["'huge'", "tiny, small, medium, large"]),
@@ -105,7 +105,10 @@ def test_convert_runs_nothing_that_a_file_asks_for(call: Callable[..., Any], tmp
         (["full", "out"], ["neither model.safetensors nor pytorch_model.bin"]),
         (["empty.pth", "out"], ["was refused"]),
         (["no-bert.pth", "out", "--text-encoder", "bert"], ["holds no text encoder"]),
-        (["no-bert.pth", "out", "--image-size", "100"], ["multiple of 32"]),
+        (
+            ["no-bert.pth", "out", "--image-size", "100"],
+            ["error: the model configuration: image side 100", "multiple of 32"],
+        ),
     ],
 )
 def test_convert_refuses_in_one_sentence_and_writes_nothing(

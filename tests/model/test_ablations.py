@@ -106,7 +106,7 @@ def test_every_set_of_the_five_ingredients_trains(tiny: Build, flags: int) -> No
         ("local_reattention", {"stage_text_projections", "local_projections"}),
         (
             "use_text",
-            {"stage_text_projections", "text_projection", "view_projection", "missing_view"},
+            {"stage_text_projections", "text_projection", "view_projection", "missing_view_embedding"},
         ),
     ],
 )
@@ -224,7 +224,7 @@ def test_swapping_the_views_of_two_stages_equals_swapping_their_features(tiny: B
     model = tiny()
     swapped = tiny(stage_views=("content", "style", "intention", "details"))
     swapped.load_state_dict(model.state_dict())
-    swapped.missing_view.data[[0, 2]] = swapped.missing_view.data[[2, 0]]
+    swapped.missing_view_embedding.data[[0, 2]] = swapped.missing_view_embedding.data[[2, 0]]
     assert not torch.allclose(swapped(**batch).logits, model(**batch).logits, atol=1e-3)
     batch["text_features"][:, [0, 2]] = batch["text_features"][:, [2, 0]]
     exchanged = model(**batch)
@@ -238,7 +238,7 @@ def _hidden(model: MGHFT, batch: Batch, mask: Tensor | None = None) -> Tensor:
     with torch.no_grad():
         shown, _ = model.stage_view_embeddings(batch["text_features"], mask, len(batch["text_features"]))
         columns = [model.config.views.index(view) for view in model.config.stage_views]
-        stand_ins = model.view_projection(model.missing_view[columns])
+        stand_ins = model.view_projection(model.missing_view_embedding[columns])
     return (shown == stand_ins).all(dim=-1)
 
 

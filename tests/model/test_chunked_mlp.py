@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mghft.model import chunked_mlp as frugal
-from mghft.model.chunked_mlp import frugal_mlp, pays_off
+from mghft.model import chunked_mlp as module
+from mghft.model.chunked_mlp import chunked_mlp, should_chunk
 from mghft.model.pvt import Mlp
 
 
@@ -24,13 +24,13 @@ def _plain(x: Tensor, weight_1: Tensor, bias_1: Tensor, weight_2: Tensor, bias_2
 def test_pieces_give_the_plain_layers_and_their_gradients(
     rows_a_piece: int, recomputed_width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(frugal, "PIECE_ENTRIES", rows_a_piece * 32)
-    monkeypatch.setattr(frugal, "RECOMPUTED_WIDTH", recomputed_width)
+    monkeypatch.setattr(module, "CHUNK_ENTRIES", rows_a_piece * 32)
+    monkeypatch.setattr(module, "RECOMPUTED_WIDTH", recomputed_width)
     arguments = _arguments(8)
     arriving = torch.randn(2, 11, 8, dtype=torch.float64)
-    torch.testing.assert_close(frugal_mlp(*arguments), _plain(*arguments), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(chunked_mlp(*arguments), _plain(*arguments), rtol=1e-12, atol=1e-12)
     expected = torch.autograd.grad(_plain(*arguments), arguments, arriving)
-    actual = torch.autograd.grad(frugal_mlp(*arguments), arguments, arriving)
+    actual = torch.autograd.grad(chunked_mlp(*arguments), arguments, arriving)
     for ours, theirs in zip(actual, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-11)
 
@@ -44,25 +44,25 @@ def test_narrow_tokens_keep_no_hidden_layer_for_the_gradient() -> None:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        frugal_mlp(x, *weights)
+        chunked_mlp(x, *weights)
     assert max(saved) == 4 * 8 * 8 < 2 * 11 * 32
 
 
 def test_only_large_inputs_of_a_cpu_go_piece_by_piece() -> None:
     tokens = torch.empty(2, 12545, 64)
-    assert pays_off(tokens, 512)
-    assert not pays_off(tokens[:, :197], 512)
-    assert not pays_off(tokens.to("meta"), 512)
+    assert should_chunk(tokens, 512)
+    assert not should_chunk(tokens[:, :197], 512)
+    assert not should_chunk(tokens.to("meta"), 512)
     with torch.autocast("cpu", torch.bfloat16):
-        assert not pays_off(tokens, 512)
+        assert not should_chunk(tokens, 512)
 
 
 def test_mlp_with_dropout_still_drops_when_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frugal, "WORTHWHILE_ENTRIES", 0)
+    monkeypatch.setattr(module, "MIN_ENTRIES", 0)
     mlp = Mlp(8, 32, dropout=0.5)
     x = torch.randn(2, 50, 8)
     assert (mlp.train()(x) == 0).float().mean() > 0.3
-    assert torch.equal(mlp.eval()(x), frugal_mlp(x, *mlp.parameters()))
+    assert torch.equal(mlp.eval()(x), chunked_mlp(x, *mlp.parameters()))
 
 
 def test_whole_model_is_the_same_piece_by_piece(
@@ -72,8 +72,8 @@ def test_whole_model_is_the_same_piece_by_piece(
     wide = {name: value.double() if value.is_floating_point() else value for name, value in batch.items()}
     results = []
     for entries in (2**62, 0):
-        monkeypatch.setattr(frugal, "WORTHWHILE_ENTRIES", entries)
-        monkeypatch.setattr(frugal, "PIECE_ENTRIES", 1000)
+        monkeypatch.setattr(module, "MIN_ENTRIES", entries)
+        monkeypatch.setattr(module, "CHUNK_ENTRIES", 1000)
         output = model(**wide)
         gradients = torch.autograd.grad(output.loss, list(model.parameters()))
         results.append((output.logits, *gradients))

@@ -68,7 +68,7 @@ def test_whole_training_checkpoint_is_read(released: dict[str, Tensor], model: M
 
 def test_every_released_parameter_has_a_place(released: dict[str, Tensor], model: MGHFT) -> None:
     ours, encoder = convert_official(released)
-    assert set(ours) == set(model.state_dict()) - {"missing_view", "text_mean", "text_scale"}
+    assert set(ours) == set(model.state_dict()) - {"missing_view_embedding", "text_mean", "text_scale"}
     assert len(ours) + len(encoder) == len(released) - 3
 
 
@@ -130,7 +130,7 @@ def test_converted_checkpoint_gives_the_released_logits(name: str, tmp_path: Pat
 
 def test_conversion_accounts_for_every_tensor(released: dict[str, Tensor]) -> None:
     result = convert_checkpoint(GOLDEN)
-    assert result.missing == ["missing_view", "text_mean", "text_scale"]
+    assert result.missing == ["missing_view_embedding", "text_mean", "text_scale"]
     assert result.left_over == ["vision_model.norm_t.bias", "vision_model.norm_t.weight", "vision_model.tau"]
     encoder = [f"text_model.{name}" for name in result.text_encoder]
     assert sorted([*result.used, *result.left_over, *encoder]) == sorted(released)
@@ -152,13 +152,13 @@ def test_local_stages_and_alpha_are_read_off_the_shapes(locals_: tuple[int, ...]
 
 def _released_names(model: MGHFT) -> dict[str, Tensor]:
     """A state dict of ours under the released names, by trying every name of the golden ones."""
-    from mghft.model.state_dict_keys import our_name
+    from mghft.model.state_dict_keys import mghft_name
 
     state = model.state_dict()
     theirs = set(load_file(GOLDEN)) | {
         f"vision_model.local_proj4.{layer}.{kind}" for layer in (0, 2) for kind in ("weight", "bias")
     }
-    return {name: state[our_name(name)] for name in theirs if our_name(name) in state}
+    return {name: state[mghft_name(name)] for name in theirs if mghft_name(name) in state}
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_pvt_becomes_a_model_whose_other_parts_are_new(pvt: dict[str, Tensor], t
     options = {"image_size": 64, "alpha": 1, "hidden_dim": 48, "num_classes": 5}
     first, again = (convert_checkpoint(tmp_path / "pvt.pth", **options) for _ in range(2))
     assert first.left_over == ["head.weight", "head.bias"]
-    assert {"backbone.stages.0.class_token", "head.weight", "missing_view"} <= set(first.missing)
+    assert {"backbone.stages.0.class_token", "head.weight", "missing_view_embedding"} <= set(first.missing)
     assert len(first.missing) + len(first.used) == len(first.model.state_dict())
     assert first.model.config.last_stage_text_token == "own" and first.model.config.num_classes == 5
     assert torch.equal(first.model.head.weight, again.model.head.weight)

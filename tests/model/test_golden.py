@@ -13,7 +13,7 @@ from slow_reference import reference
 from transformers import BertConfig, BertModel
 
 from mghft.model import MGHFT, MGHFTConfig, MGHFTOutput
-from mghft.model.convert import load_official_checkpoint, our_name
+from mghft.model.convert import load_official_checkpoint, mghft_name
 from mghft.model.text_encoder import pool
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -112,13 +112,13 @@ def test_every_gradient_norm_agrees(case: Case) -> None:
     golden = {name: value for name, value in case.expected.items() if name.startswith("grad_norm/")}
     seen = set()
     for name, value in golden.items():
-        ours = our_name(name.removeprefix("grad_norm/"))
+        ours = mghft_name(name.removeprefix("grad_norm/"))
         assert ours is not None, name
         gradient = parameters[ours].grad
         assert gradient is not None, name
         agree(gradient.norm(), value)
         seen.add(ours)
-    assert set(parameters) - seen == {"missing_view"}
+    assert set(parameters) - seen == {"missing_view_embedding"}
 
 
 def test_text_encoder_gets_no_gradient(case: Case) -> None:

@@ -72,7 +72,7 @@ def test_save_that_fails_leaves_the_earlier_model_and_nothing_else(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mghft.model.hub.os.fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         tiny().save_pretrained(folder)
     assert _same(MGHFT.from_pretrained(folder), before)
@@ -124,8 +124,8 @@ def _rewrite(change: Callable[[dict[str, torch.Tensor]], Any]) -> Callable[[Path
         (lambda folder: _change(folder, hidden_dim=48 * 10**6), "where .*48000000"),
         (lambda folder: _change(folder, depths=[1, 10**9, 2, 1]), r"depths is .* the weights have \(1, 2, 2"),
         (lambda folder: (folder / "config.json").write_text("[1]"), "not that of an MGHFT model"),
-        (lambda folder: (folder / "config.json").write_text("{"), "config.json is no JSON"),
-        (lambda folder: (folder / "config.json").write_text("[" * 10**5), "config.json is no JSON"),
+        (lambda folder: (folder / "config.json").write_text("{"), "config.json is not JSON"),
+        (lambda folder: (folder / "config.json").write_text("[" * 10**5), "config.json is not JSON"),
         (lambda folder: (folder / "config.json").write_text(" " * 2**21), "larger than any configuration"),
         (_truncate, "does not hold a usable"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b""), "does not hold a usable"),

@@ -47,7 +47,7 @@ def test_missing_view_is_replaced_by_its_stand_in(tiny: Build, batch: Batch) -> 
     mask[1, 2] = False
     unwritten, replaced = batch["text_features"].clone(), batch["text_features"].clone()
     unwritten[1, 2] = torch.nan
-    replaced[1, 2] = model.missing_view[2].detach()
+    replaced[1, 2] = model.missing_view_embedding[2].detach()
     actual = model(batch["image"], unwritten, mask).logits
     assert torch.equal(actual, model(batch["image"], replaced).logits)
 
@@ -59,12 +59,12 @@ def test_gradient_stays_finite_where_a_missing_view_holds_nan(tiny: Build, batch
     batch["text_features"][1, 2] = torch.nan
     model(**batch, text_mask=mask).loss.backward()
     assert all(bool(parameter.grad.isfinite().all()) for parameter in model.parameters())
-    assert model.missing_view.grad[2].abs().sum() > 0
+    assert model.missing_view_embedding.grad[2].abs().sum() > 0
 
 
 def test_no_text_at_all_means_every_view_is_missing(tiny: Build, batch: Batch) -> None:
     model = tiny()
-    stand_ins = model.missing_view.detach().expand(3, -1, -1)
+    stand_ins = model.missing_view_embedding.detach().expand(3, -1, -1)
     without = model(batch["image"], labels=batch["labels"])
     assert torch.equal(without.logits, model(batch["image"], stand_ins).logits)
     assert without.alignment_loss.item() == 0.0
@@ -89,7 +89,7 @@ def test_missing_views_take_no_part_in_the_alignment_loss(tiny: Build, batch: Ba
 
 def test_features_follow_the_order_of_views(tiny: Build, batch: Batch) -> None:
     model = tiny()
-    model.missing_view.data.zero_()
+    model.missing_view_embedding.data.zero_()
     turned = MGHFT(model.config.model_copy(update={"views": model.config.views[::-1]})).eval()
     turned.load_state_dict(model.state_dict())
     actual = turned(batch["image"], batch["text_features"].flip(1)).logits
@@ -211,7 +211,7 @@ def test_parameter_count_is_the_published_one() -> None:
     ours = count_parameters(MGHFTConfig(num_classes=7))
     with torch.device("meta"):
         bert = sum(parameter.numel() for parameter in BertModel(BertConfig()).parameters())
-    stand_ins, never_read_by_the_release = ours["missing_view"], 2 * 512 + 1
+    stand_ins, never_read_by_the_release = ours["missing_view_embedding"], 2 * 512 + 1
     total = ours["total"] - stand_ins + never_read_by_the_release + bert
     assert (bert, ours["total"], total) == (109_482_240, 34_701_831, 144_182_024)
 
@@ -222,7 +222,7 @@ def test_parameter_count_is_the_published_one() -> None:
         ({"image_size": 450}, "multiple of 32"),
         ({"image_size": 64}, "alpha 8 is too large"),
         ({"stage_views": ("mood", "style", "content", "details")}, "'mood', which is not in views"),
-        ({"views": ("style", "style")}, "names a view twice"),
+        ({"views": ("style", "style")}, "a view is duplicated in views"),
         ({"views": ()}, "no stage reads one of the views"),
         ({"views": ("caption",)}, "no stage reads one of the views caption: name them in stage_views"),
         ({"stage_views": (None,) * 4}, "no stage reads one of the views"),

@@ -207,6 +207,6 @@ def test_model_of_another_kind_is_refused(decoder: str, tmp_path: Path) -> None:
         GPT2Model(GPT2Config(vocab_size=16, n_embd=16, n_layer=1, n_head=2)).save_pretrained(tmp_path)
         tokenizer.pad_token = None
     tokenizer.save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="is no text encoder of BERT's kind") as caught:
+    with pytest.raises(ValueError, match="is not a text encoder of BERT's kind") as caught:
         TextEncoder.from_pretrained(tmp_path)
     assert "\n" not in str(caught.value)

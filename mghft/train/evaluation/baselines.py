@@ -1,4 +1,4 @@
-"""What a model has to beat: always the most frequent label, and the text features alone."""
+"""Baselines of a trained run: always the most frequent label, and a classifier of the text features alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,16 @@ STRENGTHS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 
 def majority_baseline(train_labels: NDArray[np.int64], classes: int, count: int) -> NDArray[np.float64]:
-    """[count, classes] label frequencies of the training split, the same for every sticker."""
+    """Return the label frequencies of the training split for every sticker, the same for each.
+
+    Args:
+        train_labels: [n] label indices.
+        classes: number of labels.
+        count: stickers to predict.
+
+    Returns:
+        [count, classes] probabilities.
+    """
     frequencies = np.bincount(train_labels, minlength=classes) / len(train_labels)
     return np.tile(frequencies, (count, 1))
 
@@ -38,26 +47,26 @@ class TextOnlyBaseline:
 def text_only_baseline(
     features: Mapping[str, NDArray[np.float32]], labels: Mapping[str, NDArray[np.int64]], classes: int
 ) -> TextOnlyBaseline:
-    """Fits on train, chooses C on validation, predicts every split.
+    """Fit on train, choose C on validation, predict every split.
 
     Args:
-        features: per split [n, V * width], zeros where a view is missing; train and validation must be there.
-        labels: per split [n].
+        features: per split [n, V * width], zeros where a view is missing; train and validation are needed.
+        labels: per split [n] label indices.
         classes: number of labels; one that train lacks gets probability 0.
     """
-    best, chosen, strength = -1.0, None, STRENGTHS[0]
+    best_accuracy, best_model, strength = -1.0, None, STRENGTHS[0]
     for candidate in STRENGTHS:
         model = make_pipeline(StandardScaler(), LogisticRegression(C=candidate, max_iter=1000))
         with warnings.catch_warnings():
-            # A weak penalty may not settle in 1000 rounds; such a candidate is judged as it is.
+            # A weak penalty may not settle in 1000 rounds; such a candidate is compared as it is.
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(features["train"], labels["train"])
         accuracy = float(np.mean(model.predict(features["validation"]) == labels["validation"]))
-        if accuracy > best:
-            best, chosen, strength = accuracy, model, candidate
-    assert chosen is not None
-    found = {}
+        if accuracy > best_accuracy:
+            best_accuracy, best_model, strength = accuracy, model, candidate
+    assert best_model is not None
+    probabilities = {}
     for split, rows in features.items():
-        found[split] = np.zeros((len(rows), classes))
-        found[split][:, chosen.classes_] = chosen.predict_proba(rows)
-    return TextOnlyBaseline(strength, found)
+        probabilities[split] = np.zeros((len(rows), classes))
+        probabilities[split][:, best_model.classes_] = best_model.predict_proba(rows)
+    return TextOnlyBaseline(strength, probabilities)

@@ -1,14 +1,10 @@
-"""Judges trained runs: every split and part, against a majority guess and the text alone, with intervals."""
+"""Evaluation of trained runs: metrics of every split and subset beside the baselines, and the report."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
@@ -28,223 +24,227 @@ from mghft.train.data.splits import (
 )
 from mghft.train.data.text_features import text_features
 from mghft.train.distributed.accelerator import build_accelerator
-from mghft.train.evaluation.baselines import majority_baseline, text_only_baseline
-from mghft.train.evaluation.metrics import bootstrap_interval, classification_metrics
+from mghft.train.evaluation.baselines import TextOnlyBaseline, majority_baseline, text_only_baseline
+from mghft.train.evaluation.bootstrap import bootstrap_interval
+from mghft.train.evaluation.metrics import classification_metrics
 from mghft.train.evaluation.predict import predict
+from mghft.train.evaluation.prediction_table import prediction_table, write_predictions
 from mghft.train.evaluation.report import write_report
-from mghft.train.evaluation.trained_runs import EvalConfig, Run, open_runs
+from mghft.train.evaluation.results import WHOLE, AccuracyGain, Evaluation, RunSummary, SystemMetrics
+from mghft.train.evaluation.trained_runs import EvalConfig, TrainedRun, open_runs
 from mghft.train.runs.files import read_metrics
 
-MAJORITY, TEXT_ALONE = "majority guess", "text alone"
+MAJORITY, TEXT_ONLY = "majority", "text only"
+
+# [n, classes] in the order of a split.
+Probabilities = NDArray[np.float64]
 
 
-def evaluate(config: EvalConfig) -> dict[str, Any]:
-    """Evaluates the best weights of one or more runs and writes the report folder.
+def evaluate(config: EvalConfig) -> Evaluation:
+    """Evaluate the best weights of one or more runs and write the report folder.
 
     Returns:
-        What report.json holds.
+        The content of report.json.
 
     Raises:
-        ValueError, FileNotFoundError: something the user gave is wrong; one sentence.
+        FileNotFoundError, ValueError: something the user gave is wrong; one sentence.
     """
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
-    runs = open_runs(config)
-    labels = runs[0].labels
-    systems: dict[str, dict[str, NDArray[np.float64]]] = {MAJORITY: {}}
-    facts: dict[str, Any] = {"text_alone_strength": None}
-    # A run with text comes first: its descriptions are shown, and its text features are judged alone.
+    runs = open_runs(config.runs, config.moved)
+    # A run with text comes first: its descriptions are shown, its text features make the text-only baseline.
     main = next((run for run in runs if run.config.use_text), runs[0])
-    shown: dict[str, Split] = {}
-    for run in [main, *(run for run in runs if run is not main)]:
-        needed = {"train", "validation", *config.splits} if run is main else set(config.splits)
-        found, systems[run.name] = _predict_run(run, sorted(needed), config)
-        if run is main:
-            shown = found
-        elif any(found[name].stickers != shown[name].stickers for name in config.splits):
-            raise ValueError(f"the runs {main.folder} and {run.folder} belong to different corpora")
-    truth = {name: split.labels for name, split in shown.items()}
-    for name in config.splits:
-        systems[MAJORITY][name] = majority_baseline(truth["train"], len(labels), len(truth[name]))
-    if main.config.use_text:
-        features = {name: _flat_features(split) for name, split in _untuned(main.config, shown).items()}
-        alone = text_only_baseline(features, truth, len(labels))
-        systems[TEXT_ALONE] = alone.probabilities
-        facts["text_alone_strength"] = alone.strength
-    trained = [run.name for run in sorted(runs, key=lambda run: run.config.use_text)]
-    order = [name for name in (MAJORITY, TEXT_ALONE) if name in systems] + trained
-    systems = {name: systems[name] for name in order}
-    result = {
-        "corpus": load_card(main.config.card).title,
-        "labels": list(labels),
-        "main": main.name,
-        "systems": order,
-        "runs": {run.name: _run_facts(run) for run in runs},
-        **facts,
-        "splits": {name: _judge(shown[name], systems, name, labels, config) for name in config.splits},
-        "differences": {
-            name: _differences(shown[name], systems, name, main.name, config) for name in config.splits
-        },
+    splits, trained = _predict_runs(runs, main, config.splits, config.batch_size)
+    truth = {name: split.labels for name, split in splits.items()}
+    evaluated = {name: splits[name] for name in config.splits}
+    classes = len(main.labels)
+    systems: dict[str, dict[str, Probabilities]] = {
+        MAJORITY: {
+            name: majority_baseline(truth["train"], classes, len(truth[name])) for name in config.splits
+        }
     }
+    text_only = _text_only(main.config, splits, truth, classes) if main.config.use_text else None
+    if text_only is not None:
+        systems[TEXT_ONLY] = text_only.probabilities
+    for run in sorted(runs, key=lambda run: run.config.use_text):
+        systems[run.name] = trained[run.name]
+    by_split = {
+        name: {system: probabilities[name] for system, probabilities in systems.items()}
+        for name in config.splits
+    }
+    bootstrap = {"seed": config.seed, "rounds": config.bootstrap_rounds}
+    evaluation = Evaluation(
+        corpus=load_card(main.config.card).title,
+        labels=list(main.labels),
+        main=main.name,
+        systems=list(systems),
+        runs={run.name: _summary(run) for run in runs},
+        text_only_strength=None if text_only is None else text_only.strength,
+        splits={
+            name: evaluate_split(split, by_split[name], main.labels, **bootstrap)
+            for name, split in evaluated.items()
+        },
+        differences={
+            name: accuracy_gains(split, by_split[name], main.name, **bootstrap)
+            for name, split in evaluated.items()
+        },
+    )
     config.out.mkdir(parents=True, exist_ok=True)
-    table = prediction_table({name: shown[name] for name in config.splits}, systems, labels)
-    pq.write_table(table, config.out / "predictions.parquet")
+    write_predictions(config.out / "predictions.parquet", prediction_table(evaluated, systems, main.labels))
     write_report(
         config.out,
-        result,
-        split=shown[config.splits[-1]],
+        evaluation,
+        split=evaluated[config.splits[-1]],
         probabilities=systems[main.name][config.splits[-1]],
-        views=resolve_views(main.config),
+        views=views_of(main.config) if main.config.use_text else (),
         histories={run.name: read_metrics(run.folder) for run in runs},
         count=config.stickers_shown,
         seed=config.seed,
     )
-    return result
+    return evaluation
 
 
-def resolve_views(config: TrainConfig) -> tuple[str, ...]:
-    """Views shown in the report: none for a run without text."""
-    return views_of(config) if config.use_text else ()
+def evaluate_split(
+    split: Split, systems: Mapping[str, Probabilities], labels: Sequence[str], *, seed: int, rounds: int
+) -> dict[str, dict[str, SystemMetrics]]:
+    """Compute the metrics of every system on the whole split ("all") and on each subset of it.
 
+    Args:
+        split: whose labels are the truth.
+        systems: [n, classes] probabilities by system.
+        labels: names in index order.
+        seed, rounds: of the bootstrap.
 
-def prediction_table(
-    splits: dict[str, Split], systems: dict[str, dict[str, NDArray[np.float64]]], labels: Sequence[str]
-) -> pa.Table:
-    """One row per sticker and system, with the label, the prediction and a column p_LABEL per label."""
-    rows: list[dict[str, Any]] = []
-    for name, split in splits.items():
-        for system, found in systems.items():
-            for sticker, row in zip(split.stickers, found[name], strict=True):
-                best = int(row.argmax())
-                rows.append(
-                    {
-                        "sticker_id": sticker.id,
-                        "split": name,
-                        "part": sticker.part,
-                        "system": system,
-                        "true": sticker.label_name,
-                        "predicted": labels[best],
-                        "confidence": float(row[best]),
-                        **{f"p_{label}": float(p) for label, p in zip(labels, row, strict=True)},
-                    }
-                )
-    return pa.Table.from_pylist(rows)
-
-
-def _predict_run(
-    run: Run, splits: Sequence[str], config: EvalConfig
-) -> tuple[dict[str, Split], dict[str, NDArray[np.float64]]]:
-    corpus = open_corpus(run.config)
-    if corpus.card.labels != run.labels:
-        raise ValueError(f"the labels of the card {run.config.card} changed since {run.folder} was trained")
-    tuned = run.folder / "best" / ENCODER_FOLDER if run.config.tune_text_encoder else None
-    accelerator = build_accelerator(run.config.mixed_precision)
-    encoder = load_encoder(run.config, accelerator.device, tuned)
-    model = MGHFT.from_pretrained(run.folder / "best")
-    wanted = resolve_model(run.config, labels=run.labels, text_dim=None if encoder is None else encoder.width)
-    if model.config != wanted:
-        raise ValueError(f"the weights in {run.folder / 'best'} are not of the model in its config.json")
-    model.to(accelerator.device)
-    transform = eval_transform(model.config.image_size, run.config.augmentation)
-    found, probabilities = {}, {}
-    for name in splits:
-        found[name] = load_split(run.config, corpus, name, model_config=model.config, encoder=encoder)
-        if name in config.splits:
-            probabilities[name] = predict(
-                model,
-                found[name],
-                transform,
-                accelerator=accelerator,
-                batch_size=config.batch_size,
-                workers=run.config.workers,
-                progress=run.config.progress,
-            )
-    return found, probabilities
-
-
-def _untuned(config: TrainConfig, splits: dict[str, Split]) -> dict[str, Split]:
-    """The splits with features of the encoder as it was: a tuned one has seen the labels."""
-    if not config.tune_text_encoder:
-        return splits
-    encoder = load_encoder(config, build_accelerator(config.mixed_precision).device)
-    assert encoder is not None
-    found = {}
-    for name, split in splits.items():
-        assert split.descriptions is not None
-        features, _ = text_features(
-            encoder,
-            split.descriptions.texts,
-            pooling=config.text_pooling,
-            folder=cache_folder(config),
-            progress=config.progress,
-        )
-        found[name] = dataclasses.replace(split, features=features)
+    Returns:
+        By subset and system.
+    """
+    found: dict[str, dict[str, SystemMetrics]] = {}
+    for subset, rows in _subset_rows(split).items():
+        found[subset] = {}
+        for system, probabilities in systems.items():
+            true, predicted = split.labels[rows], probabilities.argmax(1)[rows]
+            metrics = classification_metrics(true, predicted, labels)
+            interval = bootstrap_interval((predicted == true).astype(float), seed=seed, rounds=rounds)
+            found[subset][system] = SystemMetrics(**vars(metrics), accuracy_interval=interval)
     return found
 
 
-def _flat_features(split: Split) -> NDArray[np.float32]:
-    assert split.features is not None and split.mask is not None
-    flat: NDArray[np.float32] = (split.features * split.mask.unsqueeze(-1)).flatten(1).numpy()
-    return flat
+def accuracy_gains(
+    split: Split, systems: Mapping[str, Probabilities], main: str, *, seed: int, rounds: int
+) -> dict[str, dict[str, AccuracyGain]]:
+    """Compare the main system with each other on the whole split ("all") and on each subset of it.
 
+    Args:
+        split: whose labels are the truth.
+        systems: [n, classes] probabilities by system.
+        main: the system to compare with all others.
+        seed, rounds: of the bootstrap.
 
-def _part_rows(split: Split) -> dict[str, NDArray[np.bool_]]:
-    """Rows of the whole split and of every part of it."""
-    parts = np.array([sticker.part or "" for sticker in split.stickers])
-    names = sorted(set(parts.tolist()) - {""})
-    return {"all": np.ones(len(parts), dtype=np.bool_), **{name: parts == name for name in names}}
-
-
-def _judge(
-    split: Split,
-    systems: dict[str, dict[str, NDArray[np.float64]]],
-    name: str,
-    labels: Sequence[str],
-    config: EvalConfig,
-) -> dict[str, Any]:
-    judged: dict[str, Any] = {}
-    for part, rows in _part_rows(split).items():
-        judged[part] = {}
-        for system, found in systems.items():
-            predicted = found[name].argmax(1)
-            figures = classification_metrics(split.labels[rows], predicted[rows], labels)
-            right = (predicted == split.labels)[rows].astype(np.float64)
-            figures["accuracy_interval"] = bootstrap_interval(
-                right, seed=config.seed, rounds=config.bootstrap_rounds
-            )
-            judged[part][system] = figures
-    return judged
-
-
-def _differences(
-    split: Split,
-    systems: dict[str, dict[str, NDArray[np.float64]]],
-    name: str,
-    main: str,
-    config: EvalConfig,
-) -> dict[str, dict[str, Any]]:
-    """Accuracy of the main system minus that of each other, paired by sticker, with its interval."""
-    found: dict[str, dict[str, Any]] = {}
-    right = {system: (rows[name].argmax(1) == split.labels).astype(float) for system, rows in systems.items()}
-    for part, rows in _part_rows(split).items():
-        found[part] = {}
+    Returns:
+        By subset and other system.
+    """
+    right = {system: (rows.argmax(1) == split.labels).astype(float) for system, rows in systems.items()}
+    found: dict[str, dict[str, AccuracyGain]] = {}
+    for subset, rows in _subset_rows(split).items():
+        found[subset] = {}
         for other in systems:
             if other != main:
                 gain = (right[main] - right[other])[rows]
-                interval = bootstrap_interval(gain, seed=config.seed, rounds=config.bootstrap_rounds)
-                found[part][other] = {"accuracy_gain": float(gain.mean()), "interval": interval}
+                interval = bootstrap_interval(gain, seed=seed, rounds=rounds)
+                found[subset][other] = AccuracyGain(float(gain.mean()), interval)
     return found
 
 
-def _run_facts(run: Run) -> dict[str, Any]:
+def _subset_rows(split: Split) -> dict[str, NDArray[np.bool_]]:
+    """Rows of the whole split and of every subset of it."""
+    subsets = np.array([sticker.part or "" for sticker in split.stickers])
+    names = sorted(set(subsets.tolist()) - {""})
+    return {WHOLE: np.ones(len(subsets), dtype=np.bool_), **{name: subsets == name for name in names}}
+
+
+def _predict_runs(
+    runs: Sequence[TrainedRun], main: TrainedRun, names: Sequence[str], batch_size: int
+) -> tuple[dict[str, Split], dict[str, dict[str, Probabilities]]]:
+    """Splits of the main run, train and validation among them, and probabilities by run and split."""
+    splits, found = _predict_run(main, {"train", "validation", *names}, names, batch_size)
+    probabilities = {main.name: found}
+    for run in runs:
+        if run is not main:
+            others, probabilities[run.name] = _predict_run(run, set(names), names, batch_size)
+            if any(others[name].stickers != splits[name].stickers for name in names):
+                raise ValueError(f"the runs {main.folder} and {run.folder} belong to different corpora")
+    return splits, probabilities
+
+
+def _predict_run(
+    run: TrainedRun, needed: set[str], predicted: Sequence[str], batch_size: int
+) -> tuple[dict[str, Split], dict[str, Probabilities]]:
+    """The needed splits as a run reads them, and probabilities for the stickers of some."""
+    config, best = run.config, run.folder / "best"
+    corpus = open_corpus(config)
+    if corpus.card.labels != run.labels:
+        raise ValueError(f"the labels of the card {config.card} changed since {run.folder} was trained")
+    accelerator = build_accelerator(config.mixed_precision)
+    tuned = best / ENCODER_FOLDER if config.tune_text_encoder else None
+    encoder = load_encoder(config, accelerator.device, tuned)
+    model = MGHFT.from_pretrained(best)
+    wanted = resolve_model(config, labels=run.labels, text_dim=None if encoder is None else encoder.width)
+    if model.config != wanted:
+        raise ValueError(f"the weights in {best} are not of the model in its config.json")
+    model.to(accelerator.device)
+    transform = eval_transform(model.config.image_size, config.augmentation)
+    splits, probabilities = {}, {}
+    for name in sorted(needed):
+        splits[name] = load_split(config, corpus, name, model_config=model.config, encoder=encoder)
+        if name in predicted:
+            probabilities[name] = predict(
+                model,
+                splits[name],
+                transform,
+                accelerator=accelerator,
+                batch_size=batch_size,
+                workers=config.workers,
+                progress=config.progress,
+            )
+    return splits, probabilities
+
+
+def _text_only(
+    config: TrainConfig,
+    splits: Mapping[str, Split],
+    labels: Mapping[str, NDArray[np.int64]],
+    classes: int,
+) -> TextOnlyBaseline:
+    """The baseline on features of the encoder as it was: a tuned one has seen the labels."""
+    encoder = None
+    if config.tune_text_encoder:
+        encoder = load_encoder(config, build_accelerator(config.mixed_precision).device)
+    features = {}
+    for name, split in splits.items():
+        vectors, mask = split.features, split.mask
+        if encoder is not None:
+            assert split.descriptions is not None
+            vectors, _ = text_features(
+                encoder,
+                split.descriptions.texts,
+                pooling=config.text_pooling,
+                folder=cache_folder(config),
+                progress=config.progress,
+            )
+        assert vectors is not None and mask is not None
+        features[name] = (vectors * mask.unsqueeze(-1)).flatten(1).numpy()
+    return text_only_baseline(features, labels, classes)
+
+
+def _summary(run: TrainedRun) -> RunSummary:
     lines = read_metrics(run.folder)
     best = next((line for line in reversed(lines) if line["best"]), None)
-    return {
-        "use_text": run.config.use_text,
-        "recipe": run.config.recipe,
-        "epochs": run.config.epochs,
-        "epochs_done": len(lines),
-        "best_epoch": None if best is None else best["epoch"],
-        "best_validation_accuracy": None if best is None else best["validation_accuracy"],
-        "training_seconds": sum(line["seconds"] + line["seconds_validation"] for line in lines),
-    }
+    return RunSummary(
+        use_text=run.config.use_text,
+        recipe=run.config.recipe,
+        epochs=run.config.epochs,
+        epochs_done=len(lines),
+        best_epoch=None if best is None else best["epoch"],
+        best_validation_accuracy=None if best is None else best["validation_accuracy"],
+        training_seconds=sum(line["seconds"] + line["seconds_validation"] for line in lines),
+    )

@@ -1,7 +1,8 @@
-"""Pictures of the report: training curves, comparison of the systems, confusion matrix (PNG, no display)."""
+"""Plots of the report: training curves, comparison of the systems, confusion matrix (PNG, no display)."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,38 +12,53 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from mghft.pipeline.files import write_bytes
+from mghft.train.evaluation.results import WHOLE, SystemMetrics
+
 COLOURS = ("#9aa3b2", "#e0a33a", "#4c9f8a", "#4361c2", "#a5568f", "#c25b43", "#6a6f2f")
 INK = "#2b3040"
 
 
-def draw_comparison(path: Path, result: Mapping[str, Any]) -> None:
-    """Accuracy of every system by split and part, with 95 % intervals."""
+def draw_comparison(
+    path: Path, splits: Mapping[str, Mapping[str, Mapping[str, SystemMetrics]]], systems: Sequence[str]
+) -> None:
+    """Draw the accuracy of every system by split and subset, with 95 % intervals.
+
+    Args:
+        path: of the PNG.
+        splits: metrics by split, subset and system.
+        systems: in the order of the bars.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     groups = [
-        (split if part == "all" else f"{split}\n{part}", figures)
-        for split, parts in result["splits"].items()
-        for part, figures in parts.items()
+        (split if subset == WHOLE else f"{split}\n{subset}", metrics)
+        for split, subsets in splits.items()
+        for subset, metrics in subsets.items()
     ]
-    systems: Sequence[str] = result["systems"]
     figure = Figure(figsize=(max(7.0, 2.2 * len(groups)), 4.2))
     axes = figure.subplots()
     width = 0.84 / len(systems)
     for place, system in enumerate(systems):
-        accuracy = np.array([figures[system]["accuracy"] for _, figures in groups])
-        interval = np.array([figures[system]["accuracy_interval"] for _, figures in groups])
+        accuracy = np.array([metrics[system].accuracy for _, metrics in groups])
+        interval = np.array([metrics[system].accuracy_interval for _, metrics in groups])
         error = np.clip(np.stack([accuracy - interval[:, 0], interval[:, 1] - accuracy]), 0, None)
         x = np.arange(len(groups)) + (place - (len(systems) - 1) / 2) * width
         axes.bar(
             x,
             accuracy,
             width * 0.92,
-            yerr=error,
+            # As lists: matplotlib takes an array of one group for a number.
+            yerr=error.tolist(),
             label=system,
             color=COLOURS[place % len(COLOURS)],
             error_kw={"ecolor": INK, "elinewidth": 1, "capsize": 2},
         )
         for left, value in zip(x, accuracy, strict=True):
             axes.text(left, 0.012, f"{value:.0%}", ha="center", va="bottom", fontsize=8, color="white")
-    axes.set_xticks(np.arange(len(groups)), [f"{name}\n(n={_count(figures)})" for name, figures in groups])
+    names = [f"{name}\n(n={metrics[systems[0]].count})" for name, metrics in groups]
+    axes.set_xticks(np.arange(len(groups)), names)
     axes.set_ylim(0, 1)
     axes.set_ylabel("accuracy, 95 % interval")
     axes.legend(ncols=min(4, len(systems)), loc="upper center", bbox_to_anchor=(0.5, 1.14), frameon=False)
@@ -50,7 +66,7 @@ def draw_comparison(path: Path, result: Mapping[str, Any]) -> None:
 
 
 def draw_confusion(path: Path, confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> None:
-    """Counts, coloured by share of the true label."""
+    """Draw counts [classes, classes], rows true, coloured by share of the true label; raises OSError."""
     counts = np.asarray(confusion)
     share = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     size = 1.8 + 0.62 * len(labels)
@@ -71,7 +87,15 @@ def draw_confusion(path: Path, confusion: Sequence[Sequence[int]], labels: Seque
 
 
 def draw_curves(path: Path, histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """Losses and validation accuracy by epoch; the ring marks the weights that were kept."""
+    """Draw losses and validation accuracy by epoch; a ring marks the best weights.
+
+    Args:
+        path: of the PNG.
+        histories: lines of metrics.jsonl by run.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     figure = Figure(figsize=(10, 3.6))
     losses, accuracy = figure.subplots(1, 2)
     for place, (name, lines) in enumerate(histories.items()):
@@ -89,11 +113,11 @@ def draw_curves(path: Path, histories: Mapping[str, Sequence[Mapping[str, Any]]]
         )
         values = [line["validation_accuracy"] for line in lines]
         accuracy.plot(epochs, values, color=colour, label=name)
-        kept = [line for line in lines if line["best"]]
-        if kept:
+        best = [line for line in lines if line["best"]]
+        if best:
             accuracy.plot(
-                kept[-1]["epoch"],
-                kept[-1]["validation_accuracy"],
+                best[-1]["epoch"],
+                best[-1]["validation_accuracy"],
                 "o",
                 markersize=9,
                 markerfacecolor="none",
@@ -109,9 +133,17 @@ def draw_curves(path: Path, histories: Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def draw_training(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
-    """One run by epoch: losses of training and validation, alignment per stage, validation figures."""
+    """Draw one run by epoch: losses of training and validation, alignment per stage, validation metrics.
+
+    Args:
+        path: of the PNG.
+        lines: of metrics.jsonl.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     figure = Figure(figsize=(13.5, 3.6))
-    losses, alignment, figures = figure.subplots(1, 3)
+    losses, alignment, validation = figure.subplots(1, 3)
     epochs = [line["epoch"] for line in lines]
 
     def draw(axes: Axes, name: str, label: str, place: int, style: str = "-") -> None:
@@ -126,22 +158,18 @@ def draw_training(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
     stages = [name for name in lines[0] if name.startswith("alignment_loss_stage")] if lines else []
     for place, name in enumerate(stages):
         draw(alignment, name, f"stage {name[-1]}", place + 1)
-    draw(figures, "validation_accuracy", "accuracy", 3)
-    draw(figures, "validation_f1_macro", "F1 macro", 1)
+    draw(validation, "validation_accuracy", "accuracy", 3)
+    draw(validation, "validation_f1_macro", "F1 macro", 1)
     for axes, title in (
         (losses, "classification loss"),
         (alignment, "alignment loss"),
-        (figures, "validation"),
+        (validation, "validation"),
     ):
         axes.set_ylabel(title)
         axes.set_xlabel("epoch")
         if axes.lines:
             axes.legend(frameon=False, fontsize=8)
-    _finish(figure, [losses, alignment, figures], path)
-
-
-def _count(figures: Mapping[str, Any]) -> int:
-    return int(next(iter(figures.values()))["count"])
+    _finish(figure, [losses, alignment, validation], path)
 
 
 def _finish(figure: Figure, plain: Sequence[Axes], path: Path) -> None:
@@ -150,4 +178,6 @@ def _finish(figure: Figure, plain: Sequence[Axes], path: Path) -> None:
         axes.grid(axis="y", color="#e3e6ec", linewidth=0.8)
         axes.set_axisbelow(True)
     FigureCanvasAgg(figure)
-    figure.savefig(path, dpi=130, bbox_inches="tight", facecolor="white")
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=130, bbox_inches="tight", facecolor="white")
+    write_bytes(path, stream.getvalue())

@@ -33,23 +33,31 @@ def predict(
     workers: int = 0,
     progress: bool = False,
 ) -> NDArray[np.float64]:
-    """[n, classes] probabilities in the order of the split; the model is left in the mode it came in.
+    """Predict class probabilities; the model is left in the mode it came in.
 
     Args:
+        model: on the accelerator's device.
+        split: without features for a model that reads no text.
+        transform: of an image, to the model's input.
+        accelerator: every process predicts its share, and all get the whole.
+        batch_size: stickers at a time.
         workers: at most so many processes read images, one for every two batches: a small split is read
             before they would be up.
         progress: of this process, shown on stderr.
+
+    Returns:
+        [n, classes] in the order of the split.
     """
-    mine = range(accelerator.process_index, len(split.stickers), accelerator.num_processes)
+    share = range(accelerator.process_index, len(split.stickers), accelerator.num_processes)
     loader = DataLoader(
-        Subset(PlainStickers(split.images, transform), mine),
+        Subset(PlainStickers(split.images, transform), share),
         batch_size=batch_size,
-        num_workers=min(workers, len(mine) // (2 * batch_size)),
+        num_workers=min(workers, len(share) // (2 * batch_size)),
         worker_init_fn=leave_signals_to_the_loop,
     )
     was_training = model.training
     model.eval()
-    found: list[tuple[int, list[float]]] = []
+    rows: list[tuple[int, list[float]]] = []
     with bar("sticker", "predicting", progress) as advance:
         for images, indices in loader:
             features = mask = None
@@ -58,17 +66,16 @@ def predict(
                 mask = split.mask[indices].to(accelerator.device)
             with accelerator.autocast():
                 logits = model(images.to(accelerator.device), text_features=features, text_mask=mask).logits
-            found += zip(indices.tolist(), logits.double().softmax(dim=1).tolist(), strict=True)
-            advance(len(found), len(mine))
+            rows += zip(indices.tolist(), logits.double().softmax(dim=1).tolist(), strict=True)
+            advance(len(rows), len(share))
     model.train(was_training)
-    everyone = gather_object(found) if accelerator.num_processes > 1 else found
-    by_index = dict(everyone)
+    by_index = dict(gather_object(rows) if accelerator.num_processes > 1 else rows)
     assert len(by_index) == len(split.stickers), "every sticker is predicted exactly once"
     return np.array([by_index[index] for index in range(len(split.stickers))], dtype=np.float64)
 
 
 def to_predict(model: Trained, split: Split) -> tuple[MGHFT, Split]:
-    """Model and split for `predict`, with the features of an encoder as it is now."""
+    """Return model and split for `predict`, with the features of an encoder as it is now."""
     if not isinstance(model, TunedMGHFT):
         return model, split
     assert split.descriptions is not None

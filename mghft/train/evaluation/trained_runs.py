@@ -1,14 +1,15 @@
-"""Which runs an evaluation judges, and how; needs no torch, so that a slip is answered at once."""
+"""Runs that an evaluation reads, and how; needs no torch, so that a slip is answered at once."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mghft.pipeline.settings import build
+from mghft.pipeline.settings import build, given
 from mghft.train.config import TrainConfig, build_config
 from mghft.train.runs.files import read_json
 
@@ -23,7 +24,7 @@ class EvalConfig(BaseModel):
     runs: tuple[Path, ...] = Field(min_length=1, description="run folders of `mghft train`")
     out: Path = Field(description="folder of the report")
     splits: tuple[str, ...] = Field(
-        default=("validation", "test"), min_length=1, description="splits to judge"
+        default=("validation", "test"), min_length=1, description="splits to evaluate"
     )
     data: Path | None = Field(default=None, description="root of the corpus, if it is elsewhere now")
     descriptions: Path | None = Field(
@@ -36,10 +37,15 @@ class EvalConfig(BaseModel):
     batch_size: int = Field(default=64, ge=1, description="stickers at a time")
     num_threads: int | None = Field(default=None, ge=1, description="threads of torch on CPU")
 
+    @property
+    def moved(self) -> dict[str, Path]:
+        """Fields of the runs' own configurations that are replaced: folders that lie elsewhere now."""
+        return given({"data": self.data, "descriptions": self.descriptions, "cache_dir": self.cache_dir})
+
 
 @dataclass(frozen=True)
-class Run:
-    """A trained run."""
+class TrainedRun:
+    """A trained run; `name` is what the report calls its system."""
 
     folder: Path
     name: str
@@ -48,18 +54,27 @@ class Run:
 
 
 def build_eval_config(fields: dict[str, Any]) -> EvalConfig:
-    """Validates fields; the first error becomes one sentence that names the field."""
+    """Validate fields as an evaluation.
+
+    Raises:
+        ValueError: a field is unknown, missing or wrong; one sentence that names it.
+    """
     return build(EvalConfig, fields, what="the evaluation")
 
 
-def open_runs(config: EvalConfig) -> list[Run]:
-    """The runs to judge.
+def open_runs(folders: Sequence[Path], moved: Mapping[str, Path] | None = None) -> list[TrainedRun]:
+    """Open the runs to evaluate.
+
+    Args:
+        folders: run folders of `mghft train`.
+        moved: fields of their configurations to replace, as of `EvalConfig.moved`.
 
     Raises:
-        FileNotFoundError, ValueError: one is no run, has no weights yet, or they do not go together.
+        FileNotFoundError: a folder is not a run folder, or its run has no weights yet.
+        ValueError: a run is damaged, or the runs do not go together.
     """
-    runs: list[Run] = []
-    for folder in config.runs:
+    runs: list[TrainedRun] = []
+    for folder in folders:
         if not (folder / "config.json").is_file():
             raise FileNotFoundError(f"{folder} is not a run folder of 'mghft train': it has no config.json")
         if not (folder / "best" / "model.safetensors").is_file():
@@ -67,18 +82,13 @@ def open_runs(config: EvalConfig) -> list[Run]:
                 f"the run {folder} has no best/model.safetensors yet: let its first epoch finish"
             )
         resolved = read_json(folder / "config.json")
-        changes = {
-            name: value
-            for name in ("data", "descriptions", "cache_dir")
-            if (value := getattr(config, name)) is not None
-        }
-        settings = build_config({**resolved["config"], **changes})
-        name = WITH_TEXT if settings.use_text else WITHOUT_TEXT
+        config = build_config({**resolved["config"], **(moved or {})})
+        name = WITH_TEXT if config.use_text else WITHOUT_TEXT
         if any(run.name == name for run in runs):
             name = f"{name} ({folder.name})"
         if any(run.name == name for run in runs):
-            raise ValueError(f"two runs are called {folder.name}: give every run folder its own name, once")
-        runs.append(Run(folder, name, settings, tuple(resolved["labels"])))
+            raise ValueError(f"the run {folder.name} is duplicated: give every run folder its own name, once")
+        runs.append(TrainedRun(folder, name, config, tuple(resolved["labels"])))
     if len({run.labels for run in runs}) > 1:
         raise ValueError("the runs have different labels: evaluate runs of one corpus together")
     return runs

@@ -2,46 +2,115 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from mghft.pipeline.runs.journal import journal_paths
-from mghft.pipeline.runs.manifest import FILE, read_manifest
+from mghft.pipeline.runs.manifest import FILE, asked_views, read_manifest
 from mghft.pipeline.runs.shards import read_descriptions, shard_paths
+from mghft.pipeline.text import plural
 from mghft.pipeline.views import VIEWS
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Run:
-    """One run of descriptions.
+class DescribedSticker:
+    """A row of a run.
+
+    Attributes:
+        path: of the image, inside the corpus.
+        texts: by view, "" where the view is missing.
+        status: "ok" or "failed".
+        raw: the model's own answer of a failed row.
+    """
+
+    id: str
+    image_sha256: str | None
+    path: str
+    split: str
+    label: int | None
+    label_name: str | None
+    texts: Mapping[str, str]
+    status: str
+    finish_reason: str | None = None
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    raw: str | None = None
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Read a row of a shard."""
+        return cls(
+            id=row["sticker_id"],
+            image_sha256=row["image_sha256"],
+            path=row["path"],
+            split=row["split"],
+            label=row["label"],
+            label_name=row["label_name"],
+            texts={view: row[view] or "" for view in VIEWS},
+            status=row["status"],
+            finish_reason=row["finish_reason"],
+            prompt_tokens=row["prompt_tokens"],
+            output_tokens=row["output_tokens"],
+            raw=row["raw"],
+        )
+
+
+@dataclass(frozen=True)
+class DescribedRun:
+    """A run of descriptions.
 
     Attributes:
         name: its folder's name, or the path as given where two share the name.
-        rows: in the order of the sticker ids, which no engine and no retry changes.
+        stickers: in the order of their ids, which no engine and no retry changes.
+        views: those that its prompt asks for; an imported run, whose prompt is unknown, has all.
+        prompt, prompt_sha256, language: of the prompt pack; the hash of an imported run is None.
+        model, corpus: names.
+        fingerprint: of its manifest.
     """
 
     name: str
     folder: Path
-    manifest: dict[str, Any]
-    rows: list[Row]
+    stickers: list[DescribedSticker]
+    views: tuple[str, ...]
+    prompt: str
+    prompt_sha256: str | None
+    language: str
+    model: str
+    corpus: str
+    fingerprint: str
 
-    @property
-    def language(self) -> str:
-        """Language of the prompt pack."""
-        return str(self.manifest["prompt"].get("language", "en"))
+    @classmethod
+    def read(cls, folder: Path, name: str) -> Self:
+        """Read the manifest and all rows of a run folder.
 
-    @property
-    def views(self) -> tuple[str, ...]:
-        """The views that its prompt asks for."""
-        return tuple(view for view in VIEWS if self.manifest["prompt"]["views"].get(view) is not None)
+        Raises:
+            FileNotFoundError: it is not a run folder.
+            ValueError: the manifest or a shard is damaged, or there is no row.
+        """
+        rows = read_descriptions(folder).to_pylist()
+        if not rows:
+            raise ValueError(f"the run {folder} has no rows: describe its stickers first")
+        stickers = sorted(map(DescribedSticker.from_row, rows), key=lambda sticker: sticker.id)
+        manifest = read_manifest(folder)
+        prompt = manifest["prompt"]
+        return cls(
+            name=name,
+            folder=folder,
+            stickers=stickers,
+            views=asked_views(manifest),
+            prompt=prompt["name"],
+            prompt_sha256=prompt["sha256"],
+            language=str(prompt.get("language", "en")),
+            model=manifest["model"]["name"],
+            corpus=manifest["corpus"]["card"],
+            fingerprint=manifest["fingerprint"],
+        )
 
 
-def find_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
-    """The runs that are named, and those in folders of tries.
+def find_runs(paths: Sequence[Path]) -> tuple[list[DescribedRun], list[str]]:
+    """Read the runs that are named, and those in folders of trials.
 
     Args:
         paths: run folders of `mghft describe`, or folders that hold some.
@@ -63,21 +132,17 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
     names = [folder.resolve().name for folder in folders.values()]
     runs = []
     for folder, name in zip(folders.values(), names, strict=True):
-        rows = read_descriptions(folder).to_pylist()
-        if not rows:
-            raise ValueError(f"the run {folder} has no rows: describe its stickers first")
-        rows.sort(key=lambda row: str(row["sticker_id"]))
-        shown = name if names.count(name) == 1 else str(folder)
-        runs.append(Run(shown, folder, read_manifest(folder), rows))
+        run = DescribedRun.read(folder, name if names.count(name) == 1 else str(folder))
+        runs.append(run)
         if journal_paths(folder):
-            notes.append(f"{shown} is unfinished: rows that are in no shard yet are not scored")
+            notes.append(f"{run.name} is unfinished: rows that are in no shard yet are not scored")
     return runs, notes
 
 
 def _folders(path: Path) -> tuple[list[Path], list[Path]]:
     """Run folders that a path means, and those that are left out because they have no shard."""
     if not path.is_dir():
-        raise FileNotFoundError(f"the run {path} does not exist: give the folder of a run, or one of tries")
+        raise FileNotFoundError(f"the run {path} does not exist: give the folder of a run, or one of a trial")
     if (path / FILE).is_file() or shard_paths(path):
         return [path], []
     inner = sorted(child for child in path.iterdir() if (child / FILE).is_file())
@@ -86,73 +151,86 @@ def _folders(path: Path) -> tuple[list[Path], list[Path]]:
         return found, [child for child in inner if child not in found]
     deeper = sorted(child.parent for child in path.glob(f"*/*/{FILE}"))
     if deeper:
-        # Tries differ in their stickers: all of them at once would be compared on what little they share.
+        # Trials differ in their stickers: all of them at once would be compared on what little they share.
         raise FileNotFoundError(
-            f"the folder {path} holds several tries: score one, as in {deeper[-1].parent}"
+            f"the folder {path} holds several trials: score one, as in {deeper[-1].parent}"
         )
     raise FileNotFoundError(
         f"the folder {path} holds no describe run with rows: describe some stickers first"
     )
 
 
-def cut_to_splits(runs: Sequence[Run], splits: Sequence[str] | None) -> tuple[list[Run], list[str]]:
-    """The rows of some splits; without a choice all but test, since a prompt is chosen by this score.
+def cut_to_splits(
+    runs: Sequence[DescribedRun], splits: Sequence[str] | None
+) -> tuple[list[DescribedRun], list[str]]:
+    """Cut runs to the rows of some splits; by default all but test, since a prompt is chosen by its score.
+
+    Returns:
+        The runs, and notes on what was left out.
 
     Raises:
         ValueError: a run has no row of the splits.
     """
-    have = sorted({row["split"] for run in runs for row in run.rows})
-    wanted = set(splits) if splits else set(have) - {"test"} or {"test"}
-    unknown = sorted(wanted - set(have))
+    present = sorted({sticker.split for run in runs for sticker in run.stickers})
+    wanted = set(splits) if splits else set(present) - {"test"} or {"test"}
+    unknown = sorted(wanted - set(present))
     if unknown:
-        raise ValueError(f"no run has a row of the split '{unknown[0]}': --split can be {', '.join(have)}")
+        raise ValueError(f"no run has a row of the split '{unknown[0]}': --split can be {', '.join(present)}")
     notes = []
-    if not splits and "test" in have:
+    if not splits and "test" in present:
         if wanted == {"test"}:
             notes.append("all stickers are of the split test: a prompt chosen by this score has seen them")
         else:
-            count = max(sum(row["split"] == "test" for row in run.rows) for run in runs)
+            count = max(sum(sticker.split == "test" for sticker in run.stickers) for run in runs)
             notes.append(
-                f"{count} stickers of the split test are left out, so that choosing a prompt does not use it "
-                "(--split takes it in)"
+                f"{plural(count, 'sticker')} of the split test {'is' if count == 1 else 'are'} left out, so "
+                "that choosing a prompt does not use it (--split takes it in)"
             )
-    cut = [_with_rows(run, [row for row in run.rows if row["split"] in wanted]) for run in runs]
+    cut = [_with(run, (sticker for sticker in run.stickers if sticker.split in wanted)) for run in runs]
     for run in cut:
-        if not run.rows:
+        if not run.stickers:
             raise ValueError(f"the run {run.name} has no row of the split {', '.join(sorted(wanted))}")
     return cut, notes
 
 
-def cut_to_common(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
-    """Only stickers that every run has, so that prompts are compared on the same ones.
+def cut_to_common(runs: Sequence[DescribedRun]) -> tuple[list[DescribedRun], list[str]]:
+    """Cut runs to the stickers that every run has, so that prompts are compared on the same ones.
+
+    Returns:
+        The runs, and notes on what was left out.
 
     Raises:
         ValueError: they share none, or a shared one has another picture or label in another run.
     """
-    shared = set.intersection(*({row["sticker_id"] for row in run.rows} for run in runs))
+    shared = set.intersection(*({sticker.id for sticker in run.stickers} for run in runs))
     if not shared:
         raise ValueError(
             f"the runs {', '.join(run.name for run in runs)} have no sticker in common: describe the same "
             "ones with each prompt, or score them one by one"
         )
-    cut = [_with_rows(run, [row for row in run.rows if row["sticker_id"] in shared]) for run in runs]
+    cut = [_with(run, (sticker for sticker in run.stickers if sticker.id in shared)) for run in runs]
     for run in cut[1:]:
-        for one, other in zip(cut[0].rows, run.rows, strict=True):
-            pictures = {one["image_sha256"], other["image_sha256"]} - {None}
-            labels = {one["label"], other["label"]}
-            if len(pictures) > 1 or len(labels) > 1:
-                what = "picture" if len(pictures) > 1 else "label"
-                raise ValueError(
-                    f"the sticker {one['sticker_id']!r} has another {what} in {run.name} than in "
-                    f"{cut[0].name}: the corpus changed between the runs, so describe it again"
-                )
+        _check_same_stickers(cut[0], run)
     notes = [
-        f"{run.name}: {len(run.rows) - len(shared)} of {len(run.rows)} stickers are not in every run"
+        f"{run.name}: {len(run.stickers) - len(shared)} of {plural(run.stickers, 'sticker')} are not in "
+        "every run"
         for run in runs
-        if len(run.rows) > len(shared)
+        if len(run.stickers) > len(shared)
     ]
     return cut, notes
 
 
-def _with_rows(run: Run, rows: list[Row]) -> Run:
-    return Run(run.name, run.folder, run.manifest, rows)
+def _check_same_stickers(first: DescribedRun, second: DescribedRun) -> None:
+    """Refuse two runs of which one has another picture or label of a sticker."""
+    for one, other in zip(first.stickers, second.stickers, strict=True):
+        pictures = {one.image_sha256, other.image_sha256} - {None}
+        if len(pictures) > 1 or one.label != other.label:
+            what = "picture" if len(pictures) > 1 else "label"
+            raise ValueError(
+                f"the sticker {one.id!r} has another {what} in {second.name} than in {first.name}: the "
+                "corpus changed between the runs, so describe it again"
+            )
+
+
+def _with(run: DescribedRun, stickers: Iterable[DescribedSticker]) -> DescribedRun:
+    return replace(run, stickers=list(stickers))

@@ -1,6 +1,6 @@
 """Words that give a label away, phrases that decline to describe, scripts of languages: lists, no model.
 
-The lists are shown and their limits told in docs/prompt_scores.md.
+The lists and their limits are described in docs/prompt_scores.md.
 """
 
 from __future__ import annotations
@@ -74,53 +74,53 @@ _SCRIPTS: dict[str, frozenset[str]] = {
 
 
 def words(text: str) -> list[str]:
-    """Words in small letters; every Chinese or Japanese character is one."""
+    """Return the words in small letters; every Chinese or Japanese character is one."""
     return _WORD.findall(text.casefold().replace("’", "'"))
 
 
 @lru_cache(maxsize=256)
 def label_forms(label: str) -> tuple[frozenset[str], ...]:
-    """For each word of a label's name its forms: happiness, happy, happily …; Chinese words beside them."""
+    """Return for each word of a label's name its forms: happiness, happy, happily …, and Chinese words."""
     return tuple(_forms(word) for word in re.findall(r"[^\W\d_]+", label.casefold()))
 
 
 def _forms(word: str) -> frozenset[str]:
     """Forms by English endings; endings that begin with a vowel change the spelling before them."""
-    whole = {word}
+    bases = {word}
     if word.endswith("ness") and len(word) > 6:
         base = word[:-4]
-        whole.add(base[:-1] + "y" if base.endswith("i") else base)
-    changed = {base[:-1] for base in whole if base.endswith("e")}  # surprising; but not the hat in hate
-    changed |= {base[:-1] + "i" for base in whole if base.endswith("y")}  # happier, happily
-    changed |= {base + base[-1] for base in whole - {word}}  # sadder
-    forms = whole | {base + ending for base in whole for ending in _ENDINGS.split()}
+        bases.add(base[:-1] + "y" if base.endswith("i") else base)
+    changed = {base[:-1] for base in bases if base.endswith("e")}  # surprising; but not the hat in hate
+    changed |= {base[:-1] + "i" for base in bases if base.endswith("y")}  # happier, happily
+    changed |= {base + base[-1] for base in bases - {word}}  # sadder
+    forms = bases | {base + ending for base in bases for ending in _ENDINGS.split()}
     forms |= {base + ending for base in changed for ending in _ENDINGS.split() if ending[0] in "aeiouly"}
     return frozenset(forms) | frozenset(_IRREGULAR.get(word, ())) | frozenset(_CHINESE.get(word, ()))
 
 
 def labels_named(text: str, labels: Iterable[str]) -> set[str]:
-    """Which labels a text names: every word of the name in some form."""
-    folded, found = text.casefold(), set(words(text))
+    """Return the labels that a text names: every word of the name in some form."""
+    folded, present = text.casefold(), set(words(text))
 
     def named(forms: frozenset[str]) -> bool:
         # Chinese has no spaces to find a word by: it counts wherever it stands.
-        return not forms.isdisjoint(found) or any(form in folded for form in forms if not form.isascii())
+        return not forms.isdisjoint(present) or any(form in folded for form in forms if not form.isascii())
 
-    return {label for label in labels if (parts := label_forms(label)) and all(map(named, parts))}
+    return {label for label in labels if (of_label := label_forms(label)) and all(map(named, of_label))}
 
 
 def refuses(text: str) -> bool:
-    """Whether a text declines to describe, in English or Chinese."""
+    """Tell whether a text declines to describe, in English or Chinese."""
     return _REFUSAL.search(text.casefold().replace("’", "'")) is not None
 
 
 def scripts_of(language: str) -> frozenset[str] | None:
-    """The scripts a language is written in, None where it is not in the list. "zh-Hans" is read as "zh"."""
+    """Return the scripts of a language, None where it is not in the list; "zh-Hans" is read as "zh"."""
     return _SCRIPTS.get(re.split(r"[-_]", language.casefold())[0])
 
 
 def in_scripts(found: Sequence[str], scripts: frozenset[str]) -> bool | None:
-    """Whether at least half of the words begin in one of the scripts; None where no word has a letter."""
+    """Tell whether at least half of the words begin in one of the scripts; None where none has a letter."""
     kinds = [script for word in found if (script := _script(word[0])) is not None]
     if not kinds:
         return None

@@ -1,4 +1,4 @@
-"""How well texts tell a label without training MGHFT: a cross-validated linear probe, and nearest neighbours.
+"""Labels predicted from texts without training MGHFT: a cross-validated linear probe, nearest neighbours.
 
 Stickers that show the same thing stay in one fold, and the folds depend on stickers and seed alone, never on
 the texts: so two prompts meet the same folds and can be compared sticker by sticker.
@@ -10,7 +10,6 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from pathlib import PurePosixPath
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +17,11 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
 
+from mghft.train.probing.described_runs import DescribedSticker
+
 Labels = NDArray[np.int64]
 
-TOGETHER = ("auto", "picture", "name", "folder")
+GROUPINGS = ("auto", "picture", "name", "folder")
 FOLDS = 5
 # One division into folds moves the accuracy of 50 stickers by points; the mean over some moves less.
 REPEATS = 4
@@ -34,16 +35,16 @@ _TIE = 1e-5
 _CHUNK = 512
 
 
-def keep_together(rows: Sequence[dict[str, Any]], together: str = "auto") -> tuple[Labels, str]:
-    """Which stickers must not stand on both sides of a fold.
+def group_stickers(stickers: Sequence[DescribedSticker], grouping: str = "auto") -> tuple[Labels, str]:
+    """Group stickers that must not be on both sides of a fold.
 
     The same picture (by its hash) is always kept together; beside it the same file name (an emoji drawn in
     several styles) or the same folder (a sticker set). Identical texts are not: that a prompt gives two
     stickers the same text is what is measured, and folds would differ between prompts.
 
     Args:
-        rows: labelled rows of a run.
-        together: "auto" chooses folder, name or picture by the paths and labels.
+        stickers: labelled ones of a run.
+        grouping: "picture", "name" or "folder"; "auto" chooses one by the paths and labels.
 
     Returns:
         [n] group numbers, and the rule that was used.
@@ -51,10 +52,10 @@ def keep_together(rows: Sequence[dict[str, Any]], together: str = "auto") -> tup
     Raises:
         ValueError: the rule is unknown.
     """
-    if together not in TOGETHER:
-        raise ValueError(f"--together is {together!r}: give one of {', '.join(TOGETHER)}")
-    rule = _choose(rows) if together == "auto" else together
-    groups = list(range(len(rows)))
+    if grouping not in GROUPINGS:
+        raise ValueError(f"--together is {grouping!r}: give one of {', '.join(GROUPINGS)}")
+    rule = _choose_grouping(stickers) if grouping == "auto" else grouping
+    groups = list(range(len(stickers)))
 
     def root(number: int) -> int:
         while groups[number] != number:
@@ -63,40 +64,43 @@ def keep_together(rows: Sequence[dict[str, Any]], together: str = "auto") -> tup
         return number
 
     first: dict[Hashable, int] = {}
-    for number, row in enumerate(rows):
+    for number, sticker in enumerate(stickers):
         keys: list[Hashable] = []
-        if row["image_sha256"]:
-            keys.append(("picture", row["image_sha256"]))
+        if sticker.image_sha256:
+            keys.append(("picture", sticker.image_sha256))
         if rule != "picture":
-            keys.append((rule, _part(row, rule)))
+            keys.append((rule, _name(sticker) if rule == "name" else _folder(sticker)))
         for key in keys:
             groups[root(number)] = root(first.setdefault(key, number))
-    numbers = [root(number) for number in range(len(rows))]
+    numbers = [root(number) for number in range(len(stickers))]
     return np.unique(numbers, return_inverse=True)[1].astype(np.int64), rule
 
 
-def _part(row: dict[str, Any], rule: str) -> str:
-    path = PurePosixPath(row["path"])
-    return path.name if rule == "name" else str(path.parent)
+def _name(sticker: DescribedSticker) -> str:
+    return PurePosixPath(sticker.path).name
 
 
-def _choose(rows: Sequence[dict[str, Any]]) -> str:
+def _folder(sticker: DescribedSticker) -> str:
+    return str(PurePosixPath(sticker.path).parent)
+
+
+def _choose_grouping(stickers: Sequence[DescribedSticker]) -> str:
     """Folders that are sets: many, labels spread over them. File names: the same name, always one label."""
-    folders = {_part(row, "folder") for row in rows}
-    if _MIN_FOLDERS <= len(folders) < len(rows):
-        common = Counter(row["label"] for row in rows).most_common(1)[0][0]
-        if len({_part(row, "folder") for row in rows if row["label"] == common}) >= FOLDS:
+    folders = set(map(_folder, stickers))
+    if _MIN_FOLDERS <= len(folders) < len(stickers):
+        common = Counter(sticker.label for sticker in stickers).most_common(1)[0][0]
+        if len({_folder(sticker) for sticker in stickers if sticker.label == common}) >= FOLDS:
             return "folder"
-    labels: defaultdict[str, set[int]] = defaultdict(set)
-    for row in rows:
-        labels[_part(row, "name")].add(row["label"])
-    if len(labels) < len(rows) and all(len(found) == 1 for found in labels.values()):
+    labels: defaultdict[str, set[int | None]] = defaultdict(set)
+    for sticker in stickers:
+        labels[_name(sticker)].add(sticker.label)
+    if len(labels) < len(stickers) and all(len(of_name) == 1 for of_name in labels.values()):
         return "name"
     return "picture"
 
 
 def assign_folds(labels: Labels, groups: Labels, seed: int) -> NDArray[np.int64] | None:
-    """Stratified folds that keep groups whole.
+    """Divide stickers into stratified folds that keep groups whole.
 
     Args:
         labels: [n].
@@ -105,7 +109,7 @@ def assign_folds(labels: Labels, groups: Labels, seed: int) -> NDArray[np.int64]
 
     Returns:
         [REPEATS, n] fold numbers, or None: fewer than two labels have two groups each, so nothing can be
-        learnt on one part and tried on another.
+        learned on some folds and tested on another.
     """
     spread = [len(set(groups[labels == label])) for label in np.unique(labels)]
     if sum(count >= 2 for count in spread) < 2:
@@ -123,7 +127,7 @@ def assign_folds(labels: Labels, groups: Labels, seed: int) -> NDArray[np.int64]
 
 
 def linear_probe(features: NDArray[np.float32], labels: Labels, folds: NDArray[np.int64]) -> Labels:
-    """Ridge classifier on standardised features, learnt on the other folds.
+    """Predict by a ridge classifier on standardised features, fitted on the other folds.
 
     Args:
         features: [n, d].
@@ -136,7 +140,7 @@ def linear_probe(features: NDArray[np.float32], labels: Labels, folds: NDArray[n
     predicted = np.empty_like(folds)
     # float64: the standard deviation of a column that is constant must be seen to be 0.
     exact = features.astype(np.float64)
-    for repeat, fold in _parts(folds):
+    for repeat, fold in _fold_numbers(folds):
         test = folds[repeat] == fold
         known = labels[~test]
         if len(np.unique(known)) == 1:
@@ -144,15 +148,15 @@ def linear_probe(features: NDArray[np.float32], labels: Labels, folds: NDArray[n
             continue
         scaler = StandardScaler().fit(exact[~test])
         # Length 1 whatever the width: one penalty then fits one view and four, and every encoder.
-        learn, judge = (
-            scaler.transform(part) / np.sqrt(exact.shape[1]) for part in (exact[~test], exact[test])
+        fitted, tested = (
+            scaler.transform(rows) / np.sqrt(exact.shape[1]) for rows in (exact[~test], exact[test])
         )
-        predicted[repeat, test] = RidgeClassifier(alpha=ALPHA).fit(learn, known).predict(judge)
+        predicted[repeat, test] = RidgeClassifier(alpha=ALPHA).fit(fitted, known).predict(tested)
     return predicted
 
 
 def nearest_neighbours(features: NDArray[np.float32], labels: Labels, folds: NDArray[np.int64]) -> Labels:
-    """The label that most of the nearest stickers of the other folds have, by cosine.
+    """Predict the label that most of the nearest stickers of the other folds have, by cosine.
 
     The cosine of several views is the mean of the views' own. Whoever ties with the last neighbour votes as
     well (small models give many stickers one text); a draw goes to the nearer side. A sticker without text,
@@ -169,7 +173,7 @@ def nearest_neighbours(features: NDArray[np.float32], labels: Labels, folds: NDA
     length = np.linalg.norm(features, axis=2, keepdims=True)
     unit = np.divide(features, length, out=np.zeros_like(features), where=length > 0)
     flat = unit.reshape(len(unit), -1) / np.sqrt(features.shape[1])
-    there = (length[:, :, 0] > 0).any(axis=1)
+    has_text = (length[:, :, 0] > 0).any(axis=1)
     kinds, numbers = np.unique(labels, return_inverse=True)
     one_hot = np.eye(len(kinds), dtype=np.float32)[numbers]
     predicted = np.empty_like(folds)
@@ -179,7 +183,7 @@ def nearest_neighbours(features: NDArray[np.float32], labels: Labels, folds: NDA
         cosine = flat[rows] @ flat.T
         for repeat in range(len(folds)):
             fold = folds[repeat]
-            usable = (fold[rows, None] != fold[None, :]) & there[None, :] & there[rows, None]
+            usable = (fold[rows, None] != fold[None, :]) & has_text[None, :] & has_text[rows, None]
             near = np.where(usable, cosine, -np.inf)
             last = np.partition(near, -count, axis=1)[:, -count, None]
             voters = usable & (near >= last - _TIE)
@@ -194,5 +198,5 @@ def nearest_neighbours(features: NDArray[np.float32], labels: Labels, folds: NDA
     return predicted
 
 
-def _parts(folds: NDArray[np.int64]) -> list[tuple[int, int]]:
+def _fold_numbers(folds: NDArray[np.int64]) -> list[tuple[int, int]]:
     return [(repeat, int(fold)) for repeat, row in enumerate(folds) for fold in np.unique(row)]

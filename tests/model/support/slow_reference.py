@@ -184,7 +184,7 @@ def reference(
         ]
         rows = []
         for sample in range(batch):
-            row = layers.weights["missing_view"][column]
+            row = layers.weights["missing_view_embedding"][column]
             if there[sample]:
                 assert text_features is not None
                 row = (text_features[sample, column] - layers.weights["text_mean"][column]) / layers.weights[

@@ -59,9 +59,10 @@ def test_evaluation_and_its_pictures_need_no_folder_either(embedded: World) -> N
     run = train(embedded.config("run", **SHARDS, epochs=1, warmup_epochs=0))
     shutil.rmtree(embedded.data)
     report = evaluate(EvalConfig(runs=(run,), out=embedded.folder / "report", bootstrap_rounds=100))
-    assert report["splits"]["test"]["all"]["MGHFT"]["count"] == 12
+    assert report.splits["test"]["all"]["MGHFT"].count == 12
     page = (embedded.folder / "report" / "index.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == 3 + 12
+    assert page.count("data:image/png;base64,") == 3
+    assert page.count("data:image/webp;base64,") == 12
 
 
 def test_network_without_text_learns_from_shards_too(embedded: World) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from squares import LABELS, World, metrics
 from mghft.pipeline.runs.shards import write_shard
 from mghft.pipeline.views import VIEWS
 from mghft.train.evaluation.evaluate import evaluate
-from mghft.train.evaluation.report import choose_stickers
+from mghft.train.evaluation.report import select_stickers
 from mghft.train.evaluation.trained_runs import EvalConfig, build_eval_config
 from mghft.train.runs.files import read_metrics
 from mghft.train.trainer import trainer as loop
@@ -108,7 +110,7 @@ def test_table_of_predictions_adds_up_to_the_figures(judged: tuple[World, EvalCo
     _, config = judged
     report = json.loads((config.out / "report.json").read_text())
     rows = pq.read_table(config.out / "predictions.parquet").to_pylist()
-    assert report["systems"] == ["majority guess", "text alone", "MGHFT without text", "MGHFT"]
+    assert report["systems"] == ["majority", "text only", "MGHFT without text", "MGHFT"]
     for split, count in (("validation", 9), ("test", 12)):
         for system in report["systems"]:
             mine = [row for row in rows if (row["split"], row["system"]) == (split, system)]
@@ -117,8 +119,10 @@ def test_table_of_predictions_adds_up_to_the_figures(judged: tuple[World, EvalCo
             right = np.mean([row["true"] == row["predicted"] for row in mine])
             assert figures["accuracy"] == pytest.approx(right)
             assert all(sum(row[f"p_{label}"] for label in LABELS) == pytest.approx(1) for row in mine)
-    parts = report["splits"]["test"]
-    assert parts["seen"]["MGHFT"]["count"] + parts["unseen"]["MGHFT"]["count"] == 12
+    subsets = report["splits"]["test"]
+    assert subsets["seen"]["MGHFT"]["count"] + subsets["unseen"]["MGHFT"]["count"] == 12
+    assert {row["subset"] for row in rows if row["split"] == "test"} == {"seen", "unseen"}
+    assert {row["subset"] for row in rows if row["split"] == "validation"} == {None}
 
 
 def test_difference_is_that_of_the_accuracies(judged: tuple[World, EvalConfig]) -> None:
@@ -142,18 +146,45 @@ def test_page_shows_hostile_text_as_text(judged: tuple[World, EvalConfig]) -> No
 
     Reader().feed(page)
     assert "script" not in tags
-    assert all(link.startswith("data:image/png;base64,") for link in links)
+    assert all(link.startswith(("data:image/png;base64,", "data:image/webp;base64,")) for link in links)
     assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 12 * len(VIEWS)
     assert "{{ 7 * 7 }}" in page
 
 
 def test_stickers_shown_are_a_mix_of_right_and_wrong() -> None:
     right = np.array([True] * 90 + [False] * 10)
-    chosen = choose_stickers(right, 48, seed=0)
-    assert len(chosen) == 48
-    assert (~right[chosen]).sum() == 10
-    mostly_wrong = choose_stickers(~right, 48, seed=0)
+    selected = select_stickers(right, 48, seed=0)
+    assert len(selected) == 48
+    assert (~right[selected]).sum() == 10
+    mostly_wrong = select_stickers(~right, 48, seed=0)
     assert (~right[mostly_wrong]).sum() == 10
+
+
+@pytest.mark.parametrize("tracker", ["wandb", "trackio"])
+def test_evaluation_of_a_tracked_run_leaves_the_environment_alone(
+    judged: tuple[World, EvalConfig], monkeypatch: pytest.MonkeyPatch, tracker: str
+) -> None:
+    """A run's tracker is its training's business; whoever evaluates it may have another one, or none."""
+    world, config = judged
+    for name in [name for name in os.environ if name.startswith(("WANDB_", "TRACKIO_", "GRADIO_"))]:
+        monkeypatch.delenv(name)
+    run = world.folder / "tracked" / tracker
+    shutil.copytree(config.runs[1], run)
+    resolved = json.loads((run / "config.json").read_text())
+    resolved["config"]["tracker"] = tracker
+    (run / "config.json").write_text(json.dumps(resolved))
+    evaluate(EvalConfig(runs=(run,), out=run / "report", splits=("test",), bootstrap_rounds=100))
+    assert not any(name.startswith(("WANDB_", "TRACKIO_", "GRADIO_")) for name in os.environ)
+    assert not (run / "tracker").exists()
+
+
+def test_page_calls_only_a_split_unseen_that_was_not_used(judged: tuple[World, EvalConfig]) -> None:
+    world, config = judged
+    said = "took no part in"
+    assert said in (config.out / "index.html").read_text(encoding="utf-8")
+    out = world.folder / "on-validation"
+    evaluate(EvalConfig(runs=config.runs[1:], out=out, splits=("validation",), bootstrap_rounds=100))
+    assert said not in (out / "index.html").read_text(encoding="utf-8")
 
 
 def test_folder_that_is_no_run_is_named(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mghft.train.evaluation.baselines import majority_baseline, text_only_baseline
-from mghft.train.evaluation.metrics import bootstrap_interval, classification_metrics
+from mghft.train.evaluation.bootstrap import bootstrap_interval
+from mghft.train.evaluation.metrics import ClassMetrics, classification_metrics
 from mghft.train.runs.files import epoch_line
 
 # true a a a b b c, predicted a a b b c c: precision a 2/2, b 1/2, c 1/2; recall a 2/3, b 1/2, c 1/1.
@@ -14,22 +15,22 @@ TRUE, PREDICTED = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 1, 2, 2])
 
 
 def test_figures_are_those_worked_out_by_hand() -> None:
-    figures = classification_metrics(TRUE, PREDICTED, ("a", "b", "c"))
+    metrics = classification_metrics(TRUE, PREDICTED, ("a", "b", "c"))
     f1 = {"a": 0.8, "b": 0.5, "c": 2 / 3}
-    assert figures["accuracy"] == pytest.approx(4 / 6)
-    assert {label: row["f1"] for label, row in figures["per_class"].items()} == pytest.approx(f1)
-    assert figures["precision_macro"] == pytest.approx((1 + 0.5 + 0.5) / 3)
-    assert figures["recall_macro"] == pytest.approx((2 / 3 + 0.5 + 1) / 3)
-    assert figures["f1_macro"] == pytest.approx(sum(f1.values()) / 3)
-    assert figures["f1_weighted"] == pytest.approx((3 * 0.8 + 2 * 0.5 + 2 / 3) / 6)
-    assert figures["precision_weighted"] == pytest.approx((3 * 1 + 2 * 0.5 + 0.5) / 6)
-    assert figures["confusion"] == [[2, 1, 0], [0, 1, 1], [0, 0, 1]]
+    assert metrics.accuracy == pytest.approx(4 / 6)
+    assert {label: row.f1 for label, row in metrics.per_class.items()} == pytest.approx(f1)
+    assert metrics.precision_macro == pytest.approx((1 + 0.5 + 0.5) / 3)
+    assert metrics.recall_macro == pytest.approx((2 / 3 + 0.5 + 1) / 3)
+    assert metrics.f1_macro == pytest.approx(sum(f1.values()) / 3)
+    assert metrics.f1_weighted == pytest.approx((3 * 0.8 + 2 * 0.5 + 2 / 3) / 6)
+    assert metrics.precision_weighted == pytest.approx((3 * 1 + 2 * 0.5 + 0.5) / 6)
+    assert metrics.confusion == [[2, 1, 0], [0, 1, 1], [0, 0, 1]]
 
 
 def test_class_without_stickers_does_not_lower_the_macro_mean() -> None:
     with_absent = classification_metrics(TRUE, PREDICTED, ("a", "b", "c", "absent"))
-    assert with_absent["f1_macro"] == classification_metrics(TRUE, PREDICTED, ("a", "b", "c"))["f1_macro"]
-    assert with_absent["per_class"]["absent"]["count"] == 0
+    assert with_absent.f1_macro == classification_metrics(TRUE, PREDICTED, ("a", "b", "c")).f1_macro
+    assert with_absent.per_class["absent"] == ClassMetrics(0.0, 0.0, 0.0, 0)
 
 
 def test_interval_of_a_proportion_is_close_to_the_normal_one() -> None:
@@ -39,12 +40,26 @@ def test_interval_of_a_proportion_is_close_to_the_normal_one() -> None:
     assert (low, high) == pytest.approx((0.75 - half, 0.75 + half), abs=0.008)
 
 
-def test_majority_guess_is_the_most_frequent_training_label() -> None:
-    guess = majority_baseline(np.array([0, 2, 2, 2]), 3, 5)
-    assert guess.tolist() == [[0.25, 0, 0.75]] * 5
+@pytest.mark.parametrize("count", [1, 2, 3, 40, 1000])
+@pytest.mark.parametrize(
+    "values", [(0.0, 1.0), (-1.0, 0.0, 0.0, 1.0), (1.0,)], ids=["right", "gain", "constant"]
+)
+def test_interval_holds_the_percentiles_of_the_means_of_seeded_draws(
+    count: int, values: tuple[float, ...]
+) -> None:
+    """Intervals of reports written before: the same draws from the same seed."""
+    drawn = np.random.default_rng(count).choice(values, count)
+    draws = np.random.default_rng(7).integers(0, count, size=(300, count))
+    expected = np.quantile(drawn[draws].mean(axis=1), [0.025, 0.975])
+    assert bootstrap_interval(drawn, seed=7, rounds=300) == pytest.approx(tuple(expected), abs=1e-9)
 
 
-def test_text_alone_learns_separable_text_and_never_predicts_an_absent_class() -> None:
+def test_majority_baseline_is_the_most_frequent_training_label() -> None:
+    probabilities = majority_baseline(np.array([0, 2, 2, 2]), 3, 5)
+    assert probabilities.tolist() == [[0.25, 0, 0.75]] * 5
+
+
+def test_text_only_baseline_learns_separable_text_and_never_predicts_an_absent_class() -> None:
     rng = np.random.default_rng(0)
     labels = {name: np.repeat([0, 2], 20) for name in ("train", "validation", "test")}
     features = {

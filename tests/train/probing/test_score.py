@@ -11,13 +11,21 @@ from typing import Any
 import pytest
 from scored_runs import BagOfWords, described, failed, shuffled, with_answer, write_run
 
-from mghft.train.probing.score import ScoreConfig, Scores, score_prompts
-from mghft.train.probing.tables import compared, sentences
+from mghft.train.probing.score import ScoreConfig, score_prompts
+from mghft.train.probing.scores import ProbeMetrics, Scores
+from mghft.train.probing.tables import comparison, sentences
 
 
 def score(*paths: Path, encoder: BagOfWords | None = None, **changes: Any) -> Scores:
     folder = paths[0].parent
     return score_prompts(paths, ScoreConfig(cache_dir=folder / "cache", **changes), encoder or BagOfWords())
+
+
+def probe_of(scores: Scores) -> dict[str, ProbeMetrics]:
+    """Metrics by view of the first run."""
+    probe = scores.runs[0].probe
+    assert probe is not None
+    return probe
 
 
 def test_answer_beats_real_views_beat_shuffled_beat_empty_ones_with_the_shipped_encoder(
@@ -57,7 +65,7 @@ def test_two_prompts_of_the_same_worth_are_not_told_apart(tmp_path: Path) -> Non
     runs = [write_run(tmp_path / f"try/{seed}", described(12, seed=seed)) for seed in (1, 2)]
     found = score(*runs)
     (difference,) = found.differences
-    assert not difference.told_apart and difference.value != 0
+    assert not difference.significant and difference.value != 0
     assert "1 and 2 cannot be told apart on these 84 stickers" in " ".join(sentences(found)).replace(
         "2 and 1", "1 and 2"
     )
@@ -80,7 +88,7 @@ def test_the_seed_alone_decides(tmp_path: Path) -> None:
     # In which order the rows were finished is nobody's doing.
     score(turned)
     assert (turned / "score.json").read_bytes() == first[1]
-    assert score(run, seed=1).runs[0]["probe"] != first[0].runs[0]["probe"]
+    assert score(run, seed=1).runs[0].probe != first[0].runs[0].probe
 
 
 def test_texts_are_encoded_once(tmp_path: Path) -> None:
@@ -92,40 +100,43 @@ def test_texts_are_encoded_once(tmp_path: Path) -> None:
 
 
 def test_a_text_that_names_the_picture_and_not_the_feeling_is_worth_nothing(tmp_path: Path) -> None:
-    """One figure in several styles, as in the emoji corpus: it must not be learnt by heart."""
+    """One figure in several styles, as in the emoji corpus: it must not be memorised."""
     rows = described(20, truth=0.0)
     for number, row in enumerate(rows):
         figure, style = number // 28 * 7 + number % 7, number // 7 % 4
         row["path"] = f"style-{style}/figure-{figure}.png"
         row["content"] = f"This is figure-{figure}."
     run = write_run(tmp_path / "one", rows)
-    learnt_by_heart = score(run, together="picture").runs[0]["probe"]["content"]
-    honest = score(run).runs[0]
-    assert honest["together"] == "name" and honest["groups"] == 35
-    assert learnt_by_heart["accuracy"] > 0.7 > 0.3 > honest["probe"]["content"]["accuracy"]
+    overfitted = probe_of(score(run, together="picture"))["content"]
+    honest = score(run)
+    labels = honest.runs[0].labels
+    assert labels.together == "name" and labels.groups == 35
+    assert overfitted.accuracy > 0.7 > 0.3 > probe_of(honest)["content"].accuracy
 
 
 def test_failed_rows_count_as_stickers_without_text(tmp_path: Path) -> None:
     rows = with_answer(described(10))
     half = [row if number % 2 else failed([row])[0] for number, row in enumerate(rows)]
     whole, part = score(write_run(tmp_path / "whole", rows), write_run(tmp_path / "half", half)).runs
-    assert part["labelled"] == whole["labelled"] == 70
-    assert part["counts"]["ok"] == 35 and part["counts"]["finish_reasons"] == {"length": 35, "stop": 35}
-    assert whole["accuracy"] > 0.95 and 0.4 < part["accuracy"] < 0.65
+    assert part.labels.labelled == whole.labels.labelled == 70
+    assert part.counts.ok == 35 and part.counts.finish_reasons == {"length": 35, "stop": 35}
+    assert whole.whole and part.whole
+    assert whole.whole.accuracy > 0.95 and 0.4 < part.whole.accuracy < 0.65
 
 
 def test_views_that_a_prompt_does_not_ask_for_are_left_out(tmp_path: Path) -> None:
     rows = [{**row, "style": None, "intention": None, "details": None} for row in described(6)]
-    found = score(write_run(tmp_path / "caption", rows, views=("content",))).runs[0]
-    assert list(found["probe"]) == ["content", "all"] and list(found["counts"]["views"]) == ["content"]
-    assert found["probe"]["content"] == found["probe"]["all"]
-    assert found["counts"]["overlap"] is None
+    found = score(write_run(tmp_path / "caption", rows, views=("content",)))
+    counts, probe = found.runs[0].counts, probe_of(found)
+    assert list(probe) == ["content", "all"] and list(counts.views) == ["content"]
+    assert probe["content"] == probe["all"]
+    assert counts.overlap is None
 
 
 def test_prompts_are_compared_on_the_stickers_that_all_have(tmp_path: Path) -> None:
     rows = described(10)
     found = score(write_run(tmp_path / "all", rows), write_run(tmp_path / "few", rows[:50]))
-    assert [run["stickers"] for run in found.runs] == [50, 50]
+    assert [run.labels.stickers for run in found.runs] == [50, 50]
     assert "all: 20 of 70 stickers are not in every run" in found.notes
 
 
@@ -133,9 +144,9 @@ def test_stickers_of_the_split_test_are_left_alone_unless_asked_for(tmp_path: Pa
     rows = [{**row, "split": "test" if n < 21 else "train"} for n, row in enumerate(described(10))]
     run = write_run(tmp_path / "one", rows)
     found = score(run)
-    assert (found.runs[0]["stickers"], found.runs[0]["splits"]) == (49, ["train"])
+    assert (found.runs[0].labels.stickers, found.runs[0].origin.splits) == (49, ["train"])
     assert found.notes[0].startswith("21 stickers of the split test are left out")
-    assert score(run, splits=("test", "train")).runs[0]["stickers"] == 70
+    assert score(run, splits=("test", "train")).runs[0].labels.stickers == 70
 
 
 def test_a_language_of_unknown_script_is_named_and_a_run_without_text_is_none(tmp_path: Path) -> None:
@@ -159,13 +170,13 @@ def test_without_labels_there_are_counts_and_a_word(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [1, 5, 7])
 def test_with_one_sticker_of_each_label_nothing_is_probed(tmp_path: Path, count: int) -> None:
     found = score(write_run(tmp_path / "one", described(1)[:count]))
-    assert found.runs[0]["probe"] is None and "do not suffice" in found.notes[-1]
+    assert found.runs[0].probe is None and "do not suffice" in found.notes[-1]
 
 
 def test_a_rare_label_is_no_obstacle(tmp_path: Path) -> None:
     rows = [row for row in described(12) if row["label"] in (0, 3)][:13] + described(1)[2:3]
     found = score(write_run(tmp_path / "one", rows))
-    assert found.runs[0]["labelled"] == 14 and 0 <= found.runs[0]["accuracy"] <= 13 / 14
+    assert found.runs[0].labels.labelled == 14 and 0 <= probe_of(found)["all"].accuracy <= 13 / 14
     assert found.notes == ["14 stickers are too few to rank prompts: take hundreds"]
 
 
@@ -175,7 +186,7 @@ def test_a_comparison_says_how_many_stickers_would_do(tmp_path: Path) -> None:
         write_run(tmp_path / "fair", described(8, seed=2, truth=0.65)),
     ]
     found = score(*runs)
-    said = compared(found.differences[0], ("good", "fair"), 56)
+    said = comparison(found.differences[0], ("good", "fair"), 56)
     (difference,) = found.differences
-    assert not difference.told_apart and difference.needed is not None
+    assert not difference.significant and difference.needed is not None
     assert difference.needed > 56 and said.endswith(f"would take about {difference.needed}")

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scored_runs import described, write_run
+from scored_runs import described, stickers_of, write_run
 from typer.testing import CliRunner
 
 from mghft.cli import app
 from mghft.train.probing.described_runs import find_runs
-from mghft.train.probing.probe import REPEATS, assign_folds, keep_together, linear_probe, nearest_neighbours
+from mghft.train.probing.probe import REPEATS, assign_folds, group_stickers, linear_probe, nearest_neighbours
 
 Change = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -27,7 +27,7 @@ def fails_with(*arguments: object) -> str:
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     said = fails_with(tmp_path / "no")
-    assert said == f"the run {tmp_path / 'no'} does not exist: give the folder of a run, or one of tries"
+    assert said == f"the run {tmp_path / 'no'} does not exist: give the folder of a run, or one of a trial"
 
 
 def test_a_folder_without_runs(tmp_path: Path) -> None:
@@ -35,11 +35,11 @@ def test_a_folder_without_runs(tmp_path: Path) -> None:
     assert said == f"the folder {tmp_path} holds no describe run with rows: describe some stickers first"
 
 
-def test_a_folder_of_several_tries_names_the_last(tmp_path: Path) -> None:
+def test_a_folder_of_several_trials_names_the_last(tmp_path: Path) -> None:
     for name in ("try-001", "try-002"):
         write_run(tmp_path / name / "pack", described(1))
     said = fails_with(tmp_path)
-    assert said == f"the folder {tmp_path} holds several tries: score one, as in {tmp_path / 'try-002'}"
+    assert said == f"the folder {tmp_path} holds several trials: score one, as in {tmp_path / 'try-002'}"
 
 
 def test_runs_of_different_stickers(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_an_encoder_that_is_not_there(tmp_path: Path) -> None:
     assert fails_with(run, "--encoder", tmp_path / "no").startswith("no usable text encoder at ")
 
 
-def test_a_folder_of_tries_gives_its_packs_without_those_that_have_no_row(tmp_path: Path) -> None:
+def test_a_folder_of_a_trial_gives_its_packs_without_those_that_have_no_row(tmp_path: Path) -> None:
     for name in ("b", "a", "late"):
         write_run(tmp_path / "try" / name, described(1))
     (tmp_path / "try" / "late" / "descriptions-00000.parquet").unlink()
@@ -98,7 +98,7 @@ def test_a_folder_of_tries_gives_its_packs_without_those_that_have_no_row(tmp_pa
 def test_the_same_picture_is_kept_together_under_two_names(tmp_path: Path) -> None:
     rows = described(4)
     rows[9]["image_sha256"] = rows[2]["image_sha256"]
-    groups, rule = keep_together(rows)
+    groups, rule = group_stickers(stickers_of(rows))
     assert rule == "picture" and len(set(groups)) == 27 and groups[9] == groups[2]
 
 
@@ -107,9 +107,9 @@ def test_sticker_sets_are_kept_together_by_folder_and_classes_are_not() -> None:
     for number, (row, other) in enumerate(zip(sets, classes, strict=True)):
         row["path"] = f"Images/set {number // 5}/{number % 5}.png"
         other["path"] = f"{other['label_name']}/{number // 7}.png"
-    groups, rule = keep_together(sets)
+    groups, rule = group_stickers(stickers_of(sets))
     assert rule == "folder" and len(set(groups)) == 28
-    groups, rule = keep_together(classes)
+    groups, rule = group_stickers(stickers_of(classes))
     assert rule == "picture" and len(set(groups)) == 140
 
 

@@ -59,8 +59,8 @@ def test_figures_are_those_of_the_report() -> None:
     labels, predicted = rng.integers(0, 5, 80), rng.integers(0, 5, (3, 80))
     accuracy, f1 = accuracy_and_f1(predicted, labels, draw_groups(np.arange(80), 0))
     reports = [classification_metrics(labels, row, list("abcde")) for row in predicted]
-    assert accuracy.value == pytest.approx(np.mean([report["accuracy"] for report in reports]))
-    assert f1.value == pytest.approx(np.mean([report["f1_macro"] for report in reports]))
+    assert accuracy.value == pytest.approx(np.mean([report.accuracy for report in reports]))
+    assert f1.value == pytest.approx(np.mean([report.f1_macro for report in reports]))
     assert f1.interval[0] < f1.value < f1.interval[1]
 
 
@@ -79,7 +79,7 @@ def test_of_ten_equal_prompts_none_wins_more_often_than_the_level_says() -> None
     for seed in range(40):
         found = paired_differences(right_of(rng, 100, 0.5, 10), groups, draw_groups(groups, seed))
         assert len(found) == 45
-        winners += any(pair.told_apart for pair in found)
+        winners += any(pair.significant for pair in found)
     assert winners <= 4
 
 
@@ -93,11 +93,11 @@ def test_as_many_stickers_as_were_said_to_be_needed_tell_the_difference_four_tim
     groups = np.arange(4000)
     large = pair_of(4000)
     (found,) = paired_differences(large, groups, draw_groups(groups, 0))
-    assert found.told_apart and found.value == pytest.approx(-0.1, abs=0.03)
+    assert found.significant and found.value == pytest.approx(-0.1, abs=0.03)
     needed = found.needed
     assert needed is not None and 200 < needed < 700
     few = np.arange(needed)
-    told = [paired_differences(pair_of(needed), few, draw_groups(few, s))[0].told_apart for s in range(40)]
+    told = [paired_differences(pair_of(needed), few, draw_groups(few, s))[0].significant for s in range(40)]
     assert 0.6 < np.mean(told) < 0.95
 
 
@@ -105,10 +105,10 @@ def test_pairs_without_disagreement_have_no_width_and_few_groups_have_much() -> 
     groups = np.arange(6)
     same = np.tile([1.0, 0, 1, 0, 1, 1], (2, 1))
     (equal,) = paired_differences(same, groups, draw_groups(groups, 0))
-    assert (equal.interval, equal.shows, equal.told_apart) == ((0.0, 0.0), 0.0, False)
+    assert (equal.interval, equal.detectable, equal.significant) == ((0.0, 0.0), 0.0, False)
     other = same.copy()
     other[1, :3] = 0
     (few,) = paired_differences(other, groups, draw_groups(groups, 0))
     # Two of six stickers: standard error 0.21 between stickers, Student's t 2.57 for five degrees.
     assert few.interval == pytest.approx((1 / 3 - 2.57 * 0.21, 1 / 3 + 2.57 * 0.21), abs=0.03)
-    assert not few.told_apart
+    assert not few.significant

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 
+from mghft.train.probing.described_runs import DescribedSticker
 from mghft.train.probing.lexicon import in_scripts, labels_named, refuses, scripts_of, words
 from mghft.train.probing.text_statistics import count_texts, mean_cosine
 
@@ -111,21 +112,33 @@ def test_words() -> None:
     assert words("It’s a well-known Cat_2, 小猫!") == ["it's", "a", "well", "known", "cat", "2", "小", "猫"]
 
 
-def row(label: str | None, content: str | None, details: str | None, **changes: Any) -> dict[str, Any]:
-    answer = {"status": "ok", "finish_reason": "stop", "prompt_tokens": 10, "output_tokens": 20, "raw": None}
-    return {"label_name": label, "content": content, "details": details, **answer, **changes}
+def sticker(
+    label: str, content: str, details: str = "", status: str = "ok", raw: str | None = None
+) -> DescribedSticker:
+    texts = {"content": content, "details": details}
+    place = {"id": "a.png", "image_sha256": None, "path": "a.png", "split": "train", "label": None}
+    stop, tokens = ("stop", 20) if status == "ok" else ("length", 80)
+    return DescribedSticker(
+        **place,
+        label_name=label,
+        texts=texts,
+        status=status,
+        finish_reason=stop,
+        prompt_tokens=10,
+        output_tokens=tokens,
+        raw=raw,
+    )
 
 
 def test_counts_are_those_made_by_hand() -> None:
-    rows = [
-        row("fear", "a cat runs", "a fearful cat"),
-        row("anger", "a cat runs", "the fear of it"),
-        row("anger", "一只猫", None),
-        row("fear", None, None, status="failed", finish_reason="length", output_tokens=80)
-        | {"raw": "I'm sorry, I cannot assist with that."},
+    stickers = [
+        sticker("fear", "a cat runs", "a fearful cat"),
+        sticker("anger", "a cat runs", "the fear of it"),
+        sticker("anger", "一只猫"),
+        sticker("fear", "", status="failed", raw="I'm sorry, I cannot assist with that."),
     ]
     features = np.ones((4, 2, 3), dtype=np.float32)
-    found = count_texts(rows, features, ("content", "details"), "en")
+    found = asdict(count_texts(stickers, features, ("content", "details"), "en"))
     views = found.pop("views")
     assert found.pop("finish_reasons") == {"stop": 3, "length": 1}
     assert found == pytest.approx(

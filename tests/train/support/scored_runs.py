@@ -16,6 +16,7 @@ from torch import Tensor
 from mghft.pipeline.runs.manifest import FILE, fingerprint
 from mghft.pipeline.runs.shards import write_shard
 from mghft.pipeline.views import VIEWS
+from mghft.train.probing.described_runs import DescribedSticker
 
 LABELS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
 CUES = (
@@ -108,6 +109,12 @@ def failed(rows: Sequence[Row]) -> list[Row]:
     """No text at all."""
     nothing = dict.fromkeys(VIEWS)
     return [{**row, **nothing, "status": "failed", "error": "no", "finish_reason": "length"} for row in rows]
+
+
+def stickers_of(rows: Sequence[Row]) -> list[DescribedSticker]:
+    """The same, as they are read from a run."""
+    nothing = {"raw": None}
+    return [DescribedSticker.from_row({**nothing, **row}) for row in rows]
 
 
 def write_run(

@@ -262,8 +262,8 @@ def test_small_class_is_found_with_each_of_the_corrections(world: World) -> None
         fields: dict[str, Any] = {"use_text": False, "descriptions": None, "label_smoothing": 0}
         run = train(world.config(name, **fields, epochs=4, repeats=1, imbalance=imbalance))
         report = evaluate(EvalConfig(runs=(run,), out=run / "report", splits=("test",), bootstrap_rounds=100))
-        figures = report["splits"]["test"]["all"]["MGHFT without text"]["per_class"]
-        return float(figures["green"]["recall"])
+        metrics = report.splits["test"]["all"]["MGHFT without text"]
+        return metrics.per_class["green"].recall
 
     plain = recall("plain")
     assert plain == 0

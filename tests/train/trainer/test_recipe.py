@@ -211,7 +211,7 @@ def test_pvt_that_is_nowhere_is_named(world: World, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     for source, message in [
         ("nowhere/pvt-none", "no model at nowhere/pvt-none"),
-        ("pvt.pth", "no weights file"),
+        ("pvt.pth", "the weights file .* does not exist"),
     ]:
         with pytest.raises(FileNotFoundError, match=message) as caught:
             train(world.config("run", pvt_weights=source))

@@ -143,8 +143,8 @@ def test_evaluation_reads_the_tuned_encoder(tuned: tuple[World, Path]) -> None:
         report = evaluate(config)
         rows = pq.read_table(config.out / "predictions.parquet").to_pylist()
         if name == "report":
-            figures = report["splits"]["validation"]["all"]["MGHFT"]
-            assert figures["accuracy"] == kept["validation_accuracy"]
+            judged = report.splits["validation"]["all"]["MGHFT"]
+            assert judged.accuracy == kept["validation_accuracy"]
         systems = {row["system"] for row in rows}
         return {system: [row["confidence"] for row in rows if row["system"] == system] for system in systems}
 
@@ -154,8 +154,8 @@ def test_evaluation_reads_the_tuned_encoder(tuned: tuple[World, Path]) -> None:
     shutil.copytree(world.encoder, other / "best" / "text_encoder")
     original = probabilities("original", other)
     assert original["MGHFT"] != right["MGHFT"]
-    # What the text alone is worth is asked of the encoder that has not seen the labels.
-    assert original["text alone"] == right["text alone"]
+    # The text-only baseline reads the encoder that has not seen the labels.
+    assert original["text only"] == right["text only"]
 
 
 def test_tuning_without_text_is_refused(world: World) -> None:

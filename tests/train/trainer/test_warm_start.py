@@ -51,7 +51,7 @@ def test_head_of_other_labels_is_left_out_with_a_word(source: Path) -> None:
 
 def test_parts_of_another_shape_are_left_out_with_a_word(source: Path) -> None:
     said = load_initial(fresh(source, num_classes=5, text_dim=24), str(source), ("a", "b", "c", "d", "e"))
-    assert "; new are head, missing_view, text_mean, view_projection (" in said
+    assert "; new are head, missing_view_embedding, text_mean, view_projection (" in said
 
 
 def test_folder_without_a_run_around_it_keeps_a_head_of_the_same_size_and_says_so(

@@ -7,7 +7,7 @@ from PIL import Image
 from torch import Tensor
 
 from mghft.model import MGHFT
-from mghft.model.explain import explain
+from mghft.model.explanation import explain
 from mghft.model.visualize import overlay, overview
 
 Build = Callable[..., MGHFT]
@@ -23,7 +23,7 @@ def test_logits_and_indices_are_the_models_own(tiny: Build, batch: Batch) -> Non
     output = model(*_inputs(batch))
     found = explain(model, *_inputs(batch))
     assert torch.equal(found.logits, output.logits)
-    for ours, theirs in zip(found.chosen.values(), output.lra_indices, strict=True):
+    for ours, theirs in zip(found.selected.values(), output.lra_indices, strict=True):
         assert torch.equal(ours, theirs)
     assert torch.equal(model(*_inputs(batch)).logits, output.logits)
 
@@ -37,11 +37,11 @@ def test_a_training_model_is_explained_as_in_evaluation_and_given_back(tiny: Bui
     assert model.training and not model.backbone._forward_hooks and not model.fusion.attention._forward_hooks
 
 
-def test_chosen_scores_are_the_largest_of_their_head(tiny: Build, batch: Batch) -> None:
+def test_selected_scores_are_the_largest_of_their_head(tiny: Build, batch: Batch) -> None:
     found = explain(tiny(), *_inputs(batch))
     for stage, scores in found.patch_scores.items():
-        best = scores.sort(dim=-1, descending=True).values[..., : found.chosen[stage].shape[-1]]
-        assert torch.equal(found.chosen_scores[stage], best)
+        best = scores.sort(dim=-1, descending=True).values[..., : found.selected[stage].shape[-1]]
+        assert torch.equal(found.selected_scores[stage], best)
         assert scores.shape[-1] == found.grids[stage][0] * found.grids[stage][1]
 
 
@@ -54,7 +54,7 @@ def test_attention_sums_to_one(tiny: Build, batch: Batch) -> None:
 
 def test_attention_maps_and_global_tokens_share_all_attention(tiny: Build, batch: Batch) -> None:
     found = explain(tiny(), *_inputs(batch))
-    maps = sum(found.attention_map(stage).sum(dim=(1, 2)) for stage in found.chosen)
+    maps = sum(found.attention_map(stage).sum(dim=(1, 2)) for stage in found.selected)
     on_global = found.visual_attention.mean(dim=1)[:, found.visual_patches[0] < 0].sum(dim=1)
     torch.testing.assert_close(maps + on_global, torch.ones(3))
 
@@ -95,7 +95,7 @@ def test_attended_token_is_mapped_to_its_stage_and_patch(tiny: Build, batch: Bat
         assert heat.max(dim=1).values.min() > 0.99
 
 
-def test_planted_patch_is_the_one_chosen(tiny: Build) -> None:
+def test_planted_patch_is_the_one_selected(tiny: Build) -> None:
     """Keys of one block set so that the class token of the last stage looks at one patch."""
     model = tiny(depths=(1, 1, 1, 1), use_text=False)
     stage = model.backbone.stages[3]
@@ -113,7 +113,7 @@ def test_planted_patch_is_the_one_chosen(tiny: Build) -> None:
     planted = 17
     stage.position_embedding.data[0, 1 + planted] = torch.linspace(-1, 1, width)
     found = explain(model, torch.randn(2, 3, 224, 224))
-    assert bool((found.chosen[3] == planted).all())
+    assert bool((found.selected[3] == planted).all())
     assert bool((found.score_map(3).flatten(1).argmax(dim=1) == planted).all())
 
 
@@ -245,7 +245,7 @@ def test_heat_changes_its_own_patch_alone() -> None:
 
 def test_outline_stays_on_the_border_of_its_patch() -> None:
     image = Image.new("RGB", (70, 42), "red")
-    changed = _changed(image, overlay(image, chosen=[8], grid=(3, 5)))
+    changed = _changed(image, overlay(image, selected=[8], grid=(3, 5)))
     assert not changed[16:26, 44:54].any()
     changed[14:28, 42:56] = False
     assert not changed.any()
@@ -258,7 +258,7 @@ def test_patches_of_a_picture_that_does_not_divide_evenly_cover_it_once() -> Non
         heat = torch.zeros(15)
         heat[patch] = 1.0
         changed = _changed(image, overlay(image, heat.view(3, 5)))
-        outlined = _changed(image, overlay(image, chosen=[patch], grid=(3, 5)))
+        outlined = _changed(image, overlay(image, selected=[patch], grid=(3, 5)))
         assert not (outlined & ~changed).any()
         total += changed
     assert (total == 1).all()
@@ -279,8 +279,8 @@ def test_transparent_stickers_lie_on_white() -> None:
     ("arguments", "message"),
     [
         ({"heat": -torch.ones(2, 2)}, "negative"),
-        ({"chosen": [0]}, "pass grid or heat"),
-        ({"chosen": [4], "grid": (2, 2)}, "patch 4 is not in a grid of 2 by 2"),
+        ({"selected": [0]}, "pass grid or heat"),
+        ({"selected": [4], "grid": (2, 2)}, "patch 4 is not in a grid of 2 by 2"),
     ],
 )
 def test_impossible_overlays_are_refused(arguments: dict[str, object], message: str) -> None:
