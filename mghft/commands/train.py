@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from mghft.options import CardArgument, DataOption
+
 
 def train(
-    card: Annotated[
-        str | None, typer.Argument(help="Data card: a shipped name or a path; CARD[:VARIANT…][@SPLITS].")
-    ] = None,
-    data: Annotated[Path | None, typer.Option(help="Root folder of the corpus.")] = None,
+    card: CardArgument = None,
+    data: DataOption = None,
     descriptions: Annotated[Path | None, typer.Option(help="Run folder of 'mghft describe'.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder to write.")] = None,
     recipe: Annotated[
@@ -35,10 +35,10 @@ def train(
     ] = 1,
     tracker: Annotated[
         str | None,
-        typer.Option(help="Also log to tensorboard, wandb or trackio, in the run folder; nothing is sent."),
+        typer.Option(help="Also log to tensorboard or wandb, in the run folder; nothing is sent."),
     ] = None,
     overfit: Annotated[
-        int | None, typer.Option(metavar="N", help="A check: learn N stickers by heart, to 99 % at least.")
+        int | None, typer.Option(metavar="N", help="Overfit check: learn N stickers, to 99 % at least.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="A few steps of everything, kept nowhere: memory, time, size.")
@@ -112,15 +112,15 @@ def train(
     from mghft.train.config import load_config
 
     resolved = load_config(recipe, config, {**given(options), **parse_assignments(settings or ())})
-    # Configuration and folders are looked at before torch is there, so that a slip is answered at once.
+    # Configuration and folders are checked before torch is loaded, so that a slip is answered at once.
     from mghft.train.data.descriptions import check_sources
 
-    check_sources(resolved)
-    from mghft.train.distributed.launch import LOST, end_with_the_starter, launch, launched, launched_here
+    check_sources(resolved.sources, use_text=resolved.use_text)
+    from mghft.train.distributed.launch import LOST, end_with_launcher, launch, launched, launched_here
 
     if num_processes > 1 and not launched():
         raise typer.Exit(launch(sys.argv[1:], num_processes))
-    end_with_the_starter()
+    end_with_launcher()
     from mghft.train.distributed.collectives import ProcessLostError
 
     try:
@@ -134,9 +134,9 @@ def train(
 def _run(config: Any, *, dry_run: bool) -> None:
     main = os.environ.get("RANK", "0") == "0"
     if dry_run:
-        from mghft.train.trainer.dry_run import dry_run as try_out
+        from mghft.train.trainer.dry_run import dry_run as measure_run
 
-        report = try_out(config)
+        report = measure_run(config)
         if main:
             typer.echo(report)
         return

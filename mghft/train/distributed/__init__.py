@@ -1,4 +1,4 @@
-"""Several processes of one training: how they start, agree and share weights."""
+"""Several processes of one training: their start, what they agree upon, and their shards of the weights."""
 
 import lazy_loader
 

@@ -17,16 +17,8 @@ from mghft.model.joint import ENCODER_FOLDER
 from mghft.pipeline.corpora.card import load_card
 from mghft.train.config import TrainConfig
 from mghft.train.data.sampler import eval_transform
-from mghft.train.data.splits import (
-    Split,
-    cache_folder,
-    load_encoder,
-    load_split,
-    open_corpus,
-    resolve_model,
-    views_of,
-)
-from mghft.train.data.text_features import text_features
+from mghft.train.data.splits import Split, load_splits, open_corpus, resolve_model, views_of
+from mghft.train.data.text_features import FeatureCache, load_encoder
 from mghft.train.distributed.accelerator import build_accelerator
 from mghft.train.evaluation.baselines import majority_baseline, text_only_baseline
 from mghft.train.evaluation.metrics import bootstrap_interval, classification_metrics
@@ -104,7 +96,7 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
 
 def resolve_views(config: TrainConfig) -> tuple[str, ...]:
     """Views shown in the report: none for a run without text."""
-    return views_of(config) if config.use_text else ()
+    return views_of(config.model) if config.use_text else ()
 
 
 def prediction_table(
@@ -134,21 +126,35 @@ def prediction_table(
 def _predict_run(
     run: Run, splits: Sequence[str], config: EvalConfig
 ) -> tuple[dict[str, Split], dict[str, NDArray[np.float64]]]:
-    corpus = open_corpus(run.config)
+    corpus = open_corpus(run.config.sources)
     if corpus.card.labels != run.labels:
         raise ValueError(f"the labels of the card {run.config.card} changed since {run.folder} was trained")
-    tuned = run.folder / "best" / ENCODER_FOLDER if run.config.tune_text_encoder else None
     accelerator = build_accelerator(run.config.mixed_precision)
-    encoder = load_encoder(run.config, accelerator.device, tuned)
+    encoder = None
+    if (text := run.config.text) is not None:
+        tuned = run.folder / "best" / ENCODER_FOLDER
+        source = tuned if text.tune_text_encoder else text.text_encoder
+        encoder = load_encoder(source, text.text_pooling, accelerator.device)
     model = MGHFT.from_pretrained(run.folder / "best")
-    wanted = resolve_model(run.config, labels=run.labels, text_dim=None if encoder is None else encoder.width)
+    wanted = resolve_model(
+        run.config.network, labels=run.labels, text_dim=None if encoder is None else encoder.width
+    )
     if model.config != wanted:
         raise ValueError(f"the weights in {run.folder / 'best'} are not of the model in its config.json")
     model.to(accelerator.device)
     transform = eval_transform(model.config.image_size, run.config.augmentation)
-    found, probabilities = {}, {}
+    found = load_splits(
+        corpus,
+        splits,
+        run.config.sources,
+        run.config.cache,
+        text=text,
+        views=model.config.views,
+        image_size=model.config.image_size,
+        encoder=encoder,
+    )
+    probabilities = {}
     for name in splits:
-        found[name] = load_split(run.config, corpus, name, model_config=model.config, encoder=encoder)
         if name in config.splits:
             probabilities[name] = predict(
                 model,
@@ -166,19 +172,15 @@ def _untuned(config: TrainConfig, splits: dict[str, Split]) -> dict[str, Split]:
     """The splits with features of the encoder as it was: a tuned one has seen the labels."""
     if not config.tune_text_encoder:
         return splits
-    encoder = load_encoder(config, build_accelerator(config.mixed_precision).device)
-    assert encoder is not None
+    device = build_accelerator(config.mixed_precision).device
+    encoder = load_encoder(config.text_encoder, config.text_pooling, device)
+    features = FeatureCache(
+        encoder, pooling=config.text_pooling, folder=config.cache.folder, progress=config.progress
+    )
     found = {}
     for name, split in splits.items():
         assert split.descriptions is not None
-        features, _ = text_features(
-            encoder,
-            split.descriptions.texts,
-            pooling=config.text_pooling,
-            folder=cache_folder(config),
-            progress=config.progress,
-        )
-        found[name] = dataclasses.replace(split, features=features)
+        found[name] = dataclasses.replace(split, features=features.features(split.descriptions.texts))
     return found
 
 

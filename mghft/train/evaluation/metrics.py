@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+
+class ValidationFigures(TypedDict):
+    """Figures of an epoch's validation."""
+
+    loss: float
+    accuracy: float
+    f1_macro: float
+    f1_weighted: float
 
 
 def classification_metrics(
@@ -48,7 +57,7 @@ def classification_metrics(
 
 def validation_figures(
     true: NDArray[np.int64], probabilities: NDArray[np.float64], labels: Sequence[str]
-) -> dict[str, float]:
+) -> ValidationFigures:
     """What an epoch is judged by: loss (mean of -log p of the right class), accuracy, F1 macro and weighted.
 
     Args:
@@ -58,7 +67,12 @@ def validation_figures(
     figures = classification_metrics(true, probabilities.argmax(1), labels)
     chosen = probabilities[np.arange(len(probabilities)), true]
     loss = float(-np.log(np.clip(chosen, 1e-12, None)).mean())
-    return {"loss": loss, **{name: figures[name] for name in ("accuracy", "f1_macro", "f1_weighted")}}
+    return {
+        "loss": loss,
+        "accuracy": figures["accuracy"],
+        "f1_macro": figures["f1_macro"],
+        "f1_weighted": figures["f1_weighted"],
+    }
 
 
 def bootstrap_interval(

@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from mghft.pipeline.files import write_atomically
+
 COLOURS = ("#9aa3b2", "#e0a33a", "#4c9f8a", "#4361c2", "#a5568f", "#c25b43", "#6a6f2f")
 INK = "#2b3040"
 
@@ -150,4 +152,5 @@ def _finish(figure: Figure, plain: Sequence[Axes], path: Path) -> None:
         axes.grid(axis="y", color="#e3e6ec", linewidth=0.8)
         axes.set_axisbelow(True)
     FigureCanvasAgg(figure)
-    figure.savefig(path, dpi=130, bbox_inches="tight", facecolor="white")
+    options: dict[str, Any] = {"dpi": 130, "bbox_inches": "tight", "facecolor": "white"}
+    write_atomically(path, lambda file: figure.savefig(file, format="png", **options))

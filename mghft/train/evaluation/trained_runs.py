@@ -72,7 +72,8 @@ def open_runs(config: EvalConfig) -> list[Run]:
             for name in ("data", "descriptions", "cache_dir")
             if (value := getattr(config, name)) is not None
         }
-        settings = build_config({**resolved["config"], **changes})
+        # A run keeps the name of its tracker, which need not be one that is still supported.
+        settings = build_config({**resolved["config"], **changes, "tracker": None})
         name = WITH_TEXT if settings.use_text else WITHOUT_TEXT
         if any(run.name == name for run in runs):
             name = f"{name} ({folder.name})"

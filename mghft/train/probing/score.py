@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from mghft.pipeline.files import write_json
-from mghft.train.data.text_features import Encoder, default_folder, text_features
+from mghft.train.data.text_features import Encoder, FeatureCache
 from mghft.train.evaluation.bootstrap import (
     Difference,
     Figure,
@@ -21,6 +21,7 @@ from mghft.train.evaluation.bootstrap import (
     draw_groups,
     paired_differences,
 )
+from mghft.train.options import default_cache_folder
 from mghft.train.probing.described_runs import Row, Run, cut_to_common, cut_to_splits, find_runs
 from mghft.train.probing.lexicon import scripts_of
 from mghft.train.probing.probe import (
@@ -101,12 +102,12 @@ def score_prompts(paths: Sequence[Path], config: ScoreConfig, encoder: Encoder |
     facts, labelled, more = _prepare(runs[0].rows, config)
     notes += more
     encoder = encoder or _load_encoder(config)
-    folder = config.cache_dir or default_folder()
+    folder = config.cache_dir or default_cache_folder()
+    cache = FeatureCache(encoder, pooling=config.pooling, folder=folder, progress=True)
     scores, right = [], []
     for run in runs:
         texts = [tuple(row[view] or "" for view in run.views) for row in run.rows]
-        encoded, _ = text_features(encoder, texts, pooling=config.pooling, folder=folder, progress=True)
-        features = encoded.numpy()
+        features = cache.features(texts).numpy()
         found: dict[str, Any] = {"probe": None, "neighbours": None}
         if labelled is not None:
             found, correct = _probe_views(features, run.views, labelled)

@@ -1,4 +1,4 @@
-"""Run folders of training: what lies in them, how they are written whole, the card of the weights."""
+"""Run folders of training: their files, written whole or not at all, the card of the weights, trackers."""
 
 import lazy_loader
 
@@ -9,5 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "files": ["read_json", "read_metrics"],
         "folder": ["RunFolder"],
         "model_card": ["training_card"],
+        "records": ["EpochRecord", "SavedState", "Summary"],
+        "tracking": ["Tracker", "open_tracker"],
     },
 )
