@@ -175,7 +175,7 @@ class Trainer:
                 self.save()
 
     def train_steps(self) -> Iterator[Step]:
-        """Yield every remaining step of an epoch once it is done; what the caller does between is not timed."""
+        """Yield every remaining step of an epoch once it is done; the caller's own time is not measured."""
         self.model.train()
         started = time.perf_counter()
         for images, indices in self.loader.epoch(self.state.epoch, self.state.step_in_epoch):

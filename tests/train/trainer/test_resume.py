@@ -13,18 +13,21 @@ from pathlib import Path
 import pytest
 from squares import World, metrics
 
+from mghft.pipeline.files import replace_folder
 from mghft.train.config import TrainConfig
-from mghft.train.runs.checkpoints import checkpoint_paths, replace_folder
-from mghft.train.trainer.trainer import Trainer, train
+from mghft.train.runs.checkpoints import checkpoint_paths
+from mghft.train.trainer.loop import Trainer
+from mghft.train.trainer.trainer import train
 
 CHILD = """
 import json, sys
 from mghft.train.config import build_config
-from mghft.train.trainer.trainer import Trainer, train
+from mghft.train.trainer.loop import Trainer
+from mghft.train.trainer.trainer import train
 kill_at = int(sys.argv[2])
 step = Trainer.train_step
 def train_step(self, images, indices):
-    if self.state["step"] == kill_at:
+    if self.state.step == kill_at:
         print("here", flush=True)
         import time; time.sleep(60)
     return step(self, images, indices)
@@ -72,7 +75,7 @@ def test_epoch_cut_in_the_middle_is_resumed_in_the_middle(
     seen: list[int] = []
 
     def stop_after_two(self: Trainer, images: object, indices: object) -> dict[str, float]:
-        seen.append(self.state["step"])
+        seen.append(self.state.step)
         if len(seen) == 2:
             os.kill(os.getpid(), signal.SIGINT)
         return original(self, images, indices)  # type: ignore[arg-type]
@@ -125,7 +128,7 @@ def test_unfinished_run_is_not_resumed_unasked(world: World) -> None:
 def test_folder_with_other_files_is_refused(world: World) -> None:
     (world.folder / "mine").mkdir()
     (world.folder / "mine" / "thesis.txt").write_text("text")
-    with pytest.raises(ValueError, match="holds files but no training run"):
+    with pytest.raises(ValueError, match="is not empty and is not a run folder of 'mghft train'"):
         train(world.config("mine"))
 
 
