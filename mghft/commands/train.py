@@ -3,11 +3,14 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mghft.options import CardArgument, DataOption
+
+if TYPE_CHECKING:
+    from mghft.train.config import TrainConfig
 
 
 def train(
@@ -116,38 +119,38 @@ def train(
     from mghft.train.data.descriptions import check_sources
 
     check_sources(resolved.sources, use_text=resolved.use_text)
-    from mghft.train.distributed.launch import LOST, end_with_launcher, launch, launched, launched_here
+    from mghft.train.distributed import launch
 
-    if num_processes > 1 and not launched():
-        raise typer.Exit(launch(sys.argv[1:], num_processes))
-    end_with_launcher()
+    if num_processes > 1 and not launch.launched():
+        raise typer.Exit(launch.launch_processes(sys.argv[1:], num_processes))
+    launch.end_with_launcher()
     from mghft.train.distributed.collectives import ProcessLostError
 
     try:
         _run(resolved, dry_run=dry_run)
     except ProcessLostError:
-        if launched_here():
-            raise typer.Exit(LOST) from None
+        if launch.launched_here():
+            raise typer.Exit(launch.LOST) from None
         raise
 
 
-def _run(config: Any, *, dry_run: bool) -> None:
+def _run(config: "TrainConfig", *, dry_run: bool) -> None:
     main = os.environ.get("RANK", "0") == "0"
     if dry_run:
-        from mghft.train.trainer.dry_run import dry_run as measure_run
+        from mghft.train.trainer.dry_run import dry_run_report
 
-        report = measure_run(config)
+        report = dry_run_report(config)
         if main:
             typer.echo(report)
         return
     from mghft.train.trainer.overfit import verdict
-    from mghft.train.trainer.trainer import train as run
+    from mghft.train.trainer.trainer import train as train_run
 
-    folder = run(config)
+    folder = train_run(config)
     if main:
         typer.echo(f"run: {folder} (weights in {folder / 'best'})")
-    if config.overfit is not None and main:
-        typer.echo(verdict(folder, config.overfit))
+        if config.overfit is not None:
+            typer.echo(verdict(folder, config.overfit))
 
 
 def _list_fields() -> None:

@@ -17,7 +17,7 @@ Pooling = Literal["last4_masked_mean", "last4_mean", "masked_mean", "cls"]
 
 @dataclass(frozen=True)
 class Sources:
-    """Where stickers, labels and images come from."""
+    """Sources of stickers, labels and images."""
 
     card: str
     data: Path | None
@@ -27,7 +27,7 @@ class Sources:
 
 @dataclass(frozen=True)
 class TextOptions:
-    """Where the texts of a run come from, and the encoder that reads them."""
+    """Texts of a run and the encoder that reads them."""
 
     descriptions: Path
     view_texts: Literal["own", "whole"]
@@ -39,7 +39,7 @@ class TextOptions:
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """What decides the model's configuration beside the card and the width of the encoder."""
+    """Options that decide the model's configuration, with the card and the width of the encoder."""
 
     model: Mapping[str, Any]
     use_text: bool
@@ -59,7 +59,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Checkpointing:
-    """When checkpoints are written and how many stay."""
+    """Times of the checkpoints, and how many stay."""
 
     checkpoint_every_epochs: int
     checkpoint_every_steps: int | None
@@ -92,7 +92,7 @@ class Loading:
 
 @dataclass(frozen=True)
 class Cache:
-    """Where decoded images and text features are kept, and up to which size."""
+    """Cache of decoded images and text features."""
 
     cache_dir: Path | None
     cache_gb: float
@@ -104,5 +104,5 @@ class Cache:
 
 
 def default_cache_folder() -> Path:
-    """Return where things are cached when nobody says where: XDG_CACHE_HOME or ~/.cache, below `mghft`."""
+    """Return the folder of the cache where none is given: XDG_CACHE_HOME or ~/.cache, below `mghft`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mghft"

@@ -1,4 +1,4 @@
-"""What the model reads of a corpus, split by split: labels, images, text features."""
+"""The splits of a corpus as the model reads them: labels, images, text features."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-# Exit code of a process that noticed the loss of another; `launch` names the lost one.
+# Exit code of a process that noticed the loss of another; `launch_processes` names the lost one.
 LOST = 75
 # Seconds that the other processes have to notice a loss and to leave by themselves.
 _GRACE = 8.0
@@ -32,17 +32,17 @@ def launched() -> bool:
 
 
 def launched_here() -> bool:
-    """Return whether `launch` started this process."""
+    """Return whether `launch_processes` started this process."""
     return _LAUNCHED in os.environ
 
 
 def end_with_launcher() -> None:
-    """Ask Linux for SIGTERM when `launch` dies: the training then saves and leaves."""
+    """Ask Linux for SIGTERM when the launching process dies: the training then saves and leaves."""
     if launched_here() and sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def launch(arguments: Sequence[str], processes: int) -> int:
+def launch_processes(arguments: Sequence[str], processes: int) -> int:
     """Run `python -m mghft ARGUMENTS` in so many processes; return the exit code of the command.
 
     Ctrl-C and SIGTERM are passed on, so that all save and leave. Rank 0 writes to this terminal; of the

@@ -40,7 +40,7 @@ class Measurements:
     memory_mb: float
 
 
-def dry_run(config: TrainConfig) -> str:
+def dry_run_report(config: TrainConfig) -> str:
     """Try a training out beside its run folder, remove all of it, and return what the whole will take.
 
     Decoded images and text features stay in the cache, for the run itself.
@@ -62,7 +62,7 @@ def dry_run(config: TrainConfig) -> str:
         with open_trainer(config.model_copy(update=changes)) as trainer:
             assert trainer is not None, "the folder of a dry run holds no finished run"
             measured = measure(trainer)
-            return report(
+            return format_report(
                 measured,
                 batch=config.batch_size * trainer.accelerator.num_processes,
                 processes=trainer.accelerator.num_processes,
@@ -112,7 +112,7 @@ def measure(trainer: Trainer) -> Measurements:
     )
 
 
-def report(
+def format_report(
     measured: Measurements,
     *,
     batch: int,

@@ -108,7 +108,7 @@ class Trainer:
 
     @property
     def ended(self) -> bool:
-        """Whether no epoch remains; the overfit check ends as soon as it has learnt its stickers."""
+        """True when no epoch remains; the overfit check ends as soon as it has learnt its stickers."""
         state, config = self.state, self.config
         learnt = config.overfit is not None and is_learnt(state.best_accuracy, state.best_loss)
         return learnt or state.epoch >= config.epochs
@@ -142,7 +142,7 @@ class Trainer:
         self.close()
 
     def close(self) -> None:
-        """Leave the other processes, once all of them are here."""
+        """Wait for the other processes and leave them."""
         self.accelerator.wait_for_everyone()
         self.accelerator.end_training()
 

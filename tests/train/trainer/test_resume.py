@@ -89,6 +89,23 @@ def test_epoch_cut_in_the_middle_is_resumed_in_the_middle(
     assert metrics(config.out) == metrics(undisturbed)
 
 
+def test_checkpoint_with_the_earlier_name_of_the_ema_resumes_to_the_same_weights(world: World) -> None:
+    same = {"epochs": 3, "checkpoint_every_steps": 3, "ema_decay": 0.9}
+    undisturbed = train(world.config("undisturbed", **same))
+    config = world.config("before", **same, resume=True)
+    kill_at_step(config, 7)
+    last = checkpoint_paths(config.out)[-1]
+    state = json.loads((last / "state.json").read_text())
+    (last / "ema").rename(last / "average")
+    state["files"]["average/model.safetensors"] = state["files"].pop("ema/model.safetensors")
+    (last / "state.json").write_text(json.dumps(state))
+    train(config)
+    assert weights(config.out) == weights(undisturbed)
+    ours, theirs = (checkpoint_paths(run)[-1] / "ema/model.safetensors" for run in (config.out, undisturbed))
+    assert ours.read_bytes() == theirs.read_bytes()
+    assert metrics(config.out) == metrics(undisturbed)
+
+
 def test_workers_do_not_change_the_run(world: World) -> None:
     alone, helped = train(world.config("alone")), train(world.config("helped", workers=2))
     assert weights(alone) == weights(helped)

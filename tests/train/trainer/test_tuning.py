@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -14,6 +15,7 @@ from squares import LABELS, World, metrics
 from mghft.model import MGHFT, MGHFTConfig, TextEncoder
 from mghft.model.joint import TunedMGHFT
 from mghft.train.data.splits import load_splits, open_corpus, resolve_model, views_of
+from mghft.train.evaluation import predict
 from mghft.train.evaluation.evaluate import evaluate
 from mghft.train.evaluation.predict import to_predict
 from mghft.train.evaluation.trained_runs import EvalConfig
@@ -140,6 +142,34 @@ def test_stopped_run_resumes_to_the_same_encoder(world: World, monkeypatch: pyte
     assert content(undisturbed / "best") == content(config.out / "best")
     assert metrics(undisturbed) == metrics(config.out)
     assert content(last[0]) != content(last[0] / "ema")
+
+
+def test_resumed_run_takes_the_statistics_of_its_checkpoint(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every text of the training split would be encoded for them, and thrown away."""
+    encoded: list[int] = []
+    original = predict.features_of
+
+    def counted(encoder: Any, texts: Any, **options: Any) -> Any:
+        encoded.append(len(texts))
+        return original(encoder, texts, **options)
+
+    monkeypatch.setattr(predict, "features_of", counted)
+    config = world.config("run", **TUNED, resume=True)
+    run = train(config)
+    assert encoded == [24, 9, 9]
+    encoded.clear()
+    (run / "summary.json").unlink()
+    before = content(run / "best")
+    train(config)
+    assert (encoded, content(run / "best")) == ([], before)
+    longer = config.model_copy(update={"epochs": 3, "allow_changes": ("epochs",)})
+    train(longer)
+    assert encoded == [9]
+    mean = load_file(checkpoint_paths(run)[-1] / "model.safetensors")["text_mean"]
+    assert torch.equal(mean, load_file(run / "best" / "model.safetensors")["text_mean"])
+    assert mean.abs().max() > 0
 
 
 def test_evaluation_reads_the_tuned_encoder(tuned: tuple[World, Path]) -> None:
