@@ -180,7 +180,7 @@ class TrainConfig(BaseModel):
                 f"{self.label_smoothing}: set label_smoothing to 0 with it"
             )
         if self.allow_changes and not self.resume:
-            raise ValueError("allow_changes: it goes with resume, for a run that is there")
+            raise ValueError("allow_changes: it goes with resume, for a run folder that already exists")
         if self.warmup_epochs >= self.epochs:
             raise ValueError(
                 f"warmup_epochs: {self.warmup_epochs} does not leave an epoch of {self.epochs} to train"

@@ -5,6 +5,7 @@ They meet at a store that listens on the loopback device alone, as gloo is told 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -103,17 +104,18 @@ def _start(
         "TORCHELASTIC_RESTART_COUNT": "0",
         _LAUNCHED: "1",
     }
-    output: dict[str, Any] = {}
-    if rank:
-        output = {"stdout": log.open("wb"), "stderr": subprocess.STDOUT}
-    # A session of its own, so that the terminal's Ctrl-C comes through this process, once.
-    return subprocess.Popen(
-        [sys.executable, "-m", "mghft", *arguments],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-        **output,
-    )
+    with contextlib.ExitStack() as opened:
+        output: dict[str, Any] = {}
+        if rank:
+            output = {"stdout": opened.enter_context(log.open("wb")), "stderr": subprocess.STDOUT}
+        # A session of its own, so that the terminal's Ctrl-C comes through this process, once.
+        return subprocess.Popen(
+            [sys.executable, "-m", "mghft", *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            **output,
+        )
 
 
 class _Forwarding:

@@ -17,7 +17,7 @@ from typing import Any
 
 from mghft.model.joint import Trained
 from mghft.pipeline.errors import RunLockedError
-from mghft.pipeline.files import mend_folder, replace_folder, write_json, write_text
+from mghft.pipeline.files import mend_folder, replace_folder, sync, write_json, write_text
 from mghft.train.runs.checkpoints import checkpoint_paths, damage, disk_errors_named
 from mghft.train.runs.files import read_json, read_metrics
 from mghft.train.runs.records import Change, EpochRecord, FieldChange, ResolvedConfig, Summary
@@ -164,8 +164,9 @@ class RunFolder:
         ):
             file.write(json.dumps(record) + "\n")
             file.flush()
-            # The checkpoint that comes next must not be on disk without it.
+            # The checkpoint that comes next must not be on disk without it; nor without the file's name.
             os.fsync(file.fileno())
+            sync(self.path)
 
     def write_best(self, model: Trained, card: str) -> None:
         """Write weights and card of the best epoch so far."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import resource
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, cast
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple, cast
 
 import torch
 
@@ -14,7 +14,8 @@ from mghft.model.mghft import MGHFTOutput
 from mghft.train.evaluation.metrics import ValidationFigures
 from mghft.train.runs.records import EpochRecord, SavedState, Summary
 
-_LOSSES = ("loss", "classification_loss", "alignment_loss")
+LOSSES = ("loss", "classification_loss", "alignment_loss")
+COUNTS = ("steps", "stickers", "seconds", "waiting")
 
 
 class Step(NamedTuple):
@@ -33,117 +34,30 @@ class Step(NamedTuple):
     waiting: float
 
 
-@dataclass
-class EpochSums:
-    """Sums over the steps of the epoch under way; losses by their names in metrics.jsonl."""
-
-    losses: dict[str, float]
-    steps: float = 0.0
-    stickers: float = 0.0
-    seconds: float = 0.0
-    waiting: float = 0.0
-
-    @classmethod
-    def zero(cls, losses: Iterable[str]) -> EpochSums:
-        """Return the sums of no step."""
-        return cls(dict.fromkeys(losses, 0.0))
-
-    @classmethod
-    def read(cls, saved: Mapping[str, float]) -> EpochSums:
-        """Read what `saved` returned."""
-        losses = dict(saved)
-        counts = {name: losses.pop(name) for name in ("steps", "stickers", "seconds", "waiting")}
-        return cls(losses, **counts)
-
-    def saved(self) -> dict[str, float]:
-        """Return all sums by their names in state.json."""
-        return {
-            **self.losses,
-            "steps": self.steps,
-            "stickers": self.stickers,
-            "seconds": self.seconds,
-            "waiting": self.waiting,
-        }
-
-    def add(self, step: Step) -> None:
-        """Count a step that is done."""
-        for name, value in step.losses.items():
-            self.losses[name] += value
-        self.steps += 1
-        self.stickers += step.stickers
-        self.seconds += step.seconds
-        self.waiting += step.waiting
-
-    def means(self) -> dict[str, float]:
-        """Return the mean losses of a step."""
-        return {name: value / self.steps for name, value in self.losses.items()}
-
-
-@dataclass
+@dataclass(kw_only=True)
 class TrainState:
-    """Place of a run, its best epoch by validation, and the sums of the epoch under way."""
+    """Place of a run, its best epoch by validation, and sums over the steps of the epoch under way.
 
-    steps_per_epoch: int
-    sums: EpochSums
+    Attributes:
+        sums: losses by their names in metrics.jsonl, and steps, stickers, seconds and waiting.
+    """
+
     epoch: int = 0
     step_in_epoch: int = 0
     step: int = 0
+    steps_per_epoch: int
     best_epoch: int | None = None
     best_accuracy: float = -1.0
     best_loss: float = math.inf
-
-    def resumed(self, saved: SavedState) -> TrainState:
-        """Return the state of a checkpoint, for a run that begins with this one.
-
-        Where a change that was allowed gives an epoch another number of steps, the share of it that is done
-        stays.
-        """
-        steps, before = self.steps_per_epoch, saved["steps_per_epoch"]
-        done, step = saved["step_in_epoch"], saved["step"]
-        if steps != before:
-            done = done * steps // before
-            step = saved["epoch"] * steps + done
-        sums = EpochSums.read(saved["sums"])
-        sums.losses = {**self.sums.losses, **sums.losses}
-        return TrainState(
-            steps_per_epoch=steps,
-            sums=sums,
-            epoch=saved["epoch"],
-            step_in_epoch=done,
-            step=step,
-            best_epoch=saved["best_epoch"],
-            best_accuracy=saved["best_accuracy"],
-            best_loss=saved["best_loss"],
-        )
-
-    def saved(self) -> SavedState:
-        """Return what state.json holds of it."""
-        return {
-            "epoch": self.epoch,
-            "step_in_epoch": self.step_in_epoch,
-            "step": self.step,
-            "steps_per_epoch": self.steps_per_epoch,
-            "best_epoch": self.best_epoch,
-            "best_accuracy": self.best_accuracy,
-            "best_loss": self.best_loss,
-            "sums": self.sums.saved(),
-        }
-
-    def summary(self) -> Summary:
-        """Return what summary.json holds of a finished run."""
-        return {
-            "best_epoch": self.best_epoch,
-            "best_accuracy": self.best_accuracy,
-            "best_loss": self.best_loss,
-            "epoch": self.epoch,
-            "step": self.step,
-        }
+    sums: dict[str, float]
 
     def add(self, step: Step) -> None:
         """Count a step that is done."""
         self.step += 1
         self.step_in_epoch += 1
-        self.sums.add(step)
+        counts = {"steps": 1, "stickers": step.stickers, "seconds": step.seconds, "waiting": step.waiting}
+        for name, value in {**step.losses, **counts}.items():
+            self.sums[name] += value
 
     def end_epoch(self, figures: ValidationFigures) -> bool:
         """Go on to the next epoch; return whether this one is the best so far, by accuracy, then by loss."""
@@ -153,8 +67,36 @@ class TrainState:
             self.best_epoch = self.epoch
             self.best_accuracy, self.best_loss = figures["accuracy"], figures["loss"]
         self.step_in_epoch = 0
-        self.sums = EpochSums.zero(self.sums.losses)
+        self.sums = dict.fromkeys(self.sums, 0.0)
         return better
+
+    def saved(self) -> SavedState:
+        """Return the state for state.json."""
+        return cast(SavedState, asdict(self))
+
+    def resumed(self, saved: SavedState) -> TrainState:
+        """Return the state of a checkpoint, for a run that begins with this one.
+
+        Where a change that was allowed gives an epoch another number of steps, the share of it that is done
+        stays.
+        """
+        steps, before = self.steps_per_epoch, saved["steps_per_epoch"]
+        fields: dict[str, Any] = {**saved, "steps_per_epoch": steps, "sums": self.sums | saved["sums"]}
+        state = TrainState(**fields)
+        if steps != before:
+            state.step_in_epoch = state.step_in_epoch * steps // before
+            state.step = state.epoch * steps + state.step_in_epoch
+        return state
+
+    def summary(self) -> Summary:
+        """Return the state of a finished run for summary.json."""
+        return {
+            "best_epoch": self.best_epoch,
+            "best_accuracy": self.best_accuracy,
+            "best_loss": self.best_loss,
+            "epoch": self.epoch,
+            "step": self.step,
+        }
 
 
 def fresh_state(steps_per_epoch: int, stages: Iterable[str]) -> TrainState:
@@ -163,7 +105,8 @@ def fresh_state(steps_per_epoch: int, stages: Iterable[str]) -> TrainState:
     Args:
         stages: names of the losses of stages.
     """
-    return TrainState(steps_per_epoch, EpochSums.zero((*_LOSSES, *stages)))
+    sums = dict.fromkeys((*LOSSES, *stages, *COUNTS), 0.0)
+    return TrainState(steps_per_epoch=steps_per_epoch, sums=sums)
 
 
 def stage_losses(alignment_stages: Sequence[bool]) -> dict[str, int]:
@@ -178,12 +121,12 @@ def loss_values(output: MGHFTOutput, stages: Mapping[str, int]) -> dict[str, flo
     row = [zero if loss is None else loss.detach().double() for loss in losses]
     by_stage = output.stage_alignments
     row += [zero if by_stage is None else by_stage[stage].double() for stage in stages.values()]
-    return dict(zip((*_LOSSES, *stages), torch.stack(row).tolist(), strict=True))
+    return dict(zip((*LOSSES, *stages), torch.stack(row).tolist(), strict=True))
 
 
 def epoch_record(
     state: TrainState,
-    sums: EpochSums,
+    sums: Mapping[str, float],
     *,
     rate: float,
     figures: ValidationFigures,
@@ -204,12 +147,12 @@ def epoch_record(
         "epoch": state.epoch,
         "step": state.step,
         "lr": rate,
-        **sums.means(),
+        **{name: value / sums["steps"] for name, value in sums.items() if name not in COUNTS},
         **{f"validation_{name}": value for name, value in figures.items()},
         "best": better,
-        "stickers_per_second": sums.stickers / max(sums.seconds, 1e-9),
-        "seconds": sums.seconds,
-        "seconds_waiting": sums.waiting,
+        "stickers_per_second": sums["stickers"] / max(sums["seconds"], 1e-9),
+        "seconds": sums["seconds"],
+        "seconds_waiting": sums["waiting"],
         "seconds_validation": seconds_validation,
         "memory_mb": memory_mb,
     }

@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator  # type: ignore[import-untyped]
 from tqdm import tqdm
 
-from mghft.model import MGHFT, MGHFTConfig, TextEncoder, load_pvt_weights
+from mghft.model import MGHFT, load_pvt_weights
 from mghft.model.joint import Trained, TunedMGHFT, network
 from mghft.pipeline.corpora.sticker import Corpus
 from mghft.train.config import TrainConfig
@@ -116,19 +116,17 @@ def _build_trainer(
         )
     data = TrainingData(corpus.card, opened["train"], opened["validation"])
     latest = broadcast_from_main(accelerator, lambda: run.resume_from(say))
-    model = _build_model(model_config, tuned, config.seed)
+    torch.manual_seed(config.seed)
+    mghft = MGHFT(model_config)
+    model: Trained = mghft if tuned is None else TunedMGHFT(mghft, tuned)
     if latest is None:
         if text is not None and text.standardize_text:
             _standardize_text(model, data.train)
-        sentence = _load_first_weights(
-            model,
-            init_from=config.init_from,
-            pvt_weights=config.pvt_weights,
-            labels=labels,
-            text_encoder=None if text is None else text.text_encoder,
-        )
-        if sentence is not None:
-            say(sentence)
+        if config.init_from is not None:
+            text_encoder = None if text is None else text.text_encoder
+            say(load_initial(mghft, config.init_from, labels, text_encoder))
+        elif config.pvt_weights is not None:
+            load_pvt_weights(mghft, config.pvt_weights)
     trainer = Trainer(config, accelerator, run, data, model, latest=latest, say=say)
     if trainer.weights.sharded:
         count = accelerator.num_processes
@@ -138,41 +136,8 @@ def _build_trainer(
     return trainer
 
 
-def _build_model(config: MGHFTConfig, encoder: TextEncoder | None, seed: int) -> Trained:
-    """Return the module to train, with random weights.
-
-    Args:
-        encoder: that is trained along; None where it is frozen, or without text.
-        seed: of the weights.
-    """
-    torch.manual_seed(seed)
-    mghft = MGHFT(config)
-    return mghft if encoder is None else TunedMGHFT(mghft, encoder)
-
-
 def _standardize_text(model: Trained, split: Split) -> None:
     """Centre and scale text features inside the model by the statistics of the training split."""
     features = to_predict(model, split)[1].features
     assert features is not None
     network(model).set_text_statistics(*text_statistics(features, split.mask))
-
-
-def _load_first_weights(
-    model: Trained,
-    *,
-    init_from: str | None,
-    pvt_weights: str | None,
-    labels: tuple[str, ...],
-    text_encoder: str | None,
-) -> str | None:
-    """Load the weights that a new run begins with; return what there is to say of it.
-
-    Args:
-        init_from: another model; `pvt_weights` are not read then.
-        pvt_weights: of the backbone alone; None leaves them random.
-    """
-    if init_from is not None:
-        return load_initial(network(model), init_from, labels, text_encoder)
-    if pvt_weights is not None:
-        load_pvt_weights(network(model), pvt_weights)
-    return None
