@@ -1,4 +1,4 @@
-"""What a room offers by its own name: importable, in order, no private name, no module hidden by a function."""
+"""A room offers names that can be imported, in order; none is private, none hides a module."""
 
 from __future__ import annotations
 

@@ -150,6 +150,25 @@ def test_killed_training_goes_on_to_what_it_would_have_been(old: Path) -> None:
             assert line[name] == pytest.approx(other[name], rel=1e-2, abs=1e-6), name
 
 
+def use_trackio(run: str) -> None:
+    """Let the configuration of a run name trackio, as those of before could."""
+    file = Path(run) / "config.json"
+    resolved = json.loads(file.read_text())
+    resolved["config"]["tracker"] = "trackio"
+    file.write_text(json.dumps(resolved))
+
+
+def test_run_with_a_tracker_of_before_is_judged_and_gone_on_with(old: Path) -> None:
+    use_trackio("trained")
+    result = evaluate(EvalConfig(runs=(Path("trained"),), out=Path("report"), bootstrap_rounds=100))
+    assert result.splits["validation"]["all"][result.main].count == 6
+    use_trackio("unfinished-training")
+    train(build_config(training("unfinished-training", resume=True, tracker=None)))
+    assert [line["epoch"] for line in read_metrics(Path("unfinished-training"))] == [1, 2]
+    with pytest.raises(ValueError, match="wrong at tracker: Input should be 'tensorboard' or 'wandb'"):
+        build_config(training("trained", tracker="trackio"))
+
+
 def test_training_starts_from_old_weights(old: Path) -> None:
     config = MGHFT.from_pretrained(Path("trained/best")).config
     model = MGHFT(config)

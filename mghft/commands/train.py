@@ -3,16 +3,19 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mghft.options import CardArgument, DataOption
+
+if TYPE_CHECKING:
+    from mghft.train.config import TrainConfig
+
 
 def train(
-    card: Annotated[
-        str | None, typer.Argument(help="Data card: a shipped name or a path; CARD[:VARIANT…][@SPLITS].")
-    ] = None,
-    data: Annotated[Path | None, typer.Option(help="Root folder of the corpus.")] = None,
+    card: CardArgument = None,
+    data: DataOption = None,
     descriptions: Annotated[Path | None, typer.Option(help="Run folder of 'mghft describe'.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder to write.")] = None,
     recipe: Annotated[
@@ -35,10 +38,10 @@ def train(
     ] = 1,
     tracker: Annotated[
         str | None,
-        typer.Option(help="Also log to tensorboard, wandb or trackio, in the run folder; nothing is sent."),
+        typer.Option(help="Also log to tensorboard or wandb, in the run folder; nothing is sent."),
     ] = None,
     overfit: Annotated[
-        int | None, typer.Option(metavar="N", help="A check: learn N stickers by heart, to 99 % at least.")
+        int | None, typer.Option(metavar="N", help="Overfit check: learn N stickers, to 99 % at least.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="A few steps of everything, kept nowhere: memory, time, size.")
@@ -112,42 +115,42 @@ def train(
     from mghft.train.config import load_config
 
     resolved = load_config(recipe, config, {**given(options), **parse_assignments(settings or ())})
-    # Configuration and folders are looked at before torch is there, so that a slip is answered at once.
+    # Configuration and folders are checked before torch is loaded, so that a slip is answered at once.
     from mghft.train.data.descriptions import check_sources
 
-    check_sources(resolved)
-    from mghft.train.distributed.launch import LOST, end_with_the_starter, launch, launched, launched_here
+    check_sources(resolved.sources, use_text=resolved.use_text)
+    from mghft.train.distributed import launch
 
-    if num_processes > 1 and not launched():
-        raise typer.Exit(launch(sys.argv[1:], num_processes))
-    end_with_the_starter()
+    if num_processes > 1 and not launch.launched():
+        raise typer.Exit(launch.launch_processes(sys.argv[1:], num_processes))
+    launch.end_with_launcher()
     from mghft.train.distributed.collectives import ProcessLostError
 
     try:
         _run(resolved, dry_run=dry_run)
     except ProcessLostError:
-        if launched_here():
-            raise typer.Exit(LOST) from None
+        if launch.launched_here():
+            raise typer.Exit(launch.LOST) from None
         raise
 
 
-def _run(config: Any, *, dry_run: bool) -> None:
+def _run(config: "TrainConfig", *, dry_run: bool) -> None:
     main = os.environ.get("RANK", "0") == "0"
     if dry_run:
-        from mghft.train.trainer.dry_run import dry_run as try_out
+        from mghft.train.trainer.dry_run import dry_run_report
 
-        report = try_out(config)
+        report = dry_run_report(config)
         if main:
             typer.echo(report)
         return
     from mghft.train.trainer.overfit import verdict
-    from mghft.train.trainer.trainer import train as run
+    from mghft.train.trainer.trainer import train as train_run
 
-    folder = run(config)
+    folder = train_run(config)
     if main:
         typer.echo(f"run: {folder} (weights in {folder / 'best'})")
-    if config.overfit is not None and main:
-        typer.echo(verdict(folder, config.overfit))
+        if config.overfit is not None:
+            typer.echo(verdict(folder, config.overfit))
 
 
 def _list_fields() -> None:

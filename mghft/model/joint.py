@@ -1,19 +1,21 @@
-"""The text encoder trained along with MGHFT (`tune_text_encoder`): no cached features, its own learning rate.
+"""MGHFT and its text encoder trained together: no cached features, an own learning rate for the encoder.
 
-Model and encoder are one module, so that gradients, running mean and processes need no second way; on disk
-the folder is MGHFT's own with the encoder below it.
+Both are one module, so that gradients, EMA and distributed training need no second way; on disk the folder is
+MGHFT's own with the encoder below it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mghft.model import MGHFT, TextEncoder
+from mghft.model.checkpoint_files import WEIGHTS_NAME
 from mghft.model.mghft import MGHFTOutput
 
 ENCODER_FOLDER = "text_encoder"
@@ -36,46 +38,63 @@ class TunedMGHFT(nn.Module):
         text_mask: Tensor | None = None,
         labels: Tensor | None = None,
     ) -> MGHFTOutput:
-        """As MGHFT's, with one text per view of every sticker."""
+        """Classify stickers as MGHFT does, from one text per view of every sticker."""
         output: MGHFTOutput = self.mghft(
             image, text_features=self.text_features(texts, image.device), text_mask=text_mask, labels=labels
         )
         return output
 
     def text_features(self, texts: Sequence[Sequence[str]], device: torch.device) -> Tensor:
-        """[B, V, width] with gradients; zeros for ""; a text that comes twice is encoded once."""
-        distinct = sorted({text for row in texts for text in row if text.strip()})
-        nothing = torch.zeros(1, self.encoder.width, device=device)
-        vectors = torch.cat([self.encoder.vectors(distinct).to(nothing), nothing]) if distinct else nothing
-        place = {text: number for number, text in enumerate(distinct)}
-        rows = [[place.get(text, len(distinct)) for text in row] for row in texts]
-        return vectors[torch.tensor(rows, device=device)]
+        """Return features [B, V, width] with gradients; zeros for ""."""
+        distinct, rows = distinct_texts(texts)
+        vectors = torch.zeros(1, self.encoder.width, device=device)
+        if distinct:
+            vectors = torch.cat([self.encoder.vectors(distinct).to(vectors), vectors])
+        return vectors[rows.to(device)]
 
     def save_pretrained(self, folder: Path) -> None:
-        """MGHFT's files, and the encoder with its tokenizer in a folder below."""
+        """Write MGHFT's files, and the encoder with its tokenizer in a folder below."""
         self.mghft.save_pretrained(folder)
         self.language.save_pretrained(folder / ENCODER_FOLDER)
         self.encoder.tokenizer.save_pretrained(folder / ENCODER_FOLDER)
 
     def load_weights(self, folder: Path) -> None:
-        """What `save_pretrained` wrote."""
-        self.mghft.load_state_dict(load_file(folder / "model.safetensors"))
+        """Load what `save_pretrained` wrote."""
+        load_weights(self.mghft, folder)
         saved = type(self.language).from_pretrained(folder / ENCODER_FOLDER, use_safetensors=True)
         self.language.load_state_dict(saved.state_dict())
 
 
-# What a run trains.
+# The module that a run trains.
 Trained = MGHFT | TunedMGHFT
 
 
 def network(model: Trained) -> MGHFT:
-    """The network without its encoder."""
+    """Return the network without its encoder."""
     return model.mghft if isinstance(model, TunedMGHFT) else model
 
 
 def load_weights(model: Trained, folder: Path) -> None:
-    """Puts back what `model.save_pretrained(folder)` wrote."""
+    """Load what `model.save_pretrained(folder)` wrote."""
     if isinstance(model, TunedMGHFT):
         model.load_weights(folder)
     else:
-        model.load_state_dict(load_file(folder / "model.safetensors"))
+        model.load_state_dict(load_file(folder / WEIGHTS_NAME))
+
+
+def distinct_texts(
+    texts: Sequence[Sequence[str]], order: Callable[[str], Any] | None = None
+) -> tuple[list[str], Tensor]:
+    """Find the texts to encode; captioning models describe many stickers alike, and each is encoded once.
+
+    Args:
+        texts: per sticker one text per view.
+        order: key by which the distinct texts are sorted; None sorts them alphabetically.
+
+    Returns:
+        The distinct texts, and [n, V] the index of every text among them; of a blank one their number.
+    """
+    distinct = sorted({text for row in texts for text in row if text.strip()}, key=order)
+    index = {text: number for number, text in enumerate(distinct)}
+    rows = [[index.get(text, len(distinct)) for text in row] for row in texts]
+    return distinct, torch.tensor(rows)

@@ -1,55 +1,47 @@
-"""What decides a training run: one frozen model, filled by a recipe, a YAML file and overrides in turn."""
+"""The configuration of a training: one frozen model, filled by recipe, YAML file and overrides in turn."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticUndefined
 
 from mghft.pipeline.settings import build, read_settings
+from mghft.train.augmentation import Augmentation
 from mghft.train.imbalance import Imbalance
+from mghft.train.options import (
+    Cache,
+    Checkpointing,
+    Loading,
+    NetworkOptions,
+    Pooling,
+    Schedule,
+    Sources,
+    TextOptions,
+)
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    Options = TypeVar("Options", bound=DataclassInstance)
 
 RECIPES_FOLDER = Path(__file__).resolve().parent / "recipes"
 
+# Of the overfit check: steps that suffice for a small network at this learning rate, several times over.
+_OVERFIT_STEPS = 600
+_OVERFIT_RATE = 1e-3
 # Where a run lives and how it is carried out; two runs that differ in these alone are the same run.
-NOT_PART_OF_A_RUN = frozenset(
+EXECUTION_FIELDS = frozenset(
     {"data", "descriptions", "out", "resume", "workers", "num_threads", "cache_dir", "cache_gb", "progress"}
     | {"images", "prefetch", "pin_memory"}
     | {"keep_checkpoints", "checkpoint_every_epochs", "checkpoint_every_steps", "recipe"}
     | {"allow_changes", "tracker"}
 )
-
-
-class Augmentation(BaseModel):
-    """Arguments of timm's training and evaluation transforms."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    scale: tuple[float, float] = Field(default=(0.08, 1.0), description="area of the random crop")
-    ratio: tuple[float, float] = Field(default=(0.75, 4 / 3), description="aspect ratio of the random crop")
-    hflip: float = Field(default=0.5, ge=0, le=1, description="probability of a mirror image")
-    vflip: float = Field(default=0.0, ge=0, le=1, description="probability of an image upside down")
-    color_jitter: float = Field(
-        default=0.1,
-        ge=0,
-        description="brightness, contrast, saturation; off under auto_augment",
-    )
-    force_color_jitter: bool = Field(default=False, description="colour jitter under auto_augment as well")
-    grayscale_prob: float = Field(default=0.0, ge=0, le=1, description="probability of a grey image")
-    gaussian_blur_prob: float = Field(default=0.0, ge=0, le=1, description="probability of a blurred image")
-    auto_augment: str | None = Field(default="rand-m9-mstd0.5-inc1", description="timm's policy, or null")
-    interpolation: Literal["bicubic", "bilinear", "random"] = Field(
-        default="bicubic", description="of resizing"
-    )
-    re_prob: float = Field(default=0.0, ge=0, le=1, description="probability of random erasing")
-    crop_pct: float = Field(
-        default=224 / 256, gt=0, le=1, description="evaluation: share of the short side in the crop"
-    )
-    off: bool = Field(default=False, description="no augmentation: training sees what evaluation sees")
 
 
 class TrainConfig(BaseModel):
@@ -68,7 +60,7 @@ class TrainConfig(BaseModel):
     model: dict[str, Any] = Field(default_factory=dict, description="MGHFTConfig fields, and `preset`")
     use_text: bool = Field(default=True, description="false: the same network without text")
     text_encoder: str = Field(default="bert-base-uncased", description="BERT-like encoder, or 'minilm'")
-    text_pooling: Literal["last4_masked_mean", "last4_mean", "masked_mean", "cls"] = Field(
+    text_pooling: Pooling = Field(
         default="last4_masked_mean", description="how token states become one vector"
     )
     view_texts: Literal["own", "whole"] = Field(
@@ -128,7 +120,7 @@ class TrainConfig(BaseModel):
     overfit: int | None = Field(
         default=None, ge=2, description="learn so many stickers by heart, without augmentation: a check"
     )
-    tracker: Literal["tensorboard", "wandb", "trackio"] | None = Field(
+    tracker: Literal["tensorboard", "wandb"] | None = Field(
         default=None, description="also log to it; W&B offline unless WANDB_MODE says otherwise"
     )
     checkpoint_every_epochs: int = Field(default=1, ge=1, description="epochs between checkpoints")
@@ -188,31 +180,117 @@ class TrainConfig(BaseModel):
                 f"{self.label_smoothing}: set label_smoothing to 0 with it"
             )
         if self.allow_changes and not self.resume:
-            raise ValueError("allow_changes: it goes with resume, for a run that is there")
+            raise ValueError("allow_changes: it goes with resume, for a run folder that already exists")
         if self.warmup_epochs >= self.epochs:
             raise ValueError(
                 f"warmup_epochs: {self.warmup_epochs} does not leave an epoch of {self.epochs} to train"
             )
         return self
 
+    @property
+    def sources(self) -> Sources:
+        return self._pick(Sources)
+
+    @property
+    def text(self) -> TextOptions | None:
+        """None for a run without text."""
+        return self._pick(TextOptions) if self.use_text else None
+
+    @property
+    def network(self) -> NetworkOptions:
+        return self._pick(NetworkOptions)
+
+    @property
+    def schedule(self) -> Schedule:
+        return self._pick(Schedule)
+
+    @property
+    def checkpointing(self) -> Checkpointing:
+        return self._pick(Checkpointing)
+
+    @property
+    def loading(self) -> Loading:
+        return self._pick(Loading)
+
+    @property
+    def cache(self) -> Cache:
+        return self._pick(Cache)
+
+    def _pick(self, options: type[Options]) -> Options:
+        return options(**{field.name: getattr(self, field.name) for field in dataclasses.fields(options)})
+
     def learning_rate(self, processes: int) -> float:
-        """Peak learning rate: `lr`, or the paper's rule `base_lr · batch_size · processes / 512`."""
+        """Return the peak rate: `lr`, or the paper's rule `base_lr · batch_size · processes / 512`."""
         return self.lr if self.lr is not None else self.base_lr * self.batch_size * processes / 512
 
     def identity(self) -> dict[str, Any]:
-        """The fields that decide the result, ready for JSON."""
-        return self.model_dump(mode="json", exclude=set(NOT_PART_OF_A_RUN))
+        """Return the fields that decide the result, ready for JSON."""
+        return self.model_dump(mode="json", exclude=set(EXECUTION_FIELDS))
+
+    def highlights(self, processes: int) -> dict[str, Any]:
+        """Return what a reader of the weights asks first, by its name for people; None where it is off.
+
+        Args:
+            processes: that train together.
+        """
+        fields = (
+            "recipe",
+            "epochs",
+            "batch_size",
+            "repeats",
+            "label_smoothing",
+            "ema_decay",
+            "seed",
+            "init_from",
+        )
+        augmentation = self.augmentation.auto_augment or "crops, jitter"
+        return {
+            **{name.replace("_", " "): getattr(self, name) for name in fields},
+            "learning rate": self.learning_rate(processes),
+            "weight decay": self.weight_decay,
+            "augmentation": "off" if self.augmentation.off else augmentation,
+            "mixed precision": self.mixed_precision,
+            "processes": processes,
+        }
+
+    def for_overfit_check(self) -> TrainConfig:
+        """Return the configuration as the overfit check trains it; itself where `overfit` is off.
+
+        All that keeps a network from learning its stickers is off: augmentation, dropout, weight decay, label
+        smoothing, EMA. The rate is constant, 1e-3 unless `lr` is given; epochs are as many as 600 steps need.
+        """
+        if self.overfit is None:
+            return self
+        batch = min(self.batch_size, self.overfit)
+        epochs = max(self.epochs, -(-_OVERFIT_STEPS // max(1, self.overfit // batch)))
+        rate = self.lr or _OVERFIT_RATE
+        changes: dict[str, Any] = {
+            "model": {**self.model, "drop_path": 0.0, "fusion_dropout": 0.0},
+            "view_dropout": 0.0,
+            "label_smoothing": 0.0,
+            "weight_decay": 0.0,
+            "ema_decay": None,
+            "repeats": 1,
+            "augmentation": {**self.augmentation.model_dump(), "off": True},
+            "batch_size": batch,
+            "epochs": epochs,
+            "lr": rate,
+            "min_lr": rate,
+            "warmup_epochs": min(self.warmup_epochs, epochs // 20),
+            "checkpoint_every_epochs": max(1, epochs // 10),
+        }
+        return build_config({**self.model_dump(), **changes})
 
 
 def recipe_names() -> list[str]:
-    """Names of the shipped recipes, sorted."""
+    """Return the names of the shipped recipes, sorted."""
     return sorted(path.stem for path in RECIPES_FOLDER.glob("*.yaml"))
 
 
 def load_config(
     recipe: str = "mghft", file: Path | None = None, overrides: Mapping[str, Any] | None = None
 ) -> TrainConfig:
-    """Recipe, then the YAML file, then the overrides; the later wins, nested fields are merged.
+    """Build a configuration of recipe, YAML file and overrides; the later wins, nested fields are merged.
 
     Args:
         recipe: name of a shipped recipe.
@@ -221,13 +299,13 @@ def load_config(
 
     Raises:
         ValueError: a field is unknown or has a wrong value; the message names it.
-        FileNotFoundError: there is no such recipe or file.
+        FileNotFoundError: the recipe or the file does not exist.
     """
     fields = {} if file is None else read_settings(file)
     recipe = str(fields.pop("recipe", recipe))
     if recipe not in recipe_names():
         raise FileNotFoundError(
-            f"there is no recipe '{recipe}': the shipped ones are {', '.join(recipe_names())}"
+            f"the recipe '{recipe}' does not exist: the shipped ones are {', '.join(recipe_names())}"
         )
     values = read_settings(RECIPES_FOLDER / f"{recipe}.yaml")
     return build_config(values, fields, overrides or {}, {"recipe": recipe})
@@ -239,7 +317,7 @@ def build_config(*layers: Mapping[str, Any]) -> TrainConfig:
 
 
 def describe_fields(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """A line for every field: name, what it is, default; fields of a field by their dotted names."""
+    """Yield a line for every field: name, what it is, default; fields of a field by their dotted names."""
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from describe_fields(field.annotation, f"{prefix}{name}.")

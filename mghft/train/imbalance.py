@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Imbalance(BaseModel):
-    """What is done about unequal classes; counts are those of the training split.
+    """Corrections for unequal classes; counts are those of the training split.
 
     Weights, balanced sampling and the adjusted loss are three ways to move the same boundary: two of them at
     once would move it twice, so only one is taken. Focal loss weighs stickers, not classes, and goes with
@@ -41,15 +41,12 @@ class Imbalance(BaseModel):
 
     @model_validator(mode="after")
     def _agrees(self) -> Imbalance:
-        used = [
-            name
-            for name, on in (
-                (f"class_weights {self.class_weights}", self.class_weights != "none"),
-                ("sampling balanced", self.sampling == "balanced"),
-                ("loss logit_adjusted", self.loss == "logit_adjusted"),
-            )
-            if on
-        ]
+        corrections = {
+            f"class_weights {self.class_weights}": self.class_weights != "none",
+            "sampling balanced": self.sampling == "balanced",
+            "loss logit_adjusted": self.loss == "logit_adjusted",
+        }
+        used = [name for name, on in corrections.items() if on]
         if len(used) > 1:
             raise ValueError(f"{' and '.join(used)} correct for the same thing twice: choose one of them")
         return self

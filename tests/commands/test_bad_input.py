@@ -74,7 +74,7 @@ def test_run_of_another_configuration_refuses_train(mghft: Call, squares: Path, 
         (["train", "emoji", "--data", ".", "--out", "r", "--no-text", "--set", "alpha"], ["KEY=VALUE"]),
         (["train", "emoji", "--data", ".", "--out", "r", "--no-text", "--set", "colour=3"], ["no field"]),
         (["train", "emoji", "--data", ".", "--out", "r"], ["descriptions"]),
-        (["train", "emoji", "--recipe", "cake"], ["no recipe 'cake'", "cpu"]),
+        (["train", "emoji", "--recipe", "cake"], ["the recipe 'cake' does not exist", "cpu"]),
         (
             ["describe", "emoji", "--data", ".", "--out", "r", "--background", "red"],
             ["--background", "'red'"],

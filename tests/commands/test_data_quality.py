@@ -68,10 +68,10 @@ def test_exported_annotations_come_back_and_can_be_trained_on(mghft, squares, de
     from mghft.pipeline.corpora.card import load_card
     from mghft.pipeline.corpora.load import load_corpus
     from mghft.pipeline.views import VIEWS
-    from mghft.train.data.descriptions import join_descriptions
+    from mghft.train.data.descriptions import read_texts
 
     stickers = load_corpus(load_card("emoji"), squares).stickers
-    first, again = (join_descriptions(stickers, run, VIEWS) for run in (described, tmp_path / "again"))
+    first, again = (read_texts(run, VIEWS).of(stickers) for run in (described, tmp_path / "again"))
     assert first.texts[1:] == again.texts[1:] and (first.missing(), again.missing()) == (0, 1)
 
 

@@ -19,7 +19,7 @@ def test_recipes_are_valid_and_build_their_models() -> None:
     for name in recipe_names():
         config = load_config(name, overrides=BASE)
         assert config.recipe == name
-        assert resolve_model(config, labels=("a", "b"), text_dim=384).num_classes == 2
+        assert resolve_model(config.network, labels=("a", "b"), text_dim=384).num_classes == 2
 
 
 def test_paper_recipe_scales_the_learning_rate_by_batch_and_processes() -> None:
@@ -62,12 +62,12 @@ def test_text_without_descriptions_is_refused() -> None:
 def test_wrong_field_of_the_model_is_named() -> None:
     config = load_config("mghft", overrides={**BASE, "model.alhpa": 3})
     with pytest.raises(ValueError, match="the model configuration has no field 'alhpa'"):
-        resolve_model(config, labels=("a", "b"), text_dim=384)
+        resolve_model(config.network, labels=("a", "b"), text_dim=384)
 
 
 def test_schedule_warms_up_and_ends_at_the_minimum() -> None:
     config = load_config("mghft", overrides={**BASE, "epochs": 10, "warmup_epochs": 2})
-    rates = [learning_rate(step, config=config, peak=1e-3, steps_per_epoch=10) for step in range(100)]
+    rates = [learning_rate(step, config.schedule, peak=1e-3, steps_per_epoch=10) for step in range(100)]
     assert rates[0] == config.warmup_lr
     assert rates[20] == max(rates) == 1e-3
     assert rates[-1] == pytest.approx(config.min_lr)
@@ -78,6 +78,6 @@ def test_one_dimensional_parameters_do_not_decay() -> None:
     import torch
 
     model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.LayerNorm(2))
-    groups = build_optimizer(model, load_config("mghft", overrides=BASE), 1e-3).param_groups
+    groups = build_optimizer(model, lr=1e-3, weight_decay=0.05, text_lr_scale=0.1).param_groups
     decays = {group["weight_decay"]: [p.ndim for p in group["params"]] for group in groups}
     assert decays == {0.0: [1, 1, 1], 0.05: [2]}

@@ -1,15 +1,40 @@
-"""What a training reads: stickers joined with descriptions, cached images, text features, batches."""
+"""The data of a training: stickers joined with descriptions, cached images, text features, batches."""
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "descriptions": ["Descriptions", "check_sources", "join_descriptions"],
-        "image_cache": ["StickerImages"],
-        "loader": ["EpochLoader"],
-        "sampler": ["EpochBatches"],
-        "shard_images": ["shard_corpus"],
-        "splits": ["Split", "load_split", "open_corpus"],
+        "descriptions": [
+            "DescribedTexts",
+            "Descriptions",
+            "check_sources",
+            "data_fingerprint",
+            "labelled_stickers",
+            "read_texts",
+        ],
+        "image_cache": ["FileImages", "StickerImages"],
+        "loader": ["EpochLoader", "leave_signals_to_the_loop"],
+        "sampler": [
+            "AugmentedStickers",
+            "EpochBatches",
+            "PlainStickers",
+            "eval_transform",
+            "mixed_seed",
+            "train_transform",
+        ],
+        "shard_images": ["ShardImages", "shard_corpus"],
+        "splits": [
+            "LabelledSplit",
+            "Split",
+            "TrainingData",
+            "complete_splits",
+            "load_splits",
+            "open_corpus",
+            "read_splits",
+            "resolve_model",
+            "views_of",
+        ],
+        "text_features": ["FeatureCache", "features_of", "load_encoder", "text_statistics"],
     },
 )

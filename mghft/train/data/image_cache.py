@@ -5,20 +5,20 @@ Where the bytes come from is the source's business: files of the corpus (here) o
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from mghft.pipeline.corpora.sticker import Sticker
+from mghft.pipeline.files import write_atomically, write_text
 from mghft.pipeline.images.color import ImageError
 from mghft.pipeline.images.decode import ImageTransform, decode_bytes, read_image
 from mghft.pipeline.progress import bar
@@ -28,7 +28,7 @@ _CHUNK = 128
 # Raised when the same file decodes to other pixels than before, so that no old cache is taken for a new one.
 _DECODER = 2
 # The engine's bound of the longer side is not the trainer's, which bounds the shorter one.
-_WHOLE = ImageTransform(max_side=None)
+_FULL_SIZE = ImageTransform(max_side=None)
 
 
 class ImageSource(Protocol):
@@ -36,12 +36,12 @@ class ImageSource(Protocol):
 
     def __len__(self) -> int: ...
     def facts(self) -> list[Any]:
-        """What tells these images from others, for a fingerprint."""
+        """Return what tells these images from others, for a fingerprint."""
         ...
 
     def read(self, index: int) -> bytes: ...
     def name(self, index: int) -> str:
-        """Where the image lies, for messages: 'IMAGE below FOLDER'."""
+        """Return where the image lies, for messages: 'IMAGE below FOLDER'."""
         ...
 
 
@@ -56,7 +56,7 @@ class FileImages:
         return len(self._paths)
 
     def facts(self) -> list[Any]:
-        """Folder, and name, size and time of every file.
+        """Return the folder, and name, size and time of every file.
 
         Raises:
             FileNotFoundError: a file is missing.
@@ -90,7 +90,7 @@ class StickerImages:
     def __init__(
         self, source: ImageSource, *, short_side: int, folder: Path, limit_gb: float, progress: bool = False
     ) -> None:
-        """Opens the cache in `folder`, or writes it.
+        """Open the cache in `folder`, or write it.
 
         Args:
             progress: shown on stderr while it is written.
@@ -111,7 +111,7 @@ class StickerImages:
                 return
             folder.mkdir(parents=True, exist_ok=True)
             self._write(data, index, progress)
-        self._shapes = [(h, w) for h, w in json.loads(index.read_text())["shapes"]]
+        self._shapes = _read_shapes(index)
         sizes = [h * w * 3 for h, w in self._shapes]
         self._offsets = [0, *np.cumsum(sizes, dtype=np.int64).tolist()]
         if len(sizes) != len(source) or data.stat().st_size != self._offsets[-1]:
@@ -128,7 +128,8 @@ class StickerImages:
     def __getitem__(self, index: int) -> Image.Image:
         if self._file is None:
             return self._decode(index)
-        if self._pixels is None:  # opened by the process that reads, so that workers do not share a handle
+        # Opened by the process that reads, so that workers do not share a handle.
+        if self._pixels is None:
             self._pixels = np.memmap(self._file, dtype=np.uint8, mode="r")
         height, width = self._shapes[index]
         start = self._offsets[index]
@@ -141,7 +142,7 @@ class StickerImages:
 
     def _decode(self, index: int) -> Image.Image:
         try:
-            image = decode_bytes(self._source.read(index), _WHOLE)
+            image = decode_bytes(self._source.read(index), _FULL_SIZE)
         except ImageError as error:
             raise ValueError(
                 f"the image {self._source.name(index)} cannot be decoded ({error}): "
@@ -164,24 +165,30 @@ class StickerImages:
         return sum(image.width * image.height * 3 for image in images) / max(1, len(images)) * count
 
     def _write(self, data: Path, index: Path, progress: bool) -> None:
-        """Pixels first, index last, each by renaming: a build cut short leaves nothing that looks whole."""
-        part = data.with_suffix(f".{os.getpid()}.part")
+        """Write pixels first, index last, so that a build cut short leaves nothing that looks complete."""
+        shapes: list[tuple[int, int]] = []
+        write_atomically(data, lambda file: shapes.extend(self._write_pixels(file, progress)))
+        write_text(index, json.dumps({"shapes": shapes}))
+
+    def _write_pixels(self, file: IO[bytes], progress: bool) -> list[tuple[int, int]]:
         shapes = []
-        try:
-            with (
-                part.open("wb") as stream,
-                ThreadPoolExecutor(os.cpu_count()) as pool,
-                bar("image", "reading images", progress) as advance,
-            ):
-                for start in range(0, len(self._source), _CHUNK):
-                    some = range(start, min(start + _CHUNK, len(self._source)))
-                    for image in pool.map(self._decode, some):
-                        shapes.append((image.height, image.width))
-                        stream.write(np.asarray(image, dtype=np.uint8).tobytes())
-                    advance(some.stop, len(self._source))
-            part.replace(data)
-            part.write_text(json.dumps({"shapes": shapes}))
-            part.replace(index)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                part.unlink()
+        count = len(self._source)
+        with (
+            ThreadPoolExecutor(os.cpu_count()) as pool,
+            bar("image", "reading images", progress) as advance,
+        ):
+            for start in range(0, count, _CHUNK):
+                chunk = range(start, min(start + _CHUNK, count))
+                for image in pool.map(self._decode, chunk):
+                    shapes.append((image.height, image.width))
+                    file.write(np.asarray(image, dtype=np.uint8).tobytes())
+                advance(chunk.stop, count)
+        return shapes
+
+
+def _read_shapes(index: Path) -> list[tuple[int, int]]:
+    """Return height and width of every image; nothing where the file is damaged."""
+    try:
+        return [(height, width) for height, width in json.loads(index.read_text())["shapes"]]
+    except (ValueError, KeyError, TypeError):
+        return []

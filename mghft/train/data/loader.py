@@ -1,4 +1,4 @@
-"""Brings augmented batches to the loop, prepared by workers while the step computes."""
+"""Augmented batches, prepared by workers while the step computes."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mghft.train.config import TrainConfig
 from mghft.train.data.sampler import AugmentedStickers, EpochBatches
+from mghft.train.options import Loading
 
 
 class EpochLoader:
     """The batches of one epoch after the other; workers live as long as the run.
 
-    What a batch holds is decided by its epoch and step alone, so neither the number of workers nor how far
-    they are ahead changes a run.
+    The content of a batch is decided by its epoch and step alone, so neither the number of workers nor how
+    far they are ahead changes a run.
     """
 
     def __init__(
-        self, stickers: AugmentedStickers, batches: EpochBatches, config: TrainConfig, *, cuda: bool
+        self, stickers: AugmentedStickers, batches: EpochBatches, loading: Loading, *, cuda: bool
     ) -> None:
-        self._batches, self._workers = batches, config.workers
+        self._batches, self._workers = batches, loading.workers
         self._loader: DataLoader[Any] = DataLoader(
             stickers,
             batch_sampler=batches,
-            num_workers=config.workers,
+            num_workers=loading.workers,
             worker_init_fn=leave_signals_to_the_loop,
-            persistent_workers=config.workers > 0,
-            prefetch_factor=config.prefetch if config.workers else None,
-            pin_memory=cuda and config.pin_memory,
+            persistent_workers=loading.workers > 0,
+            prefetch_factor=loading.prefetch if loading.workers else None,
+            pin_memory=cuda and loading.pin_memory,
         )
         self._ahead: tuple[int, Iterator[Any]] | None = None
 
     def prepare(self, epoch: int) -> None:
-        """Lets the workers begin an epoch that will be asked for; the one before must be at its end."""
+        """Let the workers begin an epoch that will be asked for; the one before must be at its end."""
         if self._workers:
             self._batches.start(epoch)
             self._ahead = epoch, iter(self._loader)
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images and indices of the stickers, step by step."""
+        """Return images [B, 3, S, S] and indices [B] of the stickers, step by step."""
         ahead, self._ahead = self._ahead, None
         if ahead is not None and (epoch, first_step) == (ahead[0], 0):
             return ahead[1]
@@ -51,6 +51,6 @@ class EpochLoader:
 
 
 def leave_signals_to_the_loop(worker: int) -> None:
-    """For a worker of the data loader: Ctrl-C is the loop's business, SIGTERM ends the worker."""
+    """Set a worker of the data loader up: Ctrl-C is the loop's business, SIGTERM ends the worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

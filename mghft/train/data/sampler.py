@@ -1,4 +1,4 @@
-"""Which sticker is seen when, and how it is augmented: pure functions of (seed, epoch, position).
+"""The order of the stickers and their augmentation: pure functions of (seed, epoch, position).
 
 Nothing here has a state of its own, so a run resumed at (epoch, step) sees exactly what it would have seen.
 """
@@ -17,7 +17,7 @@ from timm.data.transforms_factory import transforms_imagenet_eval, transforms_im
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from mghft.train.config import Augmentation
+from mghft.train.augmentation import Augmentation
 from mghft.train.data.image_cache import StickerImages
 
 
@@ -29,13 +29,13 @@ class Draw(NamedTuple):
     sticker: int
 
 
-def mixed_seed(*parts: int) -> int:
-    """A seed for torch from several numbers; different parts give unrelated streams."""
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0])
+def mixed_seed(*numbers: int) -> int:
+    """Return a seed for torch from several numbers; different numbers give unrelated streams."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
 def epoch_order(count: int, *, seed: int, epoch: int, batch: int, repeats: int = 1) -> NDArray[np.int64]:
-    """Indices of one epoch, a whole number of global batches long.
+    """Return the indices of one epoch, a whole number of global batches long.
 
     With repeats each sticker comes several times in a row, so that neighbours in a batch (and, across
     processes, the batches of one step) hold copies of it; the epoch keeps its length and sees
@@ -49,10 +49,10 @@ def epoch_order(count: int, *, seed: int, epoch: int, batch: int, repeats: int =
 def balanced_order(
     labels: NDArray[np.int64], *, seed: int, epoch: int, batch: int, repeats: int = 1
 ) -> NDArray[np.int64]:
-    """As `epoch_order`, with every class equally often: one sticker of each class, in a new order, and again.
+    """Return an epoch with every class equally often: one sticker of each class, in a new order, and again.
 
-    A small class is gone through several times an epoch, each time in another order; of a large one an epoch
-    sees a part, another epoch another.
+    A small class is gone through several times an epoch, each time in another order; of a large one every
+    epoch sees other stickers. Arguments as those of `epoch_order`.
     """
     rng = np.random.default_rng([seed, epoch, len(labels)])
     places = max(len(labels) // batch, 1) * batch
@@ -68,7 +68,7 @@ def balanced_order(
 
 
 class EpochBatches(Sampler[list[Draw]]):
-    """The batches of one process; `start` says which epoch and from which step on.
+    """The batches of one process; `start` sets the epoch and its first step.
 
     Args:
         labels: [count] class of every sticker, for balanced sampling; None draws every sticker equally often.
@@ -90,6 +90,7 @@ class EpochBatches(Sampler[list[Draw]]):
         self._epoch, self._first_step = 0, 0
 
     def start(self, epoch: int, first_step: int = 0) -> None:
+        """Choose the epoch that the next iteration yields, and the step it begins with."""
         self._epoch, self._first_step = epoch, first_step
 
     @property
@@ -108,20 +109,20 @@ class EpochBatches(Sampler[list[Draw]]):
             yield [Draw(self._epoch, place, int(order[place])) for place in places]
 
     def _order(self) -> NDArray[np.int64]:
-        how = {
+        options = {
             "seed": self._seed,
             "epoch": self._epoch,
             "batch": self._global_batch,
             "repeats": self._repeats,
         }
         if self._labels is None:
-            return epoch_order(self._count, **how)
-        return balanced_order(self._labels, **how)
+            return epoch_order(self._count, **options)
+        return balanced_order(self._labels, **options)
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seeds the three generators that timm and torchvision draw from, and puts them back afterwards."""
+    """Seed the three generators that timm and torchvision draw from; restore them afterwards."""
     python, numpy, pytorch = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(seed)
     np.random.seed(seed % 2**32)
@@ -162,7 +163,7 @@ class PlainStickers(Dataset[tuple[Tensor, int]]):
 
 
 def train_transform(size: int, augmentation: Augmentation) -> Any:
-    """timm's training transform for PIL images, or that of evaluation where augmentation is off."""
+    """Return timm's training transform for PIL images, or that of evaluation where augmentation is off."""
     if augmentation.off:
         return eval_transform(size, augmentation)
     fields = augmentation.model_dump(exclude={"crop_pct", "off"})
@@ -170,6 +171,6 @@ def train_transform(size: int, augmentation: Augmentation) -> Any:
 
 
 def eval_transform(size: int, augmentation: Augmentation) -> Any:
-    """Resize so that the crop is `crop_pct` of the short side, centre crop, normalise."""
+    """Return the transform that resizes so that the crop is `crop_pct` of the short side, and crops."""
     method = "bicubic" if augmentation.interpolation == "random" else augmentation.interpolation
     return transforms_imagenet_eval(size, crop_pct=augmentation.crop_pct, interpolation=method)

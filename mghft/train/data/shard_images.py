@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -19,20 +18,20 @@ from numpy.typing import NDArray
 
 from mghft.pipeline.corpora.card import Card
 from mghft.pipeline.corpora.sticker import Corpus, Sticker
-from mghft.pipeline.files import write_json
+from mghft.pipeline.files import write_atomically, write_json
 from mghft.pipeline.images.color import ImageError
 from mghft.pipeline.images.decode import MAX_FILE_BYTES
-from mghft.pipeline.runs.shards import IMAGE_FIELD, read_descriptions, read_shard, shard_paths
+from mghft.pipeline.runs.shards import IMAGE_FIELD, iterate_shards, read_descriptions, shard_paths
 from mghft.pipeline.text import printable
 
 _COLUMNS = ["sticker_id", "path", "split", "label", "label_name", "text"]
 
 
 def shard_corpus(card: Card, run: Path) -> Corpus:
-    """The stickers that a run describes, sorted by id; they have no part and no topic.
+    """Return the stickers that a run describes, sorted by id; they have no subset and no topic.
 
     Raises:
-        FileNotFoundError, ValueError: there is no run, or its labels are not the card's.
+        FileNotFoundError, ValueError: the run does not exist, or its labels are not the card's.
     """
     stickers = [
         Sticker(
@@ -50,18 +49,39 @@ def shard_corpus(card: Card, run: Path) -> Corpus:
         if sticker.label is not None and names.get(sticker.label) != sticker.label_name:
             raise ValueError(
                 f"the sticker {sticker.id!r} in {run} has the label {sticker.label_name!r} as number "
-                f"{sticker.label}, which the card {card.name} has not: give the card it was described with"
+                f"{sticker.label}, which the card {card.name} lacks: give the card it was described with"
             )
     return Corpus(card, run, sorted(stickers, key=lambda sticker: sticker.id))
+
+
+def image_hashes(run: Path) -> dict[str, str | None]:
+    """Return the SHA-256 of every image in shards that embed them; None where it could not be read.
+
+    Raises:
+        ValueError: a shard is damaged or embeds no images.
+    """
+    if any(IMAGE_FIELD.name not in pq.read_schema(path).names for path in shard_paths(run)):
+        raise ValueError(
+            f"the shards in {run} hold no images: describe with --embed-images, "
+            "or train on the corpus' own files (--data ROOT --set images=files)"
+        )
+    hashes: dict[str, str | None] = {}
+    for _, table in iterate_shards(run, ["sticker_id", "image_sha256"]):
+        columns = (table.column(name).to_pylist() for name in ("sticker_id", "image_sha256"))
+        hashes.update(zip(*columns, strict=True))
+    return hashes
 
 
 class ShardImages:
     """The embedded images of some stickers, each compared with its row's SHA-256 when it is copied."""
 
-    def __init__(self, run: Path, stickers: Sequence[Sticker], *, folder: Path) -> None:
+    def __init__(
+        self, run: Path, stickers: Sequence[Sticker], hashes: Mapping[str, str | None], *, folder: Path
+    ) -> None:
         """
         Args:
             run: folder of the shards.
+            hashes: of the run, as `image_hashes` reads them.
             folder: where the copy is kept.
 
         Raises:
@@ -69,17 +89,12 @@ class ShardImages:
         """
         self._run, self._folder = run, folder
         self._ids = [sticker.id for sticker in stickers]
-        rows = read_descriptions(run).select(["sticker_id", "image_sha256"]).to_pylist()
-        found = {row["sticker_id"]: row["image_sha256"] for row in rows}
+        self._sha256: list[str] = []
         for sticker in self._ids:
-            if found.get(sticker) is None:
+            digest = hashes.get(sticker)
+            if digest is None:
                 raise ValueError(self._lacking(sticker))
-        if any(IMAGE_FIELD.name not in pq.read_schema(path).names for path in shard_paths(run)):
-            raise ValueError(
-                f"the shards in {run} hold no images: describe with --embed-images, "
-                "or train on the corpus' own files (--data ROOT --set images=files)"
-            )
-        self._sha256 = [str(found[sticker]) for sticker in self._ids]
+            self._sha256.append(digest)
         self._places: list[tuple[int, int]] | None = None
         self._content: NDArray[np.uint8] | None = None
 
@@ -90,17 +105,17 @@ class ShardImages:
         return {**self.__dict__, "_content": None}
 
     def facts(self) -> list[Any]:
-        """What the images are, wherever the shards lie."""
+        """Return what tells these images from others, wherever the shards lie."""
         return ["shards", self._sha256]
 
     def name(self, index: int) -> str:
         return f"of {printable(self._ids[index])} in the shards of {self._run}"
 
     def read(self, index: int) -> bytes:
-        """The bytes of the image's file.
+        """Return the bytes of the image's file.
 
         Raises:
-            ImageError: there are none, or too many.
+            ImageError: it is empty, or too large.
             ValueError: a shard's bytes are not those that were described.
         """
         if self._places is None:
@@ -117,7 +132,7 @@ class ShardImages:
         return self._folder / f"encoded-{key[:24]}.bin"
 
     def _open(self) -> list[tuple[int, int]]:
-        """Start and length of every image in the copy, which is made if it does not exist."""
+        """Return start and length of every image in the copy, which is made if it does not exist."""
         data = self._file()
         index = data.with_suffix(".json")
         if data.is_file() and index.is_file():
@@ -125,34 +140,28 @@ class ShardImages:
             if len(places) == len(self) and data.stat().st_size == sum(size for _, size in places):
                 return places
         self._folder.mkdir(parents=True, exist_ok=True)
-        places = self._copy(data)
+        places = []
+        write_atomically(data, lambda file: places.extend(self._copy(file)))
         write_json(index, places)
         return places
 
-    def _copy(self, data: Path) -> list[tuple[int, int]]:
+    def _copy(self, file: IO[bytes]) -> list[tuple[int, int]]:
         places: dict[int, tuple[int, int]] = {}
-        part = data.with_suffix(f".{os.getpid()}.part")
         end = 0
-        try:
-            with part.open("wb") as stream:
-                for number, content in self._contents():
-                    if hashlib.sha256(content).hexdigest() != self._sha256[number]:
-                        raise ValueError(
-                            f"the image {self.name(number)} is not the one that was described (another "
-                            "SHA-256): describe the corpus again, or train on its own files"
-                        )
-                    places[number] = (end, stream.write(content))
-                    end += len(content)
-            part.replace(data)
-        finally:
-            part.unlink(missing_ok=True)
+        for number, content in self._contents():
+            if hashlib.sha256(content).hexdigest() != self._sha256[number]:
+                raise ValueError(
+                    f"the image {self.name(number)} is not the one that was described (another SHA-256): "
+                    "describe the corpus again, or train on its own files"
+                )
+            places[number] = (end, file.write(content))
+            end += len(content)
         return [places[number] for number in range(len(self))]
 
     def _contents(self) -> Iterator[tuple[int, memoryview]]:
-        """Index and bytes of every image, shard after shard: the images of one shard fit into memory."""
+        """Yield index and bytes of every image, shard after shard: those of one shard fit into memory."""
         numbers = {sticker: number for number, sticker in enumerate(self._ids)}
-        for path in shard_paths(self._run):
-            table = read_shard(path, ["sticker_id", IMAGE_FIELD.name])
+        for _, table in iterate_shards(self._run, ["sticker_id", IMAGE_FIELD.name]):
             for batch in table.to_batches():
                 contents = batch.column(IMAGE_FIELD.name).flatten()[0]
                 for sticker, content in zip(batch.column("sticker_id").to_pylist(), contents, strict=True):

@@ -1,10 +1,11 @@
-"""Brings together what the model reads of a corpus, split by split: labels, images, text features."""
+"""The splits of a corpus as the model reads them: labels, images, text features."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 import torch
@@ -13,15 +14,30 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from mghft.model import MGHFTConfig, TextEncoder
-from mghft.pipeline.corpora.card import load_card
+from mghft.pipeline.corpora.card import Card, load_card
 from mghft.pipeline.corpora.load import load_corpus
 from mghft.pipeline.corpora.sticker import Corpus, Sticker
 from mghft.pipeline.settings import first_fault
-from mghft.train.config import TrainConfig
-from mghft.train.data.descriptions import Descriptions, join_descriptions, labelled, labels_of, whole_texts
-from mghft.train.data.image_cache import FileImages, StickerImages
-from mghft.train.data.shard_images import ShardImages, shard_corpus
-from mghft.train.data.text_features import default_folder, text_features
+from mghft.train.data.descriptions import Descriptions, labelled_stickers, labels_of, read_texts
+from mghft.train.data.image_cache import FileImages, ImageSource, StickerImages
+from mghft.train.data.shard_images import ShardImages, image_hashes, shard_corpus
+from mghft.train.data.text_features import FeatureCache
+from mghft.train.options import Cache, NetworkOptions, Sources, TextOptions
+
+
+class LabelledSplit(NamedTuple):
+    """Stickers of a split, all with a label, and for a run with text their descriptions; no image is open."""
+
+    stickers: list[Sticker]
+    descriptions: Descriptions | None
+
+
+class TextInputs(TypedDict, total=False):
+    """Arguments of the model for the texts of a batch: features or texts, and a mask; none without text."""
+
+    text_features: Tensor
+    texts: list[tuple[str, ...]]
+    text_mask: Tensor
 
 
 @dataclass(frozen=True)
@@ -41,126 +57,153 @@ class Split:
     features: Tensor | None
     mask: Tensor | None
 
+    def head(self, count: int) -> Split:
+        """Return the first stickers alone."""
+        described = self.descriptions
+        return dataclasses.replace(
+            self,
+            stickers=self.stickers[:count],
+            labels=self.labels[:count],
+            descriptions=described and Descriptions(described.texts[:count], described.mask[:count]),
+            features=None if self.features is None else self.features[:count],
+            mask=None if self.mask is None else self.mask[:count],
+        )
 
-def cache_folder(config: TrainConfig) -> Path:
-    """Where decoded images and text features are kept."""
-    return config.cache_dir or default_folder()
-
-
-def open_corpus(config: TrainConfig) -> Corpus:
-    """The corpus that a configuration names; without a data folder, that of the shards."""
-    card = load_card(config.card)
-    if config.data is not None:
-        return load_corpus(card, config.data)
-    assert config.descriptions is not None
-    return shard_corpus(card, config.descriptions)
-
-
-def views_of(config: TrainConfig) -> tuple[str, ...]:
-    """Views in the model's order."""
-    return tuple(config.model.get("views", MGHFTConfig.model_fields["views"].default))
-
-
-# Stickers of a split and, for a run with text, their descriptions.
-Part = tuple[list[Sticker], Descriptions | None]
-
-
-def read_split(config: TrainConfig, corpus: Corpus, name: str) -> Part:
-    """Stickers of a split and, for a run with text, their descriptions; opens no image."""
-    stickers = labelled(corpus, name)
-    if not config.use_text:
-        return stickers, None
-    assert config.descriptions is not None
-    found = join_descriptions(stickers, config.descriptions, views_of(config))
-    return stickers, whole_texts(found) if config.view_texts == "whole" else found
+    def text_inputs(self, indices: Tensor, device: torch.device) -> TextInputs:
+        """Return the model's arguments for the texts of a batch."""
+        if self.mask is None:
+            return {}
+        mask = self.mask[indices].to(device, non_blocking=True)
+        if self.features is not None:
+            return {"text_features": self.features[indices].to(device, non_blocking=True), "text_mask": mask}
+        assert self.descriptions is not None
+        return {"texts": [self.descriptions.texts[index] for index in indices.tolist()], "text_mask": mask}
 
 
-def load_encoder(config: TrainConfig, device: torch.device, tuned: Path | None = None) -> TextEncoder | None:
-    """The frozen text encoder, None for a run without text.
+@dataclass(frozen=True)
+class TrainingData:
+    """The splits that a training reads, and the card of their corpus."""
+
+    card: Card
+    train: Split
+    validation: Split
+
+    def notes(self) -> Iterator[str]:
+        """Yield a sentence for every split in which stickers have no description."""
+        for name, split in (("train", self.train), ("validation", self.validation)):
+            missing = 0 if split.descriptions is None else split.descriptions.missing()
+            if missing:
+                yield f"{missing} of {len(split.stickers)} stickers of the split {name} have no description"
+
+
+def open_corpus(sources: Sources) -> Corpus:
+    """Read the corpus; without a data folder, that of the shards."""
+    card = load_card(sources.card)
+    if sources.data is not None:
+        return load_corpus(card, sources.data)
+    assert sources.descriptions is not None
+    return shard_corpus(card, sources.descriptions)
+
+
+def views_of(model: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the views that a model reads, in its order.
 
     Args:
-        device: that computes the features.
-        tuned: folder of an encoder that a run has trained, read instead of the configured one.
+        model: fields of its configuration.
     """
-    if not config.use_text:
-        return None
-    # Loading takes a second; its bar would stand among the epochs.
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()  # type: ignore[no-untyped-call]
-    return TextEncoder.from_pretrained(tuned or config.text_encoder, pooling=config.text_pooling).to(device)
+    return tuple(model.get("views", MGHFTConfig.model_fields["views"].default))
 
 
-def load_split(
-    config: TrainConfig,
-    corpus: Corpus,
-    name: str,
-    *,
-    model_config: MGHFTConfig,
-    encoder: TextEncoder | None,
-) -> Split:
-    """Everything of one split, as `complete_split` makes it."""
-    part = read_split(config, corpus, name)
-    return complete_split(config, corpus, part, model_config=model_config, encoder=encoder)
-
-
-def complete_split(
-    config: TrainConfig,
-    corpus: Corpus,
-    part: Part,
-    *,
-    model_config: MGHFTConfig,
-    encoder: TextEncoder | None,
-) -> Split:
-    """What was read, with images and text features; they come from the cache where they are in it.
+def read_splits(
+    corpus: Corpus, names: Sequence[str], text: TextOptions | None, views: Sequence[str]
+) -> dict[str, LabelledSplit]:
+    """Read stickers and, for a run with text, descriptions of some splits.
 
     Args:
+        text: None for a run without text.
+        views: that the model reads.
+    """
+    described = None if text is None else read_texts(text.descriptions, views)
+    splits = {}
+    for name in names:
+        stickers = labelled_stickers(corpus, name)
+        descriptions = None if described is None else described.of(stickers)
+        if descriptions is not None and text is not None and text.view_texts == "whole":
+            descriptions = descriptions.whole()
+        splits[name] = LabelledSplit(stickers, descriptions)
+    return splits
+
+
+def complete_splits(
+    splits: Mapping[str, LabelledSplit],
+    corpus: Corpus,
+    sources: Sources,
+    cache: Cache,
+    *,
+    image_size: int,
+    encoder: TextEncoder | None,
+) -> dict[str, Split]:
+    """Open the images and text features of splits; they come from the cache where they are in it.
+
+    Args:
+        image_size: side of the model's images in pixels.
         encoder: frozen; None leaves the features out, for a run without text or one that trains its encoder.
     """
-    stickers, descriptions = part
-    folder = cache_folder(config)
-    images = StickerImages(
-        image_source(config, corpus, stickers),
-        # Twice the model's size: room for the random crop, and a bound for what the cache holds.
-        short_side=2 * model_config.image_size,
-        folder=folder,
-        limit_gb=config.cache_gb,
-        progress=config.progress,
-    )
-    mask = None if descriptions is None else torch.from_numpy(descriptions.mask)
     features = None
-    if descriptions is not None and encoder is not None:
-        features, _ = text_features(
-            encoder,
-            descriptions.texts,
-            pooling=config.text_pooling,
-            folder=folder,
-            progress=config.progress,
+    if encoder is not None:
+        features = FeatureCache(
+            encoder, pooling=encoder.pooling, folder=cache.folder, progress=cache.progress
         )
-    return Split(stickers, labels_of(stickers), images, descriptions, features, mask)
+    completed = {}
+    for name, images in _image_sources(splits, corpus, sources, cache).items():
+        stickers, descriptions = splits[name]
+        completed[name] = Split(
+            stickers,
+            labels_of(stickers),
+            StickerImages(
+                images,
+                # Twice the model's size: room for the random crop, and a bound for what the cache holds.
+                short_side=2 * image_size,
+                folder=cache.folder,
+                limit_gb=cache.cache_gb,
+                progress=cache.progress,
+            ),
+            descriptions,
+            None if descriptions is None or features is None else features.features(descriptions.texts),
+            None if descriptions is None else torch.from_numpy(descriptions.mask),
+        )
+    return completed
 
 
-def image_source(config: TrainConfig, corpus: Corpus, stickers: list[Sticker]) -> FileImages | ShardImages:
-    """Where the bytes of the images come from."""
-    if config.images == "files":
-        return FileImages(corpus.root, stickers)
-    assert config.descriptions is not None
-    return ShardImages(config.descriptions, stickers, folder=cache_folder(config))
+def load_splits(
+    corpus: Corpus,
+    names: Sequence[str],
+    sources: Sources,
+    cache: Cache,
+    *,
+    text: TextOptions | None,
+    views: Sequence[str],
+    image_size: int,
+    encoder: TextEncoder | None,
+) -> dict[str, Split]:
+    """Read and complete some splits; arguments as those of `read_splits` and `complete_splits`."""
+    splits = read_splits(corpus, names, text, views)
+    return complete_splits(splits, corpus, sources, cache, image_size=image_size, encoder=encoder)
 
 
-def resolve_model(config: TrainConfig, *, labels: tuple[str, ...], text_dim: int | None) -> MGHFTConfig:
-    """The model's configuration: preset and overrides of the run, and what follows from card and encoder.
+def resolve_model(network: NetworkOptions, *, labels: tuple[str, ...], text_dim: int | None) -> MGHFTConfig:
+    """Return the model's configuration: preset and overrides of the run, and what card and encoder decide.
 
     Raises:
         ValueError: a field of `model` is unknown or wrong; the message names it.
     """
-    fields: dict[str, Any] = dict(config.model)
+    fields: dict[str, Any] = dict(network.model)
     preset = str(fields.pop("preset", "default"))
     fields |= {
         "num_classes": len(labels),
-        "use_text": config.use_text,
-        "label_smoothing": config.label_smoothing,
-        "view_dropout": config.view_dropout,
+        "use_text": network.use_text,
+        "label_smoothing": network.label_smoothing,
+        "view_dropout": network.view_dropout,
     }
     if text_dim is not None:
         fields["text_dim"] = text_dim
@@ -170,13 +213,14 @@ def resolve_model(config: TrainConfig, *, labels: tuple[str, ...], text_dim: int
         raise ValueError(first_fault(error, "the model configuration", MGHFTConfig)) from None
 
 
-def text_of(split: Split, indices: Tensor, device: torch.device, *, tuned: bool) -> dict[str, Any]:
-    """The text of a batch as arguments of the model: features of the cache, or the texts themselves."""
-    if split.mask is None:
-        return {}
-    mask = split.mask[indices].to(device, non_blocking=True)
-    if tuned:
-        assert split.descriptions is not None
-        return {"texts": [split.descriptions.texts[index] for index in indices.tolist()], "text_mask": mask}
-    assert split.features is not None
-    return {"text_features": split.features[indices].to(device, non_blocking=True), "text_mask": mask}
+def _image_sources(
+    splits: Mapping[str, LabelledSplit], corpus: Corpus, sources: Sources, cache: Cache
+) -> dict[str, ImageSource]:
+    if sources.images == "files":
+        return {name: FileImages(corpus.root, split.stickers) for name, split in splits.items()}
+    assert sources.descriptions is not None
+    hashes = image_hashes(sources.descriptions)
+    return {
+        name: ShardImages(sources.descriptions, split.stickers, hashes, folder=cache.folder)
+        for name, split in splits.items()
+    }

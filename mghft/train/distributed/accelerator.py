@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
 
 import torch
 from accelerate import Accelerator  # type: ignore[import-untyped]
@@ -16,12 +14,11 @@ from mghft.train.distributed.fsdp import fsdp_plugin, shard_on_any_device
 _LONGEST_WAIT = timedelta(hours=4)
 
 
-def build_accelerator(mixed_precision: str, tracker: Mapping[str, Any] | None = None) -> Accelerator:
-    """Set accelerate up on whatever there is.
+def build_accelerator(mixed_precision: str) -> Accelerator:
+    """Set accelerate up on the devices of this machine.
 
     Args:
         mixed_precision: "no", "fp16", "bf16", or "auto": bf16 or fp16 on a GPU and none on a CPU.
-        tracker: arguments of `Accelerator` for a tracker, None for none.
 
     Raises:
         ValueError: accelerate's configuration wants what this trainer does not do; one sentence.
@@ -38,14 +35,12 @@ def build_accelerator(mixed_precision: str, tracker: Mapping[str, Any] | None = 
     cpu = int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.accelerator.is_available()
     rank, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
     if count and rank >= count:
-        raise ValueError(f"there are {count} GPUs for more processes than that: start {count} at most")
+        raise ValueError(
+            f"more processes than GPUs ({count}) were started on this machine: start {count} at most"
+        )
     plugin = fsdp_plugin()
     accelerator = Accelerator(
-        cpu=cpu,
-        mixed_precision=mixed_precision,
-        fsdp_plugin=plugin,
-        kwargs_handlers=handlers,
-        **(tracker or {}),
+        cpu=cpu, mixed_precision=mixed_precision, fsdp_plugin=plugin, kwargs_handlers=handlers
     )
     if accelerator.distributed_type.value in ("DEEPSPEED", "MEGATRON_LM"):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What the processes of one run agree upon; with a single process nothing is sent."""
+"""Values that the processes of one run agree upon; with a single process nothing is sent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from accelerate.utils import broadcast_object_list  # type: ignore[import-untype
 
 T = TypeVar("T")
 
-# How gloo, NCCL and the store name a process that is no longer there.
+# Words of gloo, NCCL and the store for a process that has ended.
 _GONE = (
     "connection closed",
     "connection reset",
@@ -32,7 +32,7 @@ class ProcessLostError(RuntimeError):
 def all_reduce_mean(
     accelerator: Accelerator, values: dict[str, float], stop: bool
 ) -> tuple[dict[str, float], bool]:
-    """Means of the values, and whether any process wants to stop: all leave after the same step."""
+    """Return means of the values, and whether any process wants to stop: all leave after the same step."""
     if accelerator.num_processes == 1:
         return values, stop
     row = torch.tensor([*values.values(), float(stop)], dtype=torch.float64, device=accelerator.device)
@@ -41,16 +41,16 @@ def all_reduce_mean(
 
 
 def broadcast_from_main(accelerator: Accelerator, make: Callable[[], T]) -> T:
-    """What `make` returns in the main process, which alone calls it, in every process."""
-    told = [make() if accelerator.is_main_process else None]
+    """Return in every process what `make` returns in the main process, which alone calls it."""
+    objects = [make() if accelerator.is_main_process else None]
     if accelerator.num_processes > 1:
-        broadcast_object_list(told)
-    return told[0]  # type: ignore[return-value]
+        broadcast_object_list(objects)
+    return objects[0]  # type: ignore[return-value]
 
 
 @contextmanager
 def processes_watched(accelerator: Accelerator) -> Iterator[None]:
-    """Turns what a broken connection raises into one sentence.
+    """Turn what a broken connection raises into one sentence.
 
     Raises:
         ProcessLostError: the block failed because another process of the run is gone.

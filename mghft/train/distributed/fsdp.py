@@ -1,7 +1,7 @@
 """FSDP: weights, gradients and optimizer lie in shards over the processes, as accelerate is told.
 
-Only the steps work on shards. Files hold whole tensors under the names of an unsharded run, and what is
-judged is a whole copy in every process, so processes may judge unequal numbers of stickers.
+Only the steps work on shards. Files hold full tensors under the names of an unsharded run, and every process
+predicts with a full copy of the model, so processes may predict unequal numbers of stickers.
 """
 
 from __future__ import annotations
@@ -29,31 +29,31 @@ _Tensors = tuple[list[Tensor], list[Tensor]]
 
 
 class Weights:
-    """Weights of a run, or their running mean: those of a module, or shards that a module is filled from."""
+    """Weights of a run, or their EMA: those of a module, or shards that a module is filled from."""
 
     def __init__(self, module: Trained, shards: _Tensors | None = None) -> None:
         """
         Args:
-            module: where there are shards, a whole copy of what they were when last asked for.
+            module: where there are shards, a full copy of what they were when last asked for.
             shards: parameters and buffers that are trained, in the order of the module's.
         """
         self._module, self.sharded = module, shards is not None
         self._parameters, self._buffers = shards or _tensors(module)
 
-    def whole(self) -> Trained:
-        """The module with the weights of now; all processes have to ask together."""
+    def full_model(self) -> Trained:
+        """Return the module with the current weights; all processes have to ask together."""
         if self.sharded:
-            self._pairwise(lambda mine, live: mine.copy_(_whole(live)))
+            self._pairwise(lambda full, shard: full.copy_(full_tensor(shard)))
         return self._module
 
     def load(self, folder: Path) -> None:
-        """What `whole().save_pretrained(folder)` wrote."""
+        """Load what `full_model().save_pretrained(folder)` wrote."""
         load_weights(self._module, folder)
         if self.sharded:
-            self._pairwise(lambda mine, live: live.copy_(_in_shards(mine, live)))
+            self._pairwise(lambda full, shard: shard.copy_(shard_like(full, shard)))
 
-    def average(self) -> Weights:
-        """A running mean that begins with these weights, in shards where they are."""
+    def ema(self) -> Weights:
+        """Return an exponential moving average that begins with these weights, in shards where they are."""
         module = copy.deepcopy(self._module).eval().requires_grad_(False)
         if not self.sharded:
             return Weights(module)
@@ -63,30 +63,30 @@ class Weights:
         return Weights(module, (parameters, buffers))
 
     @torch.no_grad()
-    def follow(self, weights: Weights, *, decay: float, step: int) -> None:
-        """Moves this running mean towards the weights after a step."""
-        share = ema_update_rate(decay, step)
+    def update(self, weights: Weights, *, decay: float, step: int) -> None:
+        """Move this EMA towards the weights after a step; buffers are copied."""
+        rate = ema_update_rate(decay, step)
         for mean, value in zip(self._parameters, weights._parameters, strict=True):
-            _local(mean).lerp_(_local(value), share)
-        for kept, buffer in zip(self._buffers, weights._buffers, strict=True):
-            kept.copy_(buffer)
+            _local(mean).lerp_(_local(value), rate)
+        for mean, value in zip(self._buffers, weights._buffers, strict=True):
+            mean.copy_(value)
 
     @torch.no_grad()
     def _pairwise(self, act: Callable[[Tensor, Tensor], Any]) -> None:
         parameters, buffers = _tensors(self._module)
-        live = [*self._parameters, *self._buffers]
-        for mine, other in zip([*parameters, *buffers], live, strict=True):
-            act(mine, other)
+        shards = [*self._parameters, *self._buffers]
+        for full, shard in zip([*parameters, *buffers], shards, strict=True):
+            act(full, shard)
 
 
 def prepare(
     accelerator: Accelerator, model: Trained, optimizer: torch.optim.Optimizer
 ) -> tuple[nn.Module, Any, Weights]:
-    """The model to call, the optimizer to step, and the weights behind them."""
+    """Return the model to call, the optimizer to step, and the weights behind them."""
     if accelerator.distributed_type != DistributedType.FSDP:
         called, optimizer = accelerator.prepare(model, optimizer)
         return called, optimizer, Weights(model)
-    whole = copy.deepcopy(model).to(accelerator.device).requires_grad_(False)
+    full = copy.deepcopy(model).to(accelerator.device).requires_grad_(False)
     plugin = accelerator.state.fsdp_plugin
     if plugin.transformer_cls_names_to_wrap is None:
         plugin.transformer_cls_names_to_wrap = _blocks(model)
@@ -104,11 +104,11 @@ def prepare(
 
     model.forward = called_forward  # type: ignore[method-assign]
     called, optimizer = accelerator.prepare(model, optimizer)
-    return called, optimizer, Weights(whole, _tensors(called))
+    return called, optimizer, Weights(full, _tensors(called))
 
 
 def _blocks(model: Trained) -> list[str]:
-    """Names of the classes whose weights are gathered together: the layers of PVT and of the text encoder."""
+    """Return the classes whose weights are gathered together: the layers of PVT and of the text encoder."""
     names = [Block.__name__]
     if isinstance(model, TunedMGHFT):
         names += getattr(model.language, "_no_split_modules", None) or []
@@ -116,10 +116,10 @@ def _blocks(model: Trained) -> list[str]:
 
 
 def fsdp_plugin() -> FullyShardedDataParallelPlugin | None:
-    """What accelerate is told of FSDP, as far as it is done here; None where nothing is to be sharded.
+    """Return accelerate's plugin for FSDP, None where nothing is to be sharded.
 
     Raises:
-        ValueError: the configuration wants what is not done here; one sentence.
+        ValueError: accelerate's configuration wants what this trainer does not do; one sentence.
     """
     if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() != "true":
         return None
@@ -136,7 +136,7 @@ def fsdp_plugin() -> FullyShardedDataParallelPlugin | None:
             "its gradients are of other dropouts than its losses, leave it out",
         )
     if plugin.auto_wrap_policy is size_based_auto_wrap_policy:
-        # It takes lists of modules for modules.
+        # It treats lists of modules as modules.
         raise _refused("SIZE_BASED_WRAP", "set fsdp_auto_wrap_policy: TRANSFORMER_BASED_WRAP or NO_WRAP")
     return plugin
 
@@ -149,7 +149,7 @@ def _refused(name: str, instead: str) -> ValueError:
 
 
 def shard_on_any_device(accelerator: Accelerator, plugin: FullyShardedDataParallelPlugin) -> None:
-    """Shards on CPUs too, which accelerate does not."""
+    """Shard on CPUs too, which accelerate does not."""
     # Autocast as in every other run: weights stay in float32, and the same operations are in half precision.
     plugin.mixed_precision_policy = None
     if accelerator.num_processes > 1:
@@ -158,36 +158,37 @@ def shard_on_any_device(accelerator: Accelerator, plugin: FullyShardedDataParall
 
 
 def full_state(optimizer: Any) -> dict[str, Any]:
-    """`state_dict()` with whole tensors; all processes have to ask together."""
+    """Return `state_dict()` with full tensors; all processes have to ask together."""
     content: dict[str, Any] = optimizer.state_dict()
     state = {
-        number: {name: _whole(value) for name, value in values.items()}
+        number: {name: full_tensor(value) for name, value in values.items()}
         for number, values in content["state"].items()
     }
     return {**content, "state": state}
 
 
 def load_full_state(optimizer: Any, content: dict[str, Any]) -> None:
-    """Puts back what `full_state` gave, in shards where the parameters are.
+    """Load what `full_state` returned, in shards where the parameters are.
 
     Raises:
         ValueError: it is of other parameters.
     """
     parameters = [value for group in optimizer.param_groups for value in group["params"]]
     state = {
-        number: {name: _in_shards(value, parameters[number]) for name, value in values.items()}
+        number: {name: shard_like(value, parameters[number]) for name, value in values.items()}
         for number, values in content["state"].items()
         if number < len(parameters)
     }
     optimizer.load_state_dict({**content, "state": state})
 
 
-def _whole(value: Any) -> Any:
+def full_tensor(value: Any) -> Any:
+    """Return the full tensor of a sharded one, anything else as it is."""
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
-def _in_shards(value: Any, other: Tensor) -> Any:
-    """A whole tensor in shards like those of another tensor, if that has any and is of the same shape."""
+def shard_like(value: Any, other: Tensor) -> Any:
+    """Return a full tensor in shards like those of another tensor, if that has any and the same shape."""
     if not (isinstance(other, DTensor) and isinstance(value, Tensor) and value.shape == other.shape):
         return value
     return distribute_tensor(value.to(other.device), other.device_mesh, other.placements)
@@ -202,5 +203,5 @@ def _tensors(module: nn.Module) -> _Tensors:
 
 
 def ema_update_rate(decay: float, step: int) -> float:
-    """How far the running mean moves towards the weights; far at first, to forget the beginning."""
+    """Return how far the EMA moves towards the weights; far at first, to forget the beginning."""
     return 1 - min(decay, (1 + step) / (10 + step))

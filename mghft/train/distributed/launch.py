@@ -1,10 +1,11 @@
-"""`mghft train --num-processes N`: starts N processes on this machine and ends all when one ends badly.
+"""`mghft train --num-processes N`: N processes on this machine, all of which end when one ends badly.
 
 They meet at a store that listens on the loopback device alone, as gloo is told to.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -18,36 +19,35 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-# Exit code of a process that noticed the loss of another; the starter says whose it was.
+# Exit code of a process that noticed the loss of another; `launch_processes` names the lost one.
 LOST = 75
-# How long the others may take to notice by themselves.
+# Seconds that the other processes have to notice a loss and to leave by themselves.
 _GRACE = 8.0
 _LAUNCHED = "MGHFT_LAUNCHED"
 _PR_SET_PDEATHSIG = 1
 
 
 def launched() -> bool:
-    """Whether this is one of several processes already, started here, by torchrun or by accelerate."""
+    """Return whether this is one of several processes already, started here, by torchrun or by accelerate."""
     return "LOCAL_RANK" in os.environ
 
 
 def launched_here() -> bool:
-    """Whether `launch` started this process."""
+    """Return whether `launch_processes` started this process."""
     return _LAUNCHED in os.environ
 
 
-def end_with_the_starter() -> None:
-    """Asks Linux for SIGTERM when the starting process dies: the loop then saves and leaves."""
+def end_with_launcher() -> None:
+    """Ask Linux for SIGTERM when the launching process dies: the training then saves and leaves."""
     if launched_here() and sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def launch(arguments: Sequence[str], processes: int) -> int:
-    """Runs `python -m mghft ARGUMENTS` in so many processes; returns the exit code for the whole.
+def launch_processes(arguments: Sequence[str], processes: int) -> int:
+    """Run `python -m mghft ARGUMENTS` in so many processes; return the exit code of the command.
 
     Ctrl-C and SIGTERM are passed on, so that all save and leave. Rank 0 writes to this terminal; of the
     others the last line is shown when one of them is the first to fail.
-
     """
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
@@ -62,16 +62,16 @@ def launch(arguments: Sequence[str], processes: int) -> int:
             with _Forwarding(children) as forwarding:
                 # While torch is loaded here, it is in the children too; they can connect already.
                 _store = _serve(listener.detach(), port)
-                culprit = _watch(children)
+                failed = _wait(children)
         finally:
             for child in children:
                 child.kill()
                 child.wait()
         if forwarding.used and any(child.returncode for child in children):
             return 130
-        if culprit is None:
+        if failed is None:
             return 0
-        return _verdict(culprit, children, Path(logs) / f"{culprit}.log")
+        return _report(failed, children, Path(logs) / f"{failed}.log")
 
 
 def _serve(listener: int, port: int) -> Any:
@@ -104,21 +104,22 @@ def _start(
         "TORCHELASTIC_RESTART_COUNT": "0",
         _LAUNCHED: "1",
     }
-    output: dict[str, Any] = {}
-    if rank:
-        output = {"stdout": log.open("wb"), "stderr": subprocess.STDOUT}
-    # A session of its own, so that the terminal's Ctrl-C comes through this process, once.
-    return subprocess.Popen(
-        [sys.executable, "-m", "mghft", *arguments],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-        **output,
-    )
+    with contextlib.ExitStack() as opened:
+        output: dict[str, Any] = {}
+        if rank:
+            output = {"stdout": opened.enter_context(log.open("wb")), "stderr": subprocess.STDOUT}
+        # A session of its own, so that the terminal's Ctrl-C comes through this process, once.
+        return subprocess.Popen(
+            [sys.executable, "-m", "mghft", *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            **output,
+        )
 
 
 class _Forwarding:
-    """Passes Ctrl-C and SIGTERM on to the children while the block runs."""
+    """Ctrl-C and SIGTERM, passed on to the children while the block runs."""
 
     def __init__(self, children: Sequence[subprocess.Popen[Any]]) -> None:
         self.children, self.used = children, False
@@ -138,8 +139,8 @@ class _Forwarding:
             signal.signal(number, handler)
 
 
-def _watch(children: Sequence[subprocess.Popen[Any]]) -> int | None:
-    """Waits for all; the rank that failed first, None when none did. Whoever failed with it gets a moment."""
+def _wait(children: Sequence[subprocess.Popen[Any]]) -> int | None:
+    """Wait for all; return the rank that failed first, None when none did."""
     deadline: float | None = None
     while any(child.poll() is None for child in children):
         if deadline is None and any(child.poll() for child in children):
@@ -153,10 +154,12 @@ def _watch(children: Sequence[subprocess.Popen[Any]]) -> int | None:
     return min(failed, key=lambda rank: (codes[rank] == LOST, (codes[rank] or 0) > 0, rank), default=None)
 
 
-def _verdict(rank: int, children: Sequence[subprocess.Popen[Any]], log: Path) -> int:
+def _report(rank: int, children: Sequence[subprocess.Popen[Any]], log: Path) -> int:
+    """Say which process failed and why; return the exit code of the command."""
     code, count = children[rank].returncode, len(children)
     if rank == 0 and code > 0 and code != LOST:
-        return int(code)  # it has said why itself
+        # It has said why itself.
+        return int(code)
     if code < 0:
         why = f"was ended by {signal.Signals(-code).name}"
     else:

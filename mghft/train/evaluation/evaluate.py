@@ -13,16 +13,8 @@ from mghft.model.joint import ENCODER_FOLDER
 from mghft.pipeline.corpora.card import load_card
 from mghft.train.config import TrainConfig
 from mghft.train.data.sampler import eval_transform
-from mghft.train.data.splits import (
-    Split,
-    cache_folder,
-    load_encoder,
-    load_split,
-    open_corpus,
-    resolve_model,
-    views_of,
-)
-from mghft.train.data.text_features import text_features
+from mghft.train.data.splits import Split, load_splits, open_corpus, resolve_model, views_of
+from mghft.train.data.text_features import FeatureCache, load_encoder
 from mghft.train.distributed.accelerator import build_accelerator
 from mghft.train.evaluation.baselines import TextOnlyBaseline, majority_baseline, text_only_baseline
 from mghft.train.evaluation.bootstrap import bootstrap_interval
@@ -96,7 +88,7 @@ def evaluate(config: EvalConfig) -> Evaluation:
         evaluation,
         split=evaluated[config.splits[-1]],
         probabilities=systems[main.name][config.splits[-1]],
-        views=views_of(main.config) if main.config.use_text else (),
+        views=views_of(main.config.model) if main.config.use_text else (),
         histories={run.name: read_metrics(run.folder) for run in runs},
         count=config.stickers_shown,
         seed=config.seed,
@@ -181,31 +173,44 @@ def _predict_run(
 ) -> tuple[dict[str, Split], dict[str, Probabilities]]:
     """The needed splits as a run reads them, and probabilities for the stickers of some."""
     config, best = run.config, run.folder / "best"
-    corpus = open_corpus(config)
+    corpus = open_corpus(config.sources)
     if corpus.card.labels != run.labels:
         raise ValueError(f"the labels of the card {config.card} changed since {run.folder} was trained")
     accelerator = build_accelerator(config.mixed_precision)
-    tuned = best / ENCODER_FOLDER if config.tune_text_encoder else None
-    encoder = load_encoder(config, accelerator.device, tuned)
+    encoder = None
+    if (text := config.text) is not None:
+        source = best / ENCODER_FOLDER if text.tune_text_encoder else text.text_encoder
+        encoder = load_encoder(source, text.text_pooling, accelerator.device)
     model = MGHFT.from_pretrained(best)
-    wanted = resolve_model(config, labels=run.labels, text_dim=None if encoder is None else encoder.width)
+    wanted = resolve_model(
+        config.network, labels=run.labels, text_dim=None if encoder is None else encoder.width
+    )
     if model.config != wanted:
         raise ValueError(f"the weights in {best} are not of the model in its config.json")
     model.to(accelerator.device)
     transform = eval_transform(model.config.image_size, config.augmentation)
-    splits, probabilities = {}, {}
-    for name in sorted(needed):
-        splits[name] = load_split(config, corpus, name, model_config=model.config, encoder=encoder)
-        if name in predicted:
-            probabilities[name] = predict(
-                model,
-                splits[name],
-                transform,
-                accelerator=accelerator,
-                batch_size=batch_size,
-                workers=config.workers,
-                progress=config.progress,
-            )
+    splits = load_splits(
+        corpus,
+        sorted(needed),
+        config.sources,
+        config.cache,
+        text=text,
+        views=model.config.views,
+        image_size=model.config.image_size,
+        encoder=encoder,
+    )
+    probabilities = {
+        name: predict(
+            model,
+            splits[name],
+            transform,
+            accelerator=accelerator,
+            batch_size=batch_size,
+            workers=config.workers,
+            progress=config.progress,
+        )
+        for name in predicted
+    }
     return splits, probabilities
 
 
@@ -216,21 +221,19 @@ def _text_only(
     classes: int,
 ) -> TextOnlyBaseline:
     """The baseline on features of the encoder as it was: a tuned one has seen the labels."""
-    encoder = None
+    untuned = None
     if config.tune_text_encoder:
-        encoder = load_encoder(config, build_accelerator(config.mixed_precision).device)
+        device = build_accelerator(config.mixed_precision).device
+        encoder = load_encoder(config.text_encoder, config.text_pooling, device)
+        untuned = FeatureCache(
+            encoder, pooling=config.text_pooling, folder=config.cache.folder, progress=config.progress
+        )
     features = {}
     for name, split in splits.items():
         vectors, mask = split.features, split.mask
-        if encoder is not None:
+        if untuned is not None:
             assert split.descriptions is not None
-            vectors, _ = text_features(
-                encoder,
-                split.descriptions.texts,
-                pooling=config.text_pooling,
-                folder=cache_folder(config),
-                progress=config.progress,
-            )
+            vectors = untuned.features(split.descriptions.texts)
         assert vectors is not None and mask is not None
         features[name] = (vectors * mask.unsqueeze(-1)).flatten(1).numpy()
     return text_only_baseline(features, labels, classes)

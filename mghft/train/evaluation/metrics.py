@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+
+class ValidationFigures(TypedDict):
+    """Figures of an epoch's validation."""
+
+    loss: float
+    accuracy: float
+    f1_macro: float
+    f1_weighted: float
 
 
 @dataclass(frozen=True)
@@ -85,7 +95,7 @@ def classification_metrics(
 
 def validation_figures(
     true: NDArray[np.int64], probabilities: NDArray[np.float64], labels: Sequence[str]
-) -> dict[str, float]:
+) -> ValidationFigures:
     """Compute what an epoch is compared by: loss, accuracy, F1 macro and weighted.
 
     Args:

@@ -82,7 +82,8 @@ def open_runs(folders: Sequence[Path], moved: Mapping[str, Path] | None = None) 
                 f"the run {folder} has no best/model.safetensors yet: let its first epoch finish"
             )
         resolved = read_json(folder / "config.json")
-        config = build_config({**resolved["config"], **(moved or {})})
+        # A run keeps the name of its tracker, which need not be one that is still supported.
+        config = build_config({**resolved["config"], **(moved or {}), "tracker": None})
         name = WITH_TEXT if config.use_text else WITHOUT_TEXT
         if any(run.name == name for run in runs):
             name = f"{name} ({folder.name})"

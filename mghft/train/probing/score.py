@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from mghft.model.text_encoder import Pooling, TextEncoder
 from mghft.pipeline.files import write_json
-from mghft.train.data.text_features import Encoder, default_folder, text_features
+from mghft.train.data.text_features import Encoder, FeatureCache, load_encoder
 from mghft.train.evaluation.bootstrap import accuracy_and_f1, draw_groups, paired_differences
+from mghft.train.options import Pooling, default_cache_folder
 from mghft.train.probing.described_runs import (
     DescribedRun,
     DescribedSticker,
@@ -100,15 +101,14 @@ def score_prompts(paths: Sequence[Path], config: ScoreConfig, encoder: Encoder |
     runs, not_shared = cut_to_common(runs)
     summary, labelled, on_labels = _prepare(runs[0].stickers, config.together, config.seed)
     notes += [*left_out, *not_shared, *on_labels]
-    encoder = encoder or _load_encoder(config.encoder, config.pooling)
+    encoder = encoder or load_encoder(config.encoder, config.pooling, _device())
+    folder = config.cache_dir or default_cache_folder()
+    cache = FeatureCache(encoder, pooling=config.pooling, folder=folder, progress=True)
     encoder_fingerprint = encoder.fingerprint()
     scores, right = [], []
     for run in runs:
         texts = [tuple(sticker.texts[view] for view in run.views) for sticker in run.stickers]
-        encoded, _ = text_features(
-            encoder, texts, pooling=config.pooling, folder=config.cache_dir or default_folder(), progress=True
-        )
-        features = encoded.numpy()
+        features = cache.features(texts).numpy()
         probes = None if labelled is None else _probe_views(features, run.views, labelled)
         if probes is not None:
             right.append(probes.right)
@@ -225,10 +225,5 @@ def unknown_share(encoder: Encoder, texts: Sequence[Sequence[str]]) -> float:
     return pieces.count(unknown) / len(pieces)
 
 
-def _load_encoder(name: str, pooling: Pooling) -> Encoder:
-    import torch
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()  # type: ignore[no-untyped-call]
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return TextEncoder.from_pretrained(name, pooling=pooling).to(device)
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,4 +1,4 @@
-"""What lies in a run folder besides tensors, and how it is read; needs no torch."""
+"""Reading the files of a run folder besides tensors; needs no torch."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mghft.train.runs.records import EpochRecord
+
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object.
+    """Read a JSON object.
 
     Raises:
         ValueError: the file is damaged.
@@ -20,36 +22,29 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Whole or not at all."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    part.replace(path)
-
-
-def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """Lines of metrics.jsonl; a line cut off by a kill is left out."""
+def read_metrics(run: Path) -> list[EpochRecord]:
+    """Read the lines of metrics.jsonl; a line cut off by a kill is left out."""
     file = run / "metrics.jsonl"
     if not file.is_file():
         return []
-    lines = []
-    for text in file.read_text(encoding="utf-8").splitlines():
+    records = []
+    for line in file.read_text(encoding="utf-8").splitlines():
         try:
-            lines.append(json.loads(text))
+            records.append(json.loads(line))
         except json.JSONDecodeError:
             continue
-    return lines
+    return records
 
 
-def epoch_line(line: dict[str, Any], epochs: int) -> str:
-    """One epoch for people."""
-    waiting = line["seconds_waiting"] / max(line["seconds"], 1e-9)
-    stages = [f"{line[name]:.3f}" for name in sorted(line) if name.startswith("alignment_loss_stage")]
-    alignment = f"{line['alignment_loss']:.3f}" + (f" = {' + '.join(stages)}" if len(stages) > 1 else "")
+def epoch_line(record: EpochRecord, epochs: int) -> str:
+    """Return one epoch as a line for people."""
+    waiting = record["seconds_waiting"] / max(record["seconds"], 1e-9)
+    stages = [f"{value:.3f}" for name, value in sorted(record.items()) if name.startswith("alignment_loss_")]
+    alignment = f"{record['alignment_loss']:.3f}" + (f" = {' + '.join(stages)}" if len(stages) > 1 else "")
     return (
-        f"epoch {line['epoch']}/{epochs}  loss {line['loss']:.3f} "
-        f"(class {line['classification_loss']:.3f}, alignment {alignment})  "
-        f"validation accuracy {line['validation_accuracy']:.3f}{' *' if line['best'] else '  '} "
-        f"F1 {line['validation_f1_macro']:.3f}  lr {line['lr']:.1e}  "
-        f"{line['stickers_per_second']:.0f} stickers/s, {waiting:.0%} waiting, {line['memory_mb']:.0f} MB"
+        f"epoch {record['epoch']}/{epochs}  loss {record['loss']:.3f} "
+        f"(class {record['classification_loss']:.3f}, alignment {alignment})  "
+        f"validation accuracy {record['validation_accuracy']:.3f}{' *' if record['best'] else '  '} "
+        f"F1 {record['validation_f1_macro']:.3f}  lr {record['lr']:.1e}  "
+        f"{record['stickers_per_second']:.0f} stickers/s, {waiting:.0%} waiting, {record['memory_mb']:.0f} MB"
     )

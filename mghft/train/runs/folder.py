@@ -15,18 +15,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from mghft.model import MGHFTConfig
 from mghft.model.joint import Trained
 from mghft.pipeline.errors import RunLockedError
-from mghft.train.config import TrainConfig
-from mghft.train.runs.checkpoints import (
-    checkpoint_paths,
-    damage,
-    disk_errors_named,
-    mend_folder,
-    replace_folder,
-)
-from mghft.train.runs.files import read_json, read_metrics, write_json
+from mghft.pipeline.files import mend_folder, replace_folder, sync, write_json, write_text
+from mghft.train.runs.checkpoints import checkpoint_paths, damage, disk_errors_named
+from mghft.train.runs.files import read_json, read_metrics
+from mghft.train.runs.records import Change, EpochRecord, FieldChange, ResolvedConfig, Summary
 
 
 class RunFolder:
@@ -37,10 +31,10 @@ class RunFolder:
         self.config_file = path / "config.json"
         self.metrics_file = path / "metrics.jsonl"
         self.summary_file = path / "summary.json"
-        self._changes: dict[str, Any] = {}
+        self._changes: dict[str, FieldChange] = {}
 
     def check(self, identity: dict[str, Any], *, resume: bool, allow: Sequence[str] = ()) -> bool:
-        """True when the run in the folder is this one and finished; False when there is work to do.
+        """Return whether the run in the folder is this one and finished.
 
         Args:
             resume: go on with an unfinished run.
@@ -48,16 +42,10 @@ class RunFolder:
 
         Raises:
             ValueError: the folder holds a run of another configuration (the fields are named), an
-                unfinished run that shall not be resumed, or other things.
+                unfinished run that shall not be resumed, or other files.
         """
         if not self.config_file.is_file():
-            if self.path.is_dir() and any(not path.name.startswith(".") for path in self.path.iterdir()):
-                raise ValueError(
-                    f"the folder {self.path} holds files but no training run: "
-                    "give --out an empty or new folder"
-                )
-            if self.path.exists() and not self.path.is_dir():
-                raise ValueError(f"{self.path} is a file: give --out a folder")
+            self._check_empty()
             return False
         old = read_json(self.config_file).get("identity")
         differing = _differing(old, identity)
@@ -78,9 +66,18 @@ class RunFolder:
             )
         return False
 
+    def _check_empty(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"{self.path} is a file: give --out a folder")
+        if self.path.is_dir() and any(not path.name.startswith(".") for path in self.path.iterdir()):
+            raise ValueError(
+                f"the folder {self.path} is not empty and is not a run folder of 'mghft train': "
+                "give --out an empty or new folder"
+            )
+
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keeps other processes from training into the folder; the lock dies with this process.
+        """Keep other processes from training into the folder; the lock dies with this process.
 
         A lock of fcntl's kind, since one of flock's would live on in orphaned workers of the data loader.
 
@@ -100,23 +97,34 @@ class RunFolder:
 
     def begin(
         self,
+        *,
         identity: dict[str, Any],
-        config: TrainConfig,
-        model_config: MGHFTConfig,
-        labels: tuple[str, ...],
+        config: dict[str, Any],
+        model: dict[str, Any],
+        labels: Sequence[str],
     ) -> None:
-        """Writes config.json, and sets right what a killed run left half done."""
+        """Write config.json, and set right what a killed run left half done.
+
+        Args:
+            identity: fields that decide the result; another run has others.
+            config: the training configuration, ready for JSON.
+            model: the model's configuration, ready for JSON.
+            labels: names in index order.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         mend_folder(self.path / "best")
-        changes = read_json(self.config_file)["changes"] if self.config_file.is_file() else []
+        changes: list[Change] = []
+        if self.config_file.is_file():
+            changes = read_json(self.config_file)["changes"]
         if self._changes:
             self.summary_file.unlink(missing_ok=True)
-            found = checkpoint_paths(self.path)
-            changes.append({"after": found[-1].name if found else None, "fields": self._changes})
-        resolved = {
+            checkpoints = checkpoint_paths(self.path)
+            after = checkpoints[-1].name if checkpoints else None
+            changes.append({"after": after, "fields": self._changes})
+        resolved: ResolvedConfig = {
             "identity": identity,
-            "config": config.model_dump(mode="json"),
-            "model": model_config.model_dump(mode="json"),
+            "config": config,
+            "model": model,
             "labels": list(labels),
             "versions": package_versions(),
             "changes": changes,
@@ -124,8 +132,8 @@ class RunFolder:
         with disk_errors_named(str(self.config_file)):
             write_json(self.config_file, resolved)
 
-    def resume_from(self, say: Callable[[str], None]) -> Path | None:
-        """The last whole checkpoint; without one the run begins anew. Damaged ones are set aside."""
+    def resume_from(self, say: Callable[[str], object]) -> Path | None:
+        """Return the last complete checkpoint; without one the run begins anew. Damaged ones are renamed."""
         folder = self.path / "checkpoints"
         for leftover in sorted(folder.glob(".step-*")):
             if leftover.suffix == ".new":
@@ -143,67 +151,62 @@ class RunFolder:
         return None
 
     def keep_metrics(self, epochs: int) -> None:
-        """Drops the lines of epochs that the checkpoint does not know; they will be run again."""
-        lines = [line for line in read_metrics(self.path) if line["epoch"] <= epochs]
-        part = self.metrics_file.with_suffix(".part")
+        """Drop the lines of epochs that the checkpoint does not know; they will be run again."""
+        records = [record for record in read_metrics(self.path) if record["epoch"] <= epochs]
         with disk_errors_named(str(self.metrics_file)):
-            part.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-            part.replace(self.metrics_file)
+            write_text(self.metrics_file, "".join(json.dumps(record) + "\n" for record in records))
 
-    def add_metrics(self, line: dict[str, Any]) -> None:
+    def add_metrics(self, record: EpochRecord) -> None:
+        """Append the line of an epoch."""
         with (
             disk_errors_named(str(self.metrics_file)),
-            self.metrics_file.open("a", encoding="utf-8") as stream,
+            self.metrics_file.open("a", encoding="utf-8") as file,
         ):
-            stream.write(json.dumps(line) + "\n")
-            stream.flush()
-            # The checkpoint that comes next must not be on disk without it.
-            os.fsync(stream.fileno())
+            file.write(json.dumps(record) + "\n")
+            file.flush()
+            # The checkpoint that comes next must not be on disk without it; nor without the file's name.
+            os.fsync(file.fileno())
+            sync(self.path)
 
     def write_best(self, model: Trained, card: str) -> None:
-        """Weights and card of the best epoch so far."""
+        """Write weights and card of the best epoch so far."""
 
         def write(folder: Path) -> None:
-            (folder / "README.md").write_text(card, encoding="utf-8")
+            write_text(folder / "README.md", card)
             model.save_pretrained(folder)
 
         with disk_errors_named(f"the weights {self.path / 'best'}"):
             replace_folder(self.path / "best", write)
 
-    def note_bad_batch(self, state: dict[str, Any], losses: dict[str, float], ids: list[str]) -> str:
-        """Keeps the ids of a batch whose loss is not finite; returns the sentence to stop with."""
+    def write_bad_batch(self, step: int, losses: dict[str, float], ids: Sequence[str]) -> Path:
+        """Write the ids of a batch whose loss is not finite; return the file."""
         file = self.path / "bad_batch.json"
-        write_json(
-            file, {"step": state["step"], "losses": {k: str(v) for k, v in losses.items()}, "ids": ids}
-        )
-        return (
-            f"the loss is {losses['loss']} at epoch {state['epoch'] + 1}, step {state['step']}: "
-            f"lower the learning rate or set clip_grad (the batch's sticker ids are in {file})"
-        )
+        write_json(file, {"step": step, "losses": {k: str(v) for k, v in losses.items()}, "ids": list(ids)})
+        return file
 
-    def finish(self, state: dict[str, Any]) -> None:
-        """Marks the run as finished."""
-        names = ("best_epoch", "best_accuracy", "best_loss", "epoch", "step")
+    def finish(self, summary: Summary) -> None:
+        """Mark the run as finished."""
         with disk_errors_named(str(self.summary_file)):
-            write_json(self.summary_file, {name: state[name] for name in names})
+            write_json(self.summary_file, summary)
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of what the numbers depend on most."""
+    """Return the versions of what the numbers depend on most."""
     return {name: version(name) for name in ("torch", "accelerate", "timm")}
 
 
 def _at(content: Any, name: str) -> Any:
-    """The value below a dotted name."""
-    for part in name.split("."):
-        content = content.get(part) if isinstance(content, dict) else None
+    """Return the value below a dotted name."""
+    for key in name.split("."):
+        content = content.get(key) if isinstance(content, dict) else None
     return content
 
 
 def _differing(old: Any, new: Any, name: str = "") -> list[str]:
+    """Return the dotted names of the values that differ."""
     if isinstance(old, dict) and isinstance(new, dict):
-        found: list[str] = []
+        names: list[str] = []
         for key in sorted(old.keys() | new.keys()):
-            found += _differing(old.get(key), new.get(key), f"{name}.{key}" if name else key)
-        return found
+            names += _differing(old.get(key), new.get(key), f"{name}.{key}" if name else key)
+        return names
     return [] if old == new else [name]

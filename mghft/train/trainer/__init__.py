@@ -5,8 +5,11 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "dry_run": ["dry_run_report"],
+        "loop": ["Trainer"],
         "losses": ["Criterion", "class_weights", "focal_loss"],
-        "trainer": ["Trainer", "train"],
+        "overfit": ["OverfitFailedError", "verdict"],
+        "trainer": ["open_trainer", "train"],
         "warm_start": ["load_initial"],
     },
 )

@@ -2,120 +2,147 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
+import itertools
 import os
 import shutil
 import statistics
 import time
-from typing import Any
+from dataclasses import dataclass
 
 from mghft.train.config import TrainConfig
-from mghft.train.evaluation.predict import predict, to_predict
+from mghft.train.options import Checkpointing
 from mghft.train.runs.checkpoints import checkpoint_paths
-from mghft.train.trainer.overfit import overfit_config
+from mghft.train.trainer.loop import Trainer
 from mghft.train.trainer.state import memory_mb
-from mghft.train.trainer.trainer import Trainer, run_trainer
+from mghft.train.trainer.trainer import open_trainer
 
 # The first step also pays for allocating and for what is compiled; the others are the measure.
 _STEPS = 4
 
 
-class _EnoughSteps(Exception):  # noqa: N818 - it ends a loop
-    """All steps of the trial are done."""
+@dataclass(frozen=True)
+class Measurements:
+    """Times of a dry run in seconds.
+
+    Attributes:
+        first_step, step: the first one, and the median of the others.
+        validation: of the whole split, by the few stickers of one batch.
+        saving: of a checkpoint.
+        checkpoint_bytes: its size on disk.
+        memory_mb: highest of this process, or of its GPU.
+    """
+
+    first_step: float
+    step: float
+    validation: float
+    saving: float
+    checkpoint_bytes: int
+    memory_mb: float
 
 
-class _Watch:
-    """Stands where the progress bar is, notes when steps end, and stops the epoch."""
-
-    def __init__(self) -> None:
-        self.ended = [time.perf_counter()]
-
-    def update(self) -> None:
-        self.ended.append(time.perf_counter())
-        if len(self.ended) > _STEPS:
-            raise _EnoughSteps
-
-    def set_postfix(self, **_: Any) -> None: ...
-
-    def seconds(self) -> float:
-        """Median of the steps after the first."""
-        steps = [after - before for before, after in zip(self.ended, self.ended[1:], strict=False)]
-        return statistics.median(steps[1:] or steps)
-
-
-class _Trial(Trainer):
-    """Data, forward, backward and optimizer by the loop's own steps; validation and checkpoint once each."""
-
-    report = ""
-
-    def fit(self) -> None:
-        config, watch = self.config, _Watch()
-        with contextlib.suppress(_EnoughSteps):
-            self.train_epoch(watch)
-        whole = len(self.validation.stickers)
-        some = min(whole, config.eval_batch_size * self.accelerator.num_processes)
-        part = dataclasses.replace(self.validation, stickers=self.validation.stickers[:some])
-        started = time.perf_counter()
-        predict(
-            *to_predict(self.weights.whole(), part),
-            self.eval_transform,
-            accelerator=self.accelerator,
-            batch_size=config.eval_batch_size,
-        )
-        validation = (time.perf_counter() - started) * whole / some
-        started = time.perf_counter()
-        self.save()
-        saving = time.perf_counter() - started
-        folders = checkpoint_paths(config.out)
-        size = sum(path.stat().st_size for path in folders[0].rglob("*") if path.is_file()) if folders else 0
-        self.accelerator.wait_for_everyone()
-        self.accelerator.end_training()
-        step, steps = watch.seconds(), self.batches.steps
-        saves = -(-config.epochs // config.checkpoint_every_epochs)
-        if config.checkpoint_every_steps is not None:
-            saves += config.epochs * steps // config.checkpoint_every_steps
-        seconds = config.epochs * (steps * step + validation) + saves * saving
-        processes = self.accelerator.num_processes
-        self.report = "\n".join(
-            [
-                f"a step: {step:.3f} s for {config.batch_size * processes} stickers "
-                f"({config.batch_size * processes / step:.0f} stickers/s), "
-                f"the first {watch.ended[1] - watch.ended[0]:.1f} s",
-                f"an epoch: {steps} steps, {steps * step + validation:.1f} s "
-                f"with validation of {whole} stickers",
-                f"memory: {memory_mb(self.accelerator.device):.0f} MB in this process at most"
-                + (f", {processes} processes" if processes > 1 else ""),
-                f"a checkpoint: {size / 2**20:.1f} MB, {saving:.2f} s; written and removed",
-                f"the whole run: about {_duration(seconds)} for {config.epochs} epochs, by these few steps",
-            ]
-        )
-
-
-def dry_run(config: TrainConfig) -> str:
-    """Tries a training out beside its run folder, removes all of it, and says what the whole will take.
+def dry_run_report(config: TrainConfig) -> str:
+    """Try a training out beside its run folder, remove all of it, and return what the whole will take.
 
     Decoded images and text features stay in the cache, for the run itself.
 
     Raises:
         ValueError, FileNotFoundError: something the user gave is wrong; one sentence.
     """
-    config = overfit_config(config)
-    # Where the run will be, so that a folder that cannot be written or a disk that is full shows now.
+    config = config.for_overfit_check()
+    # Beside the run folder, so that a folder that cannot be written or a disk that is full shows now.
     folder = config.out.parent / f".{config.out.name}.dry-run"
     main = os.environ.get("RANK", "0") == "0"
     if main:
         shutil.rmtree(folder, ignore_errors=True)
-    trial = config.model_copy(
-        update={"out": folder, "resume": True, "allow_changes": (), "progress": False, "tracker": None}
-    )
+    changes = {"out": folder, "resume": True, "allow_changes": (), "progress": False, "tracker": None}
+    if config.tune_text_encoder:
+        # Every text would be encoded for the statistics, which no time, size or memory depends on.
+        changes["standardize_text"] = False
     try:
-        trainer = run_trainer(trial, _Trial)
+        with open_trainer(config.model_copy(update=changes)) as trainer:
+            assert trainer is not None, "the folder of a dry run holds no finished run"
+            measured = measure(trainer)
+            return format_report(
+                measured,
+                batch=config.batch_size * trainer.accelerator.num_processes,
+                processes=trainer.accelerator.num_processes,
+                epochs=config.epochs,
+                steps_per_epoch=trainer.batches.steps,
+                validated=len(trainer.data.validation.stickers),
+                checkpointing=config.checkpointing,
+            )
     finally:
         if main:
             shutil.rmtree(folder, ignore_errors=True)
-    assert isinstance(trainer, _Trial)
-    return trainer.report
+
+
+def measure(trainer: Trainer) -> Measurements:
+    """Take a few steps, predict one batch of validation and write a checkpoint.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C or SIGTERM.
+    """
+    seconds = []
+    for step in itertools.islice(trainer.train_steps(), _STEPS):
+        seconds.append(step.seconds)
+        if trainer.leave:
+            raise KeyboardInterrupt
+    split = trainer.data.validation
+    count = min(len(split.stickers), trainer.config.eval_batch_size * trainer.accelerator.num_processes)
+    started = time.perf_counter()
+    trainer.predict(trainer.weights.full_model(), split.head(count))
+    validation = (time.perf_counter() - started) * len(split.stickers) / count
+    started = time.perf_counter()
+    trainer.save()
+    saving = time.perf_counter() - started
+    size = sum(
+        path.stat().st_size
+        for folder in checkpoint_paths(trainer.config.out)
+        for path in folder.rglob("*")
+        if path.is_file()
+    )
+    trainer.close()
+    return Measurements(
+        first_step=seconds[0],
+        step=statistics.median(seconds[1:] or seconds),
+        validation=validation,
+        saving=saving,
+        checkpoint_bytes=size,
+        memory_mb=memory_mb(trainer.accelerator.device),
+    )
+
+
+def format_report(
+    measured: Measurements,
+    *,
+    batch: int,
+    processes: int,
+    epochs: int,
+    steps_per_epoch: int,
+    validated: int,
+    checkpointing: Checkpointing,
+) -> str:
+    """Return what a run will take, a line for each.
+
+    Args:
+        batch: stickers of a step, of all processes together.
+        validated: stickers of the validation split.
+    """
+    epoch = steps_per_epoch * measured.step + measured.validation
+    saves = checkpointing.count(epochs, steps_per_epoch)
+    return "\n".join(
+        [
+            f"a step: {measured.step:.3f} s for {batch} stickers "
+            f"({batch / measured.step:.0f} stickers/s), the first {measured.first_step:.1f} s",
+            f"an epoch: {steps_per_epoch} steps, {epoch:.1f} s with validation of {validated} stickers",
+            f"memory: {measured.memory_mb:.0f} MB in this process at most"
+            + (f", {processes} processes" if processes > 1 else ""),
+            f"a checkpoint: {measured.checkpoint_bytes / 2**20:.1f} MB, {measured.saving:.2f} s; "
+            "written and removed",
+            f"the whole run: about {_duration(epochs * epoch + saves * measured.saving)} "
+            f"for {epochs} epochs, by these few steps",
+        ]
+    )
 
 
 def _duration(seconds: float) -> str:

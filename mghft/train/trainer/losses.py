@@ -29,34 +29,34 @@ def class_loss(
 
 
 def class_counts(labels: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
-    """[classes] stickers of every class."""
+    """Return the number of stickers of every class, [classes]."""
     return np.bincount(labels, minlength=classes).astype(np.int64)
 
 
 def class_weights(counts: NDArray[np.int64], imbalance: Imbalance) -> Tensor | None:
-    """[classes] float32 weights, None for none; a class without stickers has the weight 0.
+    """Return [classes] float32 weights, None for none; a class without stickers has the weight 0.
 
-    balanced: n / (k · n_c) over the k classes that are there, as `compute_class_weight` of scikit-learn.
+    balanced: n / (k · n_c) over the k classes that occur, as `compute_class_weight` of scikit-learn.
     effective: (1 - β) / (1 - β^n_c), scaled to the sum k (Cui et al., Class-Balanced Loss Based on Effective
     Number of Samples, CVPR 2019).
     """
     if imbalance.class_weights == "none":
         return None
-    there = counts > 0
-    found = counts[there].astype(np.float64)
+    present = counts > 0
+    sizes = counts[present].astype(np.float64)
     if imbalance.class_weights == "balanced":
-        values = found.sum() / (len(found) * found)
+        values = sizes.sum() / (len(sizes) * sizes)
     else:
         beta = imbalance.effective_beta
-        values = (1 - beta) / (1 - beta**found)
-        values *= len(found) / values.sum()
+        values = (1 - beta) / (1 - beta**sizes)
+        values *= len(sizes) / values.sum()
     weights = np.zeros(len(counts))
-    weights[there] = values
+    weights[present] = values
     return torch.tensor(weights, dtype=torch.float32)
 
 
 def focal_loss(logits: Tensor, labels: Tensor, *, gamma: float, weights: Tensor | None = None) -> Tensor:
-    """Mean of -w (1 - p)^γ log p, p the probability of the true class (Lin et al., Focal Loss, ICCV 2017).
+    """Return the mean of -w (1 - p)^γ log p, p that of the true class (Lin et al., Focal Loss, ICCV 2017).
 
     Over the softmax, since a sticker has one emotion (torchvision's is for independent sigmoids). With
     weights (α in the paper) the mean is a weighted one, as in `cross_entropy`.
@@ -71,7 +71,7 @@ def focal_loss(logits: Tensor, labels: Tensor, *, gamma: float, weights: Tensor 
 
 
 def total_weight(weights: Tensor, labels: Tensor) -> Tensor:
-    """What a weighted mean divides by; with several processes that of all, shared out evenly.
+    """Return the divisor of a weighted mean; with several processes that of all, divided evenly.
 
     The average of the processes' gradients is then that of one process with the whole batch.
     """
@@ -92,7 +92,7 @@ class Criterion:
         """
         self._imbalance = imbalance
         self._weights = class_weights(counts, imbalance)
-        # A class of which there is no sticker counts as one of one: log 0 would make the loss infinite.
+        # A class without stickers counts as one with a single one: log 0 would make the loss infinite.
         share = np.maximum(counts, 1) / max(1, counts.sum())
         self._log_prior = torch.tensor(np.log(share), dtype=torch.float32)
         self._label_smoothing = label_smoothing

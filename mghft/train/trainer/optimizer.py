@@ -1,4 +1,4 @@
-"""Learning rate by step, parameter groups and the running mean of the weights."""
+"""The optimizer: learning rate by step and parameter groups."""
 
 from __future__ import annotations
 
@@ -9,27 +9,32 @@ from timm.optim import param_groups_weight_decay
 from torch import nn
 
 from mghft.model.joint import TunedMGHFT
-from mghft.train.config import TrainConfig
+from mghft.train.options import Schedule
 
 
-def learning_rate(step: int, *, config: TrainConfig, peak: float, steps_per_epoch: int) -> float:
-    """Linear warm-up from `warmup_lr`, then a cosine down to `min_lr` at the last step."""
-    warmup = round(config.warmup_epochs * steps_per_epoch)
+def learning_rate(step: int, schedule: Schedule, *, peak: float, steps_per_epoch: int) -> float:
+    """Return the rate of a step: linear warm-up from `warmup_lr`, then a cosine that ends at `min_lr`."""
+    warmup = round(schedule.warmup_epochs * steps_per_epoch)
     if step < warmup:
-        return config.warmup_lr + (peak - config.warmup_lr) * step / warmup
-    rest = max(1, config.epochs * steps_per_epoch - 1 - warmup)
+        return schedule.warmup_lr + (peak - schedule.warmup_lr) * step / warmup
+    rest = max(1, schedule.epochs * steps_per_epoch - 1 - warmup)
     share = min(1.0, (step - warmup) / rest)
-    return config.min_lr + (peak - config.min_lr) * 0.5 * (1 + math.cos(math.pi * share))
+    return schedule.min_lr + (peak - schedule.min_lr) * 0.5 * (1 + math.cos(math.pi * share))
 
 
-def build_optimizer(model: nn.Module, config: TrainConfig, peak: float) -> torch.optim.AdamW:
-    """AdamW; no weight decay on biases and other one-dimensional parameters (timm's rule).
+def build_optimizer(
+    model: nn.Module, *, lr: float, weight_decay: float, text_lr_scale: float
+) -> torch.optim.AdamW:
+    """Return AdamW; no weight decay on biases and other one-dimensional parameters (timm's rule).
 
     A group's `lr_scale`, where it has one, is its share of the learning rate.
+
+    Args:
+        text_lr_scale: of a text encoder that is trained along.
     """
     if not isinstance(model, TunedMGHFT):
-        return torch.optim.AdamW(param_groups_weight_decay(model, config.weight_decay), lr=peak)
-    groups = param_groups_weight_decay(model.mghft, config.weight_decay)
-    for group in param_groups_weight_decay(model.language, config.weight_decay):
-        groups.append({**group, "lr_scale": config.text_lr_scale})
-    return torch.optim.AdamW(groups, lr=peak)
+        return torch.optim.AdamW(param_groups_weight_decay(model, weight_decay), lr=lr)
+    groups = param_groups_weight_decay(model.mghft, weight_decay)
+    for group in param_groups_weight_decay(model.language, weight_decay):
+        groups.append({**group, "lr_scale": text_lr_scale})
+    return torch.optim.AdamW(groups, lr=lr)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish that the loop fulfils at the end of a step."""
+"""Ctrl-C and SIGTERM as a request that the training fulfils at the end of a step."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, cast
 
 
 class StopRequest:
-    """Whether the run shall stop; a second signal does not wait for the step's end."""
+    """A request to stop the run; a second signal does not wait for the step's end."""
 
     def __init__(self) -> None:
         self.made = False
 
     @contextlib.contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Listens while the block runs; in a thread other than the main one the caller's handlers stay."""
+        """Listen while the block runs; in a thread other than the main one the caller's handlers stay."""
 
         def request(number: int, frame: object) -> None:
             if self.made:

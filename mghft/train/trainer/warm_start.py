@@ -1,16 +1,18 @@
-"""Starting from the weights of another model; continuing a run is another thing (`resume`)."""
+"""Starting from the weights of another model; going on with a run is another thing (`resume`)."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+from torch import Tensor
+
 from mghft.model import MGHFT
 from mghft.model.joint import ENCODER_FOLDER
 
 
 def load_initial(model: MGHFT, source: str, labels: tuple[str, ...], text_encoder: str | None = None) -> str:
-    """Copies what fits into `model` and says in one sentence what was left out.
+    """Copy the weights that fit into `model`; return in one sentence which are left out.
 
     The backbone must fit. What depends on classes, text encoder or number of tokens may differ and is then
     new; the head also where the labels are others, as far as the source says which it knows.
@@ -25,29 +27,25 @@ def load_initial(model: MGHFT, source: str, labels: tuple[str, ...], text_encode
     """
     folder = Path(source)
     best = folder / "best" if (folder / "best").is_dir() else folder
-    given = MGHFT.from_pretrained(best if best.is_dir() else source)
-    theirs = _labels(best)
-    tensors, wanted = given.state_dict(), model.state_dict()
-    other = [
-        name
-        for name, value in wanted.items()
-        if name.startswith("backbone.") and (name not in tensors or tensors[name].shape != value.shape)
-    ]
-    if other:
+    tensors = MGHFT.from_pretrained(best if best.is_dir() else source).state_dict()
+    source_labels = _labels(best)
+    wanted = model.state_dict()
+    misfits = [name for name in wanted if name.startswith("backbone.") and not _fits(name, tensors, wanted)]
+    if misfits:
         raise ValueError(
-            f"init_from: the backbone of {source} has another shape ({other[0]}): "
+            f"init_from: the backbone of {source} has another shape ({misfits[0]}): "
             "give the same model.* settings as it was trained with"
         )
-    fitting = {name: value for name, value in tensors.items() if _fits(value, wanted.get(name))}
-    if theirs is not None and theirs != labels:
+    fitting = {name: tensors[name] for name in wanted if _fits(name, tensors, wanted)}
+    if source_labels is not None and source_labels != labels:
         fitting = {name: value for name, value in fitting.items() if not name.startswith("head.")}
     model.load_state_dict(fitting, strict=False)
     new = sorted({name.partition(".")[0] for name in wanted.keys() - fitting.keys()})
     sentence = f"started from {source}: {len(fitting)} of {len(wanted)} tensors"
     sentence += f"; new are {', '.join(new)}" if new else "; nothing was left out"
-    if "head" in new and theirs is not None:
-        sentence += f" (the head there knows {', '.join(theirs)})"
-    elif "head" not in new and theirs is None:
+    if "head" in new and source_labels is not None:
+        sentence += f" (the head there knows {', '.join(source_labels)})"
+    elif "head" not in new and source_labels is None:
         sentence += " (the head is kept: nothing there says which labels it knows)"
     trained = best / ENCODER_FOLDER
     if text_encoder is not None and trained.is_dir() and Path(text_encoder).resolve() != trained.resolve():
@@ -55,12 +53,12 @@ def load_initial(model: MGHFT, source: str, labels: tuple[str, ...], text_encode
     return sentence
 
 
-def _fits(value: object, wanted: object) -> bool:
-    return getattr(value, "shape", None) == getattr(wanted, "shape", ())
+def _fits(name: str, tensors: dict[str, Tensor], wanted: dict[str, Tensor]) -> bool:
+    return name in tensors and tensors[name].shape == wanted[name].shape
 
 
 def _labels(best: Path) -> tuple[str, ...] | None:
-    """Labels of the run that the weights lie in."""
+    """Return the labels of the run that the weights lie in, None outside a run."""
     try:
         resolved = json.loads((best.parent / "config.json").read_text(encoding="utf-8"))
         return tuple(resolved["labels"])

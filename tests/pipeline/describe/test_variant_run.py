@@ -6,7 +6,7 @@ from met_meme_copy import write_csv, write_images
 from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.corpora.load import load_corpus
 from mghft.pipeline.describe.config import DescribeConfig
-from mghft.train.data.descriptions import join_descriptions
+from mghft.train.data.descriptions import read_texts
 
 
 def test_descriptions_of_a_variant_serve_another_task_and_other_splits(tmp_path):
@@ -21,5 +21,5 @@ def test_descriptions_of_a_variant_serve_another_task_and_other_splits(tmp_path)
     assert run(config, KnownEngine())["ok"] == 5
     corpus = load_corpus(load_card(f"met-meme:intention@{tmp_path}/own.csv"), root)
     assert [sticker.id for sticker in corpus.split("train")] == ["Chinese/Image_(2).jpg"]
-    found = join_descriptions(corpus.stickers, config.out, ["content"])
+    found = read_texts(config.out, ["content"]).of(corpus.stickers)
     assert found.mask.tolist() == [[False], [True]]

@@ -16,39 +16,44 @@ from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.corpora.load import load_corpus
 from mghft.pipeline.runs.shards import write_shard
 from mghft.pipeline.views import VIEWS
-from mghft.train.data.descriptions import join_descriptions, whole_texts
-from mghft.train.data.text_features import features_of, text_features, text_statistics
+from mghft.train.data.descriptions import read_texts
+from mghft.train.data.text_features import FeatureCache, features_of, text_statistics
 from mghft.train.trainer.trainer import train
 
 TEXTS = [("a", "b"), ("b", ""), ("c", "a")]
 
 
 class CountingEncoder:
-    """Encodes a text as its length and first letter; counts the calls."""
+    """Encodes a text as its length and first letter; counts the calls, and how often it is hashed."""
 
     width = 2
 
     def __init__(self, version: str = "1") -> None:
-        self.calls, self.version = 0, version
+        self.calls, self.hashed, self.version = 0, 0, version
 
     def encode(self, texts: list[str], batch_size: int = 64) -> Tensor:
         self.calls += 1
         return torch.tensor([[len(text), ord(text[0])] for text in texts], dtype=torch.float32)
 
     def fingerprint(self) -> str:
+        self.hashed += 1
         return self.version
+
+
+def cache(encoder: CountingEncoder, folder: Path, pooling: str = "cls") -> FeatureCache:
+    return FeatureCache(encoder, pooling=pooling, folder=folder)
 
 
 def test_descriptions_are_joined_by_id(world: World) -> None:
     stickers = load_corpus(load_card(str(world.card)), world.data).split("train")
-    found = join_descriptions(stickers, world.runs, VIEWS)
+    found = read_texts(world.runs, VIEWS).of(stickers)
     assert [row[0] for row in found.texts] == [f"content is {sticker.label_name}" for sticker in stickers]
 
 
 def test_failed_and_absent_descriptions_are_masked(world: World) -> None:
     world.describe(failed=frozenset({"train/01.png"}), absent=frozenset({"train/03.png"}))
     stickers = load_corpus(load_card(str(world.card)), world.data).split("train")
-    found = join_descriptions(stickers, world.runs, VIEWS)
+    found = read_texts(world.runs, VIEWS).of(stickers)
     assert [i for i, row in enumerate(found.mask) if not row.any()] == [1, 3]
     assert found.mask[[0, 2]].all()
 
@@ -61,18 +66,26 @@ def test_masked_stickers_train_and_count(world: World) -> None:
 
 def test_whole_texts_give_every_view_the_whole_description(world: World) -> None:
     stickers = load_corpus(load_card(str(world.card)), world.data).split("test")[:1]
-    whole = whole_texts(join_descriptions(stickers, world.runs, VIEWS))
+    whole = read_texts(world.runs, VIEWS).of(stickers).whole()
     assert whole.texts == [("content is cold style is cold intention is cold details is cold",) * 4]
 
 
 def test_features_are_computed_once(tmp_path: Path) -> None:
     encoder = CountingEncoder()
-    first, path = text_features(encoder, TEXTS, pooling="cls", folder=tmp_path)
-    again, _ = text_features(encoder, TEXTS, pooling="cls", folder=tmp_path)
+    first = cache(encoder, tmp_path).features(TEXTS)
+    again = cache(encoder, tmp_path).features(TEXTS)
     assert encoder.calls == 1
     assert torch.equal(first, again)
     assert first.tolist() == [[[1, 97], [1, 98]], [[1, 98], [0, 0]], [[1, 99], [1, 97]]]
-    assert path.suffix == ".safetensors"
+    assert [path.suffix for path in tmp_path.iterdir()] == [".safetensors"]
+
+
+def test_weights_of_the_encoder_are_hashed_once_for_all_splits(tmp_path: Path) -> None:
+    encoder = CountingEncoder()
+    features = cache(encoder, tmp_path)
+    features.features(TEXTS)
+    features.features(TEXTS[:1])
+    assert (encoder.calls, encoder.hashed) == (2, 1)
 
 
 def test_encoding_and_reading_say_how_far_they_are(
@@ -97,10 +110,10 @@ def test_texts_beyond_a_batch_are_those_of_one_encoding(world: World) -> None:
 
 @pytest.mark.parametrize("change", ["encoder", "pooling", "texts"])
 def test_features_of_another_key_are_computed_anew(tmp_path: Path, change: str) -> None:
-    text_features(CountingEncoder(), TEXTS, pooling="cls", folder=tmp_path)
+    cache(CountingEncoder(), tmp_path).features(TEXTS)
     encoder = CountingEncoder("2" if change == "encoder" else "1")
     texts = [*TEXTS[:2], ("d", "a")] if change == "texts" else TEXTS
-    text_features(encoder, texts, pooling="mean" if change == "pooling" else "cls", folder=tmp_path)
+    cache(encoder, tmp_path, "mean" if change == "pooling" else "cls").features(texts)
     assert encoder.calls == 1
 
 
@@ -125,10 +138,12 @@ def test_features_under_the_name_of_others_are_rejected(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     encoder = CountingEncoder()
-    right, path = text_features(encoder, TEXTS, pooling="cls", folder=tmp_path)
-    _, other = text_features(encoder, TEXTS, pooling="mean", folder=tmp_path)
+    right = cache(encoder, tmp_path).features(TEXTS)
+    (path,) = tmp_path.iterdir()
+    cache(encoder, tmp_path, "mean").features(TEXTS)
+    (other,) = set(tmp_path.iterdir()) - {path}
     other.replace(path)
-    again, _ = text_features(encoder, TEXTS, pooling="cls", folder=tmp_path)
+    again = cache(encoder, tmp_path).features(TEXTS)
     assert torch.equal(again, right)
     assert encoder.calls == 3
     assert "computed again" in caplog.text
@@ -139,7 +154,8 @@ def test_tampered_features_are_rejected(
     tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     encoder = CountingEncoder()
-    right, path = text_features(encoder, TEXTS, pooling="cls", folder=tmp_path)
+    right = cache(encoder, tmp_path).features(TEXTS)
+    (path,) = tmp_path.iterdir()
     content = bytearray(path.read_bytes())
     damaged = {
         "byte": bytes([*content[:-1], content[-1] ^ 1]),
@@ -148,7 +164,7 @@ def test_tampered_features_are_rejected(
         "empty": b"",
     }
     path.write_bytes(damaged[damage])
-    again, _ = text_features(encoder, TEXTS, pooling="cls", folder=tmp_path)
+    again = cache(encoder, tmp_path).features(TEXTS)
     assert torch.equal(again, right)
     assert encoder.calls == 2
     assert "computed again" in caplog.text

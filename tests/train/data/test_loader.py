@@ -14,18 +14,27 @@ from torch import Tensor
 from mghft.train.config import TrainConfig
 from mghft.train.data.loader import EpochLoader
 from mghft.train.data.sampler import AugmentedStickers, EpochBatches, eval_transform, train_transform
-from mghft.train.data.splits import load_split, open_corpus, resolve_model
+from mghft.train.data.splits import load_splits, open_corpus, views_of
 from mghft.train.distributed.accelerator import build_accelerator
 from mghft.train.evaluation.predict import predict
-from mghft.train.trainer.trainer import Trainer, train
+from mghft.train.trainer.loop import Trainer
+from mghft.train.trainer.trainer import train
 
 
 def loader_of(config: TrainConfig) -> EpochLoader:
-    model = resolve_model(config, labels=("cold", "warm", "green"), text_dim=16)
-    split = load_split(config, open_corpus(config), "train", model_config=model, encoder=None)
+    split = load_splits(
+        open_corpus(config.sources),
+        ["train"],
+        config.sources,
+        config.cache,
+        text=config.text,
+        views=views_of(config.model),
+        image_size=32,
+        encoder=None,
+    )["train"]
     stickers = AugmentedStickers(split.images, train_transform(32, config.augmentation), config.seed)
     batches = EpochBatches(24, seed=config.seed, batch_size=6, repeats=config.repeats, rank=0, processes=1)
-    return EpochLoader(stickers, batches, config, cuda=False)
+    return EpochLoader(stickers, batches, config.loading, cuda=False)
 
 
 def read(batches: Iterator[tuple[Tensor, Tensor]]) -> list[tuple[list[int], Tensor]]:
@@ -83,8 +92,8 @@ def test_validation_by_workers_gives_the_same_probabilities(
 
     def probabilities(workers: int) -> np.ndarray:
         return predict(
-            trainer.weights.whole(),
-            trainer.validation,
+            trainer.weights.full_model(),
+            trainer.data.validation,
             transform,
             accelerator=build_accelerator(config.mixed_precision),
             batch_size=2,

@@ -10,7 +10,7 @@ from squares import World
 
 from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.corpora.load import load_corpus
-from mghft.train.config import Augmentation
+from mghft.train.augmentation import Augmentation
 from mghft.train.data.image_cache import FileImages, StickerImages
 from mghft.train.data.sampler import (
     AugmentedStickers,

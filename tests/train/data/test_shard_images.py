@@ -117,7 +117,7 @@ def test_shards_without_images_are_named(world: World) -> None:
 def test_shards_of_another_card_are_refused(embedded: World) -> None:
     text = embedded.card.read_text().replace("[cold, warm, green]", "[warm, cold, green]")
     embedded.card.write_text(text)
-    with pytest.raises(ValueError, match="which the card squares has not"):
+    with pytest.raises(ValueError, match="which the card squares lacks"):
         train(embedded.config("run", **SHARDS))
 
 

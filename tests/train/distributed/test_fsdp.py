@@ -25,7 +25,7 @@ SHARDED = {
     # What `accelerate launch` sets unless told otherwise.
     "FSDP_CPU_RAM_EFFICIENT_LOADING": "true",
 }
-# All that may go wrong with shards: dropouts, running mean, clipping, pairs across processes.
+# All that may go wrong with shards: dropouts, EMA, clipping, pairs across processes.
 EVERYTHING: dict[str, Any] = {
     "batch_size": 6,
     "gather_negatives": True,
@@ -71,7 +71,7 @@ def assert_same_run(ours: Path, theirs: Path, tolerance: float = 1e-3) -> None:
     for mine, other in zip(metrics(ours), metrics(theirs), strict=True):
         assert mine == pytest.approx(other, rel=0.01 * tolerance)
     mine, other = (checkpoint_paths(run)[-1] for run in (ours, theirs))
-    for name in ("model.safetensors", "average/model.safetensors"):
+    for name in ("model.safetensors", "ema/model.safetensors"):
         assert_same(load_file(mine / name), load_file(other / name), tolerance)
     files = [torch.load(folder / "optimizer.pt", weights_only=True)["optimizer"] for folder in (mine, other)]
     assert files[0]["param_groups"] == files[1]["param_groups"]
@@ -147,7 +147,7 @@ def test_killed_sharded_run_resumes_to_the_same_bytes(world: World, shards: Path
     assert "ProcessLostError" in (world.folder / "broken.logs" / "error-0").read_text()
     assert together(world, config, sharded=True) == [0, 0]
     assert metrics(config.out) == metrics(shards)
-    for name in ("model.safetensors", "average/model.safetensors"):
+    for name in ("model.safetensors", "ema/model.safetensors"):
         mine, other = (checkpoint_paths(run)[-1] / name for run in (config.out, shards))
         assert mine.read_bytes() == other.read_bytes()
 

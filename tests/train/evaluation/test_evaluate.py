@@ -16,11 +16,12 @@ from squares import LABELS, World, metrics
 
 from mghft.pipeline.runs.shards import write_shard
 from mghft.pipeline.views import VIEWS
+from mghft.train.data.splits import Split
 from mghft.train.evaluation.evaluate import evaluate
 from mghft.train.evaluation.report import select_stickers
 from mghft.train.evaluation.trained_runs import EvalConfig, build_eval_config
 from mghft.train.runs.files import read_metrics
-from mghft.train.trainer import trainer as loop
+from mghft.train.trainer import loop
 from mghft.train.trainer.trainer import train
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> {{ 7 * 7 }}"
@@ -86,13 +87,13 @@ def test_best_weights_are_those_of_the_best_validation_epoch(
 
 
 def test_loss_that_is_not_finite_stops_with_the_ids(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = loop.text_of
+    original = Split.text_inputs
 
-    def poisoned(*arguments: Any, **options: Any) -> dict[str, Any]:
-        given = original(*arguments, **options)
-        return {**given, "text_features": given["text_features"] * float("nan")}
+    def poisoned(*arguments: Any) -> dict[str, Any]:
+        inputs = original(*arguments)
+        return {**inputs, "text_features": inputs["text_features"] * float("nan")}
 
-    monkeypatch.setattr(loop, "text_of", poisoned)
+    monkeypatch.setattr(Split, "text_inputs", poisoned)
     with pytest.raises(FloatingPointError, match="the loss is nan at epoch 1, step 0"):
         train(world.config("run"))
     assert len(json.loads((world.folder / "run" / "bad_batch.json").read_text())["ids"]) == 6

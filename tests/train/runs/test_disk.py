@@ -7,6 +7,7 @@ import errno
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from mghft.model import MGHFT
 from mghft.train.distributed.fsdp import Weights
 from mghft.train.runs import checkpoints
 from mghft.train.runs.checkpoints import checkpoint_paths, damage, load_checkpoint, save_checkpoint
+from mghft.train.trainer.state import fresh_state
 from mghft.train.trainer.trainer import train
 
 
@@ -122,16 +124,17 @@ def test_state_of_the_gradient_scaler_comes_back(world: World) -> None:
     loss.backward()
     scaler.step(optimizer)
     scaler.update()
+    state = replace(fresh_state(4, ["alignment_loss_stage2"]), epoch=24, step=99).saved()
     saved = save_checkpoint(
         run,
         model=model,
-        average=None,
+        ema=None,
         optimizer=optimizer.state_dict(),
         scaler=scaler,
-        state={"step": 99},
+        state=state,
         keep=1,
     )
     fresh = torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=1)
-    state = load_checkpoint(saved, weights=Weights(model), average=None, optimizer=optimizer, scaler=fresh)
-    assert state == {"step": 99}
+    loaded = load_checkpoint(saved, weights=Weights(model), ema=None, optimizer=optimizer, scaler=fresh)
+    assert loaded == state and loaded["step"] == 99
     assert fresh.state_dict() == scaler.state_dict() and fresh.get_scale() == 16.0

@@ -1,4 +1,4 @@
-"""TensorBoard, W&B and trackio: what they are told, that it stays here, and how a run's end reaches them."""
+"""TensorBoard and W&B: what they are told, that it stays here, and how a run's end reaches them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import json
 import math
 import os
 import socket
-import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,8 +18,6 @@ from tracked_runs import Watched, configuration, points, run_watched, wandb_file
 from mghft.train.runs import tracking
 
 KEY = "0123456789012345678901234567890123456789"
-# Not in the locks, since it asks for pillow below 13.
-NEEDS_TRACKIO = "trackio wants pillow below 13, the locks have 13: pip install trackio in another environment"
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +36,9 @@ class Tracked:
     calls: int
 
 
-@pytest.fixture(scope="module", params=["tensorboard", "wandb", "trackio"])
+@pytest.fixture(scope="module", params=["tensorboard", "wandb"])
 def tracked(world: World, request: pytest.FixtureRequest) -> Tracked:
     name = request.param
-    if name == "trackio":
-        pytest.importorskip("trackio", reason=NEEDS_TRACKIO)
     fields: dict[str, Any] = {"tracker": name, "epochs": 3, "checkpoint_every_epochs": 2, "progress": True}
     with Listener() as listener:
         # Whoever is logged in everywhere is no more online than others; a connection would end up here.
@@ -52,7 +46,6 @@ def tracked(world: World, request: pytest.FixtureRequest) -> Tracked:
             "WANDB_API_KEY": KEY,
             "WANDB_BASE_URL": listener.url,
             "WANDB_INIT_TIMEOUT": "5",
-            "HF_TOKEN": "hf_no_token_at_all",
             "HTTPS_PROXY": listener.url,
             "HTTP_PROXY": listener.url,
         }
@@ -154,7 +147,6 @@ def test_nothing_is_asked_and_nothing_listens(tracked: Tracked) -> None:
 def test_everything_lies_in_the_run_folder(tracked: Tracked, world: World) -> None:
     logs = world.folder / f"{tracked.name}.logs"
     assert not [path for path in logs.rglob("home/**/*") if tracked.name in path.name.lower()]
-    assert not [path for path in logs.rglob("home/**/*") if "tracki" in path.name or "gradio" in path.name]
 
 
 def test_run_goes_on_under_its_name_in_wandb(tracked: Tracked) -> None:
@@ -183,10 +175,8 @@ def test_stop_by_the_user_is_no_failure_in_wandb(world: World) -> None:
     assert [step for step, _ in points("wandb", world.folder / "stopped")] == [1, 2, 3, 4, 5, 6]
 
 
-@pytest.mark.parametrize("name", ["wandb", "trackio"])
+@pytest.mark.parametrize("name", ["wandb", "tensorboard"])
 def test_of_two_processes_one_writes_to_the_tracker(world: World, name: str) -> None:
-    if name == "trackio":
-        pytest.importorskip("trackio", reason=NEEDS_TRACKIO)
     out = f"two-{name}"
     watched = run_watched(world.config(out, tracker=name), world.folder / f"{out}.logs", ranks=2)
     run = world.folder / out
@@ -213,15 +203,23 @@ def test_wandb_is_online_when_told_and_says_what_hinders_it(world: World) -> Non
     assert watched.error.endswith("set it right or leave out --tracker, and go on with --resume")
 
 
-def test_trackio_of_another_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("TRACKIO_DIR", "GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY"):
-        monkeypatch.setenv(name, "x")
-        monkeypatch.delenv(name)
-    monkeypatch.setattr(tracking, "_put", {})
-    monkeypatch.delitem(sys.modules, "trackio.utils", raising=False)
-    tracking.tracker_options("trackio", tmp_path / "one")
-    imported = SimpleNamespace(TRACKIO_DIR=Path(os.environ["TRACKIO_DIR"]))
-    monkeypatch.setitem(sys.modules, "trackio.utils", imported)
-    tracking.tracker_options("trackio", tmp_path / "one")
-    with pytest.raises(ValueError, match=r"trackio writes into .*one/trackio as long as this process lives"):
-        tracking.tracker_options("trackio", tmp_path / "other")
+def test_wandb_stays_offline_unless_the_environment_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str | None] = []
+    monkeypatch.setattr(tracking, "_start", lambda *_: started.append(os.environ["WANDB_MODE"]))
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    before = dict(os.environ)
+    with tracking.open_tracker("wandb", tmp_path, {}, 0):
+        pass
+    assert dict(os.environ) == before
+    monkeypatch.setenv("WANDB_MODE", "online")
+    with tracking.open_tracker("wandb", tmp_path, {}, 0):
+        pass
+    assert started == ["offline", "online"]
+
+
+def test_unknown_tracker_is_refused_with_the_known_ones(world: World) -> None:
+    with pytest.raises(ValueError, match=r"wrong at tracker: .*'tensorboard' or 'wandb'") as caught:
+        world.config("unknown", tracker="trackio")
+    assert "\n" not in str(caught.value)

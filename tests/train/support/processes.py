@@ -18,8 +18,9 @@ from torch.distributed.tensor import DTensor
 from mghft.train.config import TrainConfig, build_config
 from mghft.train.runs import checkpoints
 from mghft.train.runs import folder as run_folder
-from mghft.train.trainer import trainer as loop
-from mghft.train.trainer.trainer import Trainer, train
+from mghft.train.trainer import loop
+from mghft.train.trainer.loop import Trainer
+from mghft.train.trainer.trainer import train
 
 # A fork of a process that has imported torch once: a child is up in a tenth of a second.
 _SERVER = multiprocessing.get_context("forkserver")
@@ -57,12 +58,12 @@ def _child(
         if environment is not None:
             held = sum(_local(value).numel() for value in self.model.parameters())
             (log.parent / f"held-{environment['RANK']}").write_text(str(held))
-        if moment == "step" and self.state["step"] == number:
+        if moment == "step" and self.state.step == number:
             _die()
         seen = hashlib.sha256(images.numpy().tobytes()).hexdigest()
         losses = original_step(self, images, indices)
         with log.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps([self.state["step"], indices.tolist(), seen, losses]) + "\n")
+            stream.write(json.dumps([self.state.step, indices.tolist(), seen, losses]) + "\n")
         return losses
 
     def around(owner: Any, name: str) -> None:

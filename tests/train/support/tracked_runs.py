@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import signal
 import socket
-import sqlite3
 import struct
 import sys
 from collections.abc import Iterator
@@ -21,9 +20,10 @@ from processes import _SERVER
 
 from mghft.train.config import TrainConfig, build_config
 from mghft.train.runs import tracking
-from mghft.train.trainer import trainer as loop
+from mghft.train.trainer import loop
+from mghft.train.trainer.loop import Trainer
 from mghft.train.trainer.state import loss_values
-from mghft.train.trainer.trainer import Trainer, train
+from mghft.train.trainer.trainer import train
 
 # Files of W&B: blocks of 32 KiB, in them records with a checksum, a length and a kind (of LevelDB's logs).
 _BLOCK, _RECORD = 2**15, struct.Struct("<IHB")
@@ -42,7 +42,7 @@ class Watched:
 
 def _child(fields: str, folder: Path, moment: str, step: int, environment: dict[str, str]) -> None:
     """Trains, every step logged; when `step` is reached, does what `moment` says."""
-    for name in [name for name in os.environ if name.startswith(("WANDB_", "TRACKIO_", "HF_TOKEN"))]:
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
         del os.environ[name]
     os.environ.update(environment)
     multiprocessing.set_start_method("fork", force=True)
@@ -59,11 +59,11 @@ def _child(fields: str, folder: Path, moment: str, step: int, environment: dict[
     original = Trainer.train_step
 
     def train_step(self: Trainer, images: Any, indices: Any) -> dict[str, float]:
-        if self.state["step"] == step and moment == "interrupt":
+        if self.state.step == step and moment == "interrupt":
             signal.raise_signal(signal.SIGINT)
-        if self.state["step"] == step and moment == "nan":
+        if self.state.step == step and moment == "nan":
             loop.loss_values = lambda *given: {**loss_values(*given), "loss": math.nan}
-        if self.state["step"] == step and moment == "lose the service":
+        if self.state.step == step and moment == "lose the service":
             import psutil
 
             for child in psutil.Process().children(recursive=True):
@@ -71,7 +71,7 @@ def _child(fields: str, folder: Path, moment: str, step: int, environment: dict[
                     child.kill()
         losses = original(self, images, indices)
         with (folder / "steps").open("a") as stream:
-            stream.write(json.dumps([self.state["step"] + 1, losses["loss"]]) + "\n")
+            stream.write(json.dumps([self.state.step + 1, losses["loss"]]) + "\n")
         return losses
 
     Trainer.train_step = train_step  # type: ignore[method-assign]
@@ -139,10 +139,6 @@ def points(name: str, run: Path) -> list[tuple[int, dict[str, float]]]:
     """Step and values of all points in the order they were written; of one step together."""
     if name == "wandb":
         found = [point for file in wandb_files(run) for point in _wandb_points(file)]
-    elif name == "trackio":
-        with sqlite3.connect(run / "tracker" / "trackio" / "mghft.db") as database:
-            rows = database.execute("SELECT step, metrics FROM metrics ORDER BY id").fetchall()
-        found = [(step, json.loads(values)) for step, values in rows]
     else:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -163,10 +159,6 @@ def configuration(name: str, run: Path) -> dict[str, Any]:
     if name == "wandb":
         updates = [item for record in wandb_records(wandb_files(run)[-1]) for item in record.config.update]
         return {item.key: json.loads(item.value_json) for item in updates}
-    if name == "trackio":
-        with sqlite3.connect(run / "tracker" / "trackio" / "mghft.db") as database:
-            (found,) = database.execute("SELECT config FROM configs").fetchone()
-        return json.loads(found)
     import yaml
 
     files = sorted((run / "tracker" / "mghft").glob("*/hparams.yml"))

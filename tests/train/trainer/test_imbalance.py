@@ -23,8 +23,9 @@ from mghft.train.data.sampler import EpochBatches, balanced_order
 from mghft.train.evaluation.evaluate import evaluate
 from mghft.train.evaluation.trained_runs import EvalConfig
 from mghft.train.imbalance import Imbalance
+from mghft.train.trainer.loop import Trainer
 from mghft.train.trainer.losses import Criterion, class_counts, class_loss, class_weights, focal_loss
-from mghft.train.trainer.trainer import Trainer, train
+from mghft.train.trainer.trainer import train
 
 COUNTS = np.array([60, 30, 10])
 LOGITS = torch.tensor([[2.0, 0.5, -1.0], [0.1, 0.2, 0.3]])
@@ -282,7 +283,7 @@ def test_run_with_an_option_resumes_exactly(
     original = Trainer.train_step
 
     def stop_at_three(self: Trainer, images: Tensor, indices: Tensor) -> dict[str, float]:
-        if self.state["step"] == 3:
+        if self.state.step == 3:
             raise RuntimeError("stopped")
         return original(self, images, indices)
 

@@ -13,7 +13,7 @@ from squares import World, metrics
 from mghft.train.runs.checkpoints import checkpoint_paths, damage
 from mghft.train.runs.folder import RunFolder
 
-# All that has a memory or draws at random: mean of weights, dropouts, augmentation, copies, half precision.
+# All that has a memory or draws at random: EMA, dropouts, augmentation, copies, half precision.
 EVERYTHING: dict[str, Any] = {
     "epochs": 3,
     "checkpoint_every_steps": 3,
@@ -27,9 +27,9 @@ EVERYTHING: dict[str, Any] = {
 
 
 def tensors(run: Path) -> list[bytes]:
-    """Weights, their mean, and the best ones."""
+    """Weights, their EMA, and the best ones."""
     last = checkpoint_paths(run)[-1]
-    files = [last / "model.safetensors", last / "average/model.safetensors", run / "best/model.safetensors"]
+    files = [last / "model.safetensors", last / "ema/model.safetensors", run / "best/model.safetensors"]
     return [file.read_bytes() for file in files if file.exists()]
 
 
@@ -85,7 +85,7 @@ def flip(path: Path) -> None:
     ("file", "harm", "word"),
     [
         ("model.safetensors", flip, "model.safetensors is not as it was written"),
-        ("average/model.safetensors", cut, "average/model.safetensors is not as it was written"),
+        ("ema/model.safetensors", cut, "ema/model.safetensors is not as it was written"),
         ("optimizer.pt", Path.unlink, "optimizer.pt is missing"),
         ("state.json", cut, "state.json is missing or damaged"),
     ],

@@ -18,11 +18,13 @@ from squares import World
 from timm.data.auto_augment import RandAugment
 
 from mghft.model import MGHFT, load_pvt_weights
-from mghft.train.config import Augmentation, TrainConfig, describe_fields, load_config
+from mghft.train.augmentation import Augmentation
+from mghft.train.config import TrainConfig, describe_fields, load_config
 from mghft.train.data.sampler import EpochBatches, eval_transform, train_transform
 from mghft.train.data.splits import resolve_model
+from mghft.train.trainer.loop import Trainer
 from mghft.train.trainer.optimizer import build_optimizer, learning_rate
-from mghft.train.trainer.trainer import Trainer, train
+from mghft.train.trainer.trainer import train
 
 ASKED = {"card": "emoji", "data": "d", "descriptions": "r", "out": "o"}
 COMMIT = "0123456789012345678901234567890123456789"
@@ -56,7 +58,7 @@ def test_resolved_values_are_the_papers(recipe: TrainConfig) -> None:
         "pvt_weights": "Zetatech/pvt-small-224",
     }
     assert {name: getattr(recipe, name) for name in expected} == expected
-    model = resolve_model(recipe, labels=("a",) * 7, text_dim=768)
+    model = resolve_model(recipe.network, labels=("a",) * 7, text_dim=768)
     assert (model.image_size, model.depths, model.embed_dims) == (448, (3, 4, 6, 3), (64, 128, 320, 512))
     assert (model.drop_path, model.label_smoothing, model.alignment_weight) == (0.1, 0.2, 0.5)
     assert (model.alpha, model.local_stages) == (8, (True, True, True, False))
@@ -67,7 +69,7 @@ def test_learning_rate_follows_the_curve_on_two_gpus(recipe: TrainConfig) -> Non
     peak = recipe.learning_rate(processes=2)
     assert peak == pytest.approx(6.25e-5)
     rates = [
-        learning_rate(step, config=recipe, peak=peak, steps_per_epoch=steps) for step in range(50 * steps)
+        learning_rate(step, recipe.schedule, peak=peak, steps_per_epoch=steps) for step in range(50 * steps)
     ]
     assert rates[0] == 1e-5
     assert rates[5 * steps] == max(rates) == peak
@@ -161,8 +163,9 @@ def test_copies_of_a_sticker_fall_into_one_step_of_both_processes() -> None:
 
 def test_biases_norms_and_nothing_else_are_free_of_weight_decay(recipe: TrainConfig) -> None:
     with torch.device("meta"):
-        model = MGHFT(resolve_model(recipe, labels=("a",) * 7, text_dim=768))
-    groups = build_optimizer(model, recipe, 1e-3).param_groups
+        model = MGHFT(resolve_model(recipe.network, labels=("a",) * 7, text_dim=768))
+    decay = recipe.weight_decay
+    groups = build_optimizer(model, lr=1e-3, weight_decay=decay, text_lr_scale=0.1).param_groups
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     free = {names[id(p)] for group in groups if group["weight_decay"] == 0 for p in group["params"]}
     assert free == {name for name, p in model.named_parameters() if p.ndim <= 1}
@@ -196,10 +199,10 @@ def test_pvt_weights_are_a_file_a_folder_or_a_hub_id(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(pvt.parents[2]))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     found = []
-    monkeypatch.setattr(Trainer, "fit", lambda self: found.append(self.weights.whole().state_dict()))
+    monkeypatch.setattr(Trainer, "fit", lambda self: found.append(self.weights.full_model().state_dict()))
     for number, source in enumerate([None, str(pvt / "model.safetensors"), str(pvt), "someone/pvt"]):
         train(world.config(f"run{number}", pvt_weights=source))
-    expected = MGHFT(resolve_model(world.config("x"), labels=("a", "b", "c"), text_dim=16))
+    expected = MGHFT(resolve_model(world.config("x").network, labels=("a", "b", "c"), text_dim=16))
     load_pvt_weights(expected, pvt)
     name = "backbone.stages.2.blocks.0.mlp.fc1.weight"
     scratch, *loaded = [state[name] for state in found]

@@ -13,18 +13,21 @@ from pathlib import Path
 import pytest
 from squares import World, metrics
 
+from mghft.pipeline.files import replace_folder
 from mghft.train.config import TrainConfig
-from mghft.train.runs.checkpoints import checkpoint_paths, replace_folder
-from mghft.train.trainer.trainer import Trainer, train
+from mghft.train.runs.checkpoints import checkpoint_paths
+from mghft.train.trainer.loop import Trainer
+from mghft.train.trainer.trainer import train
 
 CHILD = """
 import json, sys
 from mghft.train.config import build_config
-from mghft.train.trainer.trainer import Trainer, train
+from mghft.train.trainer.loop import Trainer
+from mghft.train.trainer.trainer import train
 kill_at = int(sys.argv[2])
 step = Trainer.train_step
 def train_step(self, images, indices):
-    if self.state["step"] == kill_at:
+    if self.state.step == kill_at:
         print("here", flush=True)
         import time; time.sleep(60)
     return step(self, images, indices)
@@ -72,7 +75,7 @@ def test_epoch_cut_in_the_middle_is_resumed_in_the_middle(
     seen: list[int] = []
 
     def stop_after_two(self: Trainer, images: object, indices: object) -> dict[str, float]:
-        seen.append(self.state["step"])
+        seen.append(self.state.step)
         if len(seen) == 2:
             os.kill(os.getpid(), signal.SIGINT)
         return original(self, images, indices)  # type: ignore[arg-type]
@@ -83,6 +86,23 @@ def test_epoch_cut_in_the_middle_is_resumed_in_the_middle(
     train(config)
     assert seen == list(range(8))
     assert weights(config.out) == weights(undisturbed)
+    assert metrics(config.out) == metrics(undisturbed)
+
+
+def test_checkpoint_with_the_earlier_name_of_the_ema_resumes_to_the_same_weights(world: World) -> None:
+    same = {"epochs": 3, "checkpoint_every_steps": 3, "ema_decay": 0.9}
+    undisturbed = train(world.config("undisturbed", **same))
+    config = world.config("before", **same, resume=True)
+    kill_at_step(config, 7)
+    last = checkpoint_paths(config.out)[-1]
+    state = json.loads((last / "state.json").read_text())
+    (last / "ema").rename(last / "average")
+    state["files"]["average/model.safetensors"] = state["files"].pop("ema/model.safetensors")
+    (last / "state.json").write_text(json.dumps(state))
+    train(config)
+    assert weights(config.out) == weights(undisturbed)
+    ours, theirs = (checkpoint_paths(run)[-1] / "ema/model.safetensors" for run in (config.out, undisturbed))
+    assert ours.read_bytes() == theirs.read_bytes()
     assert metrics(config.out) == metrics(undisturbed)
 
 
@@ -125,7 +145,7 @@ def test_unfinished_run_is_not_resumed_unasked(world: World) -> None:
 def test_folder_with_other_files_is_refused(world: World) -> None:
     (world.folder / "mine").mkdir()
     (world.folder / "mine" / "thesis.txt").write_text("text")
-    with pytest.raises(ValueError, match="holds files but no training run"):
+    with pytest.raises(ValueError, match="is not empty and is not a run folder of 'mghft train'"):
         train(world.config("mine"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -13,12 +14,14 @@ from squares import LABELS, World, metrics
 
 from mghft.model import MGHFT, MGHFTConfig, TextEncoder
 from mghft.model.joint import TunedMGHFT
-from mghft.train.data.splits import load_split, open_corpus, resolve_model
+from mghft.train.data.splits import load_splits, open_corpus, resolve_model, views_of
+from mghft.train.evaluation import predict
 from mghft.train.evaluation.evaluate import evaluate
 from mghft.train.evaluation.predict import to_predict
 from mghft.train.evaluation.trained_runs import EvalConfig
 from mghft.train.runs.checkpoints import checkpoint_paths
-from mghft.train.trainer.trainer import Trainer, train
+from mghft.train.trainer.loop import Trainer
+from mghft.train.trainer.trainer import train
 from mghft.train.trainer.warm_start import load_initial
 
 NAMES = ("model.safetensors", "text_encoder/model.safetensors")
@@ -74,9 +77,16 @@ def test_validation_reads_the_encoder_without_dropout(world: World) -> None:
     config = world.config("run", tune_text_encoder=True)
     encoder = TextEncoder.from_pretrained(config.text_encoder)
     model = TunedMGHFT(MGHFT(_model_config(world)), encoder).train()
-    split = load_split(
-        config, open_corpus(config), "validation", model_config=model.mghft.config, encoder=None
-    )
+    split = load_splits(
+        open_corpus(config.sources),
+        ["validation"],
+        config.sources,
+        config.cache,
+        text=config.text,
+        views=views_of(config.model),
+        image_size=model.mghft.config.image_size,
+        encoder=None,
+    )["validation"]
     first, again = (to_predict(model, split)[1].features for _ in range(2))
     assert first is not None and again is not None
     assert torch.equal(first, again)
@@ -84,7 +94,7 @@ def test_validation_reads_the_encoder_without_dropout(world: World) -> None:
 
 
 def _model_config(world: World) -> MGHFTConfig:
-    return resolve_model(world.config("run"), labels=("cold", "warm", "green"), text_dim=16)
+    return resolve_model(world.config("run").network, labels=("cold", "warm", "green"), text_dim=16)
 
 
 def test_encoder_has_its_own_learning_rate(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +104,7 @@ def test_encoder_has_its_own_learning_rate(world: World, monkeypatch: pytest.Mon
 
     def train_step(self: Trainer, images: object, indices: object) -> dict[str, float]:
         losses = original(self, images, indices)  # type: ignore[arg-type]
-        language = {id(p) for p in self.weights.whole().language.parameters()}  # type: ignore[union-attr]
+        language = {id(p) for p in self.weights.full_model().language.parameters()}  # type: ignore[union-attr]
         groups = self.optimizer.param_groups
         rates.append(
             {
@@ -117,7 +127,7 @@ def test_stopped_run_resumes_to_the_same_encoder(world: World, monkeypatch: pyte
     original = Trainer.train_step
 
     def stop_at_seven(self: Trainer, images: object, indices: object) -> dict[str, float]:
-        if self.state["step"] == 7:
+        if self.state.step == 7:
             raise RuntimeError("stopped")
         return original(self, images, indices)  # type: ignore[arg-type]
 
@@ -128,10 +138,38 @@ def test_stopped_run_resumes_to_the_same_encoder(world: World, monkeypatch: pyte
     train(config)
     last = [checkpoint_paths(run)[-1] for run in (undisturbed, config.out)]
     assert content(last[0]) == content(last[1])
-    assert content(last[0] / "average") == content(last[1] / "average")
+    assert content(last[0] / "ema") == content(last[1] / "ema")
     assert content(undisturbed / "best") == content(config.out / "best")
     assert metrics(undisturbed) == metrics(config.out)
-    assert content(last[0]) != content(last[0] / "average")
+    assert content(last[0]) != content(last[0] / "ema")
+
+
+def test_resumed_run_takes_the_statistics_of_its_checkpoint(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every text of the training split would be encoded for them, and thrown away."""
+    encoded: list[int] = []
+    original = predict.features_of
+
+    def counted(encoder: Any, texts: Any, **options: Any) -> Any:
+        encoded.append(len(texts))
+        return original(encoder, texts, **options)
+
+    monkeypatch.setattr(predict, "features_of", counted)
+    config = world.config("run", **TUNED, resume=True)
+    run = train(config)
+    assert encoded == [24, 9, 9]
+    encoded.clear()
+    (run / "summary.json").unlink()
+    before = content(run / "best")
+    train(config)
+    assert (encoded, content(run / "best")) == ([], before)
+    longer = config.model_copy(update={"epochs": 3, "allow_changes": ("epochs",)})
+    train(longer)
+    assert encoded == [9]
+    mean = load_file(checkpoint_paths(run)[-1] / "model.safetensors")["text_mean"]
+    assert torch.equal(mean, load_file(run / "best" / "model.safetensors")["text_mean"])
+    assert mean.abs().max() > 0
 
 
 def test_evaluation_reads_the_tuned_encoder(tuned: tuple[World, Path]) -> None:

@@ -1,0 +1,108 @@
+"""Groups of a training's options, for functions that need some and not all.
+
+The configuration itself is flat, for YAML files and options. Each class here holds fields of `TrainConfig`
+that are used together, under the same names; `TrainConfig` has a property for each.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+Pooling = Literal["last4_masked_mean", "last4_mean", "masked_mean", "cls"]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Sources of stickers, labels and images."""
+
+    card: str
+    data: Path | None
+    descriptions: Path | None
+    images: Literal["files", "shards"]
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """Texts of a run and the encoder that reads them."""
+
+    descriptions: Path
+    view_texts: Literal["own", "whole"]
+    text_encoder: str
+    text_pooling: Pooling
+    tune_text_encoder: bool
+    standardize_text: bool
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """Options that decide the model's configuration, with the card and the width of the encoder."""
+
+    model: Mapping[str, Any]
+    use_text: bool
+    view_dropout: float
+    label_smoothing: float
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The learning rate over the run, but for its peak."""
+
+    epochs: int
+    warmup_epochs: float
+    warmup_lr: float
+    min_lr: float
+
+
+@dataclass(frozen=True)
+class Checkpointing:
+    """Times of the checkpoints, and how many stay."""
+
+    checkpoint_every_epochs: int
+    checkpoint_every_steps: int | None
+    keep_checkpoints: int
+
+    def after_step(self, step: int) -> bool:
+        """Return whether a checkpoint is due after so many steps of the run, inside an epoch."""
+        return self.checkpoint_every_steps is not None and step % self.checkpoint_every_steps == 0
+
+    def after_epoch(self, epoch: int) -> bool:
+        """Return whether a checkpoint is due after so many epochs."""
+        return epoch % self.checkpoint_every_epochs == 0
+
+    def count(self, epochs: int, steps_per_epoch: int) -> int:
+        """Return about how many checkpoints a run writes."""
+        count = -(-epochs // self.checkpoint_every_epochs)
+        if self.checkpoint_every_steps is not None:
+            count += epochs * steps_per_epoch // self.checkpoint_every_steps
+        return count
+
+
+@dataclass(frozen=True)
+class Loading:
+    """Processes that read and augment images, and how far they are ahead."""
+
+    workers: int
+    prefetch: int
+    pin_memory: bool
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Cache of decoded images and text features."""
+
+    cache_dir: Path | None
+    cache_gb: float
+    progress: bool
+
+    @property
+    def folder(self) -> Path:
+        return self.cache_dir or default_cache_folder()
+
+
+def default_cache_folder() -> Path:
+    """Return the folder of the cache where none is given: XDG_CACHE_HOME or ~/.cache, below `mghft`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mghft"
