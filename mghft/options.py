@@ -14,8 +14,8 @@ WhereOption = Annotated[
     list[str] | None,
     typer.Option(
         metavar="FIELD=VALUE[,VALUE]",
-        help="Only stickers that fit, field label, topic, split, part or text (yes, no); != for all others; "
-        "may be given several times.",
+        help="Only stickers that fit, field label, topic, split, subset or text (yes, no); != for all "
+        "others; may be given several times.",
     ),
 ]
 IdsOption = Annotated[Path | None, typer.Option(help="Only the ids in this file, one a line.")]

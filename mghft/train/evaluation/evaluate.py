@@ -120,7 +120,7 @@ def prediction_table(
                     {
                         "sticker_id": sticker.id,
                         "split": name,
-                        "part": sticker.part,
+                        "part": sticker.subset,
                         "system": system,
                         "true": sticker.label_name,
                         "predicted": labels[best],
@@ -190,7 +190,7 @@ def _flat_features(split: Split) -> NDArray[np.float32]:
 
 def _part_rows(split: Split) -> dict[str, NDArray[np.bool_]]:
     """Rows of the whole split and of every part of it."""
-    parts = np.array([sticker.part or "" for sticker in split.stickers])
+    parts = np.array([sticker.subset or "" for sticker in split.stickers])
     names = sorted(set(parts.tolist()) - {""})
     return {"all": np.ones(len(parts), dtype=np.bool_), **{name: parts == name for name in names}}
 

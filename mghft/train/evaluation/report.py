@@ -92,7 +92,7 @@ def sticker_cards(
         cards.append(
             {
                 "id": sticker.id,
-                "part": sticker.part,
+                "part": sticker.subset,
                 "image": _thumbnail(split, index),
                 "true": sticker.label_name,
                 "predicted": labels[int(predicted[index])],

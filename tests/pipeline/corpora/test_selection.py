@@ -118,9 +118,10 @@ def test_conditions(where, fits):
     ("where", "words"),
     [
         ("label", "--where is 'label': give FIELD=VALUE"),
-        ("mood=good", r"--where is 'mood=good'.* label, topic, split, part, text"),
+        ("mood=good", r"--where is 'mood=good'.* label, topic, split, subset, text"),
         ("label=angry", r"no sticker has the label 'angry' \(there is: anger, fear, joy\)"),
-        ("part=seen", r"no sticker has the part 'seen' \(there is: none\)"),
+        ("subset=seen", r"no sticker has the subset 'seen' \(there is: none\)"),
+        ("part=seen", r"no sticker has the subset 'seen' \(there is: none\)"),
         ("text=maybe", r"the text 'maybe' \(there is: no, yes\)"),
     ],
 )

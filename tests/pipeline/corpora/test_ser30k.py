@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from ser30k_copy import add_image, row, write
 
-from mghft.pipeline.corpora.adapters.ser30k_labels import categories_order
+from mghft.pipeline.corpora.adapters.ser30k_labels import parse_categories
 from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.corpora.load import load_corpus
 from mghft.pipeline.corpora.sticker import Sticker
@@ -234,7 +234,7 @@ def test_categories_that_cannot_be_understood_are_a_problem(tmp_path, block):
     corpus = load(write(tmp_path, lambda split: [row(split)], categories=block))
     assert corpus.stickers[0].label_name == "happiness"
     assert "cannot be understood" in corpus.problems[0]
-    assert categories_order(block, LABELS) is None
+    assert parse_categories(block, LABELS) is None
 
 
 def test_empty_categories_say_nothing(tmp_path):
