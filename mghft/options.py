@@ -9,6 +9,11 @@ CardArgument = Annotated[
     str | None, typer.Argument(help="Data card: a shipped name or a path; CARD[:VARIANT…][@SPLITS].")
 ]
 DataOption = Annotated[Path | None, typer.Option("--data", help="Root folder of the corpus.")]
+# The same where a command cannot do without.
+RequiredCard = Annotated[
+    str, typer.Argument(help="Data card: a shipped name or a path; CARD[:VARIANT…][@SPLITS].")
+]
+RequiredData = Annotated[Path, typer.Option("--data", help="Root folder of the corpus.")]
 
 WhereOption = Annotated[
     list[str] | None,

@@ -42,8 +42,7 @@ def score(
       mghft prompts score tries --out scores.md
       mghft prompts score runs/english runs/chinese --encoder xlm-roberta-base
     """
-    from mghft.pipeline.exports.tables import check_target
-    from mghft.pipeline.files import write_text
+    from mghft.pipeline.files import check_target, write_text
     from mghft.train.probing.score import FILE, ScoreConfig, score_prompts
     from mghft.train.probing.tables import as_text, markdown, sentences, tables
 

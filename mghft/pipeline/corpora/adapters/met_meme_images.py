@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"\d+")
 
 
 def number_of(name: str) -> int | None:
-    """Return the number in a name such as `image_ (10).jpg`, `Image- (10).jpg`, `image_10`, `10.png`; or None."""
+    """Return the number in a name (`image_ (10).jpg`, `Image- (10).jpg`, `10.png`), None if it has none."""
     stem = _base_name(name.replace("\\", "/")).strip()
     # A suffix holds no digits that count (.jp2), and a name without one may end in a dot and a number.
     stem = re.sub(r"\.[A-Za-z][A-Za-z0-9]{0,4}$", "", stem)

@@ -162,7 +162,7 @@ def _check_part(name: str, content: bytes) -> None:
     """Refuse XML that defines entities, and a sheet whose last row and last column span too many cells."""
     if b"<!DOCTYPE" in content:
         raise ValueError(f"its part {name} defines entities")
-    # Cells that begin as nearly all tools write them need no parser; but only it sees which of them are empty.
+    # Cells as nearly all tools write them need no parser; but only it sees which of them are empty.
     columns = _COLUMN_OF_CELL.findall(content)
     if len(columns) == len(_CELL_TAG.findall(content)) and b":c" not in content:
         last_row = max(map(int, set(_ROW_OF_CELL.findall(content))), default=0)
