@@ -20,7 +20,7 @@ _BATCH_ROWS = 256
 
 
 class Export(NamedTuple):
-    """Where the rows of an export went, and how many."""
+    """The target of an export, and the number of rows it got."""
 
     target: str
     rows: int

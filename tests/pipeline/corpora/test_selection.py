@@ -1,6 +1,7 @@
 """Parts of a corpus: by conditions, ids, a draw; the same choice always gives the same stickers."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -128,6 +129,13 @@ def test_conditions(where, fits):
 def test_condition_that_cannot_be_meant_is_refused(where, words):
     with pytest.raises(ValueError, match=words):
         select(labelled(30), where=[where])
+
+
+@pytest.mark.parametrize("field", ["subset", "part"])
+def test_subset_by_its_name_and_by_its_earlier_one(field):
+    corpus = [replace(sticker, subset="seen" if i % 2 else "unseen") for i, sticker in enumerate(labelled(9))]
+    assert ids(select(corpus, where=[f"{field}=seen"])) == ["s001", "s003", "s005", "s007"]
+    assert len(select(corpus, where=[f"{field}!=seen"])) == 5
 
 
 def test_conditions_that_nothing_fits_together_are_named():
