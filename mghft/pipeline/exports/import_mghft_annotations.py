@@ -24,7 +24,7 @@ from mghft.pipeline.images.load import Loaded
 from mghft.pipeline.runs.lock import lock_run
 from mghft.pipeline.runs.manifest import fingerprint, open_run
 from mghft.pipeline.runs.readme import front_matter
-from mghft.pipeline.runs.rows import Row, start_row
+from mghft.pipeline.runs.rows import start_row
 from mghft.pipeline.runs.shards import next_shard_path, shard_paths, write_shard
 from mghft.pipeline.runs.status import run_status
 from mghft.pipeline.text import printable, valid_utf8
@@ -34,6 +34,8 @@ _SPLITTER = re.compile("({})".format("|".join(map(re.escape, MARKERS.values())))
 # What ties a marker to its text: our own "is", a plural's "s are", a colon.
 _LINK = re.compile(r"s?\s*(?:(?:is|are)\b|:)?\s*")
 _SHARD_ROWS = 4096
+# Columns that only a describe run can fill.
+_UNKNOWN = ("finish_reason", "prompt_tokens", "output_tokens")
 
 
 class PatternError(ValueError):
@@ -206,34 +208,27 @@ def _match_row(
     return sticker
 
 
-def _run_row(sticker: Sticker, annotation: _Annotation | None, remarks: Tally) -> Row:
+def _run_row(sticker: Sticker, annotation: _Annotation | None, remarks: Tally) -> dict[str, Any]:
     """Return the row of a sticker; label, split and text are the corpus' own."""
     not_loaded = Loaded(None, None, None, "the annotation files have no row of this sticker")
-    row = start_row(sticker, not_loaded, False)
-    # Only a describe run knows these.
-    row["finish_reason"] = row["prompt_tokens"] = row["output_tokens"] = None
+    row: dict[str, Any] = {**start_row(sticker, not_loaded, False), **dict.fromkeys(_UNKNOWN)}
     if annotation is None:
         remarks.add("stickers without a row, failed", sticker.id)
         return row
     if not isinstance(annotation.text, str):
         remarks.add("rows whose text is missing or no text, failed", sticker.id)
-        row["error"] = f"the annotation has no text ({annotation.where})"
-        return row
+        return {**row, "error": f"the annotation has no text ({annotation.where})"}
     row["raw"] = valid_utf8(annotation.text)
     try:
         views = split_text(annotation.text)
     except (PatternError, ViewError) as error:
-        broken = isinstance(error, PatternError)
-        rule = "that break the rule of four markers in order" if broken else "with an unusable view"
+        is_broken = isinstance(error, PatternError)
+        rule = "that break the rule of four markers in order" if is_broken else "with an unusable view"
         remarks.add(f"rows {rule}, failed", sticker.id)
-        row["error"] = str(error)
-        return row
+        return {**row, "error": str(error)}
     if _SPLITTER.split(annotation.text)[0].strip():
         remarks.add("texts with words before the first marker, which the released code drops too", sticker.id)
-    row["content"], row["style"] = views["content"], views["style"]
-    row["intention"], row["details"] = views["intention"], views["details"]
-    row["status"], row["error"] = "ok", None
-    return row
+    return {**row, **views, "status": "ok", "error": None}
 
 
 def _manifest(corpus: Corpus, files: Mapping[Path, str | None]) -> dict[str, Any]:
@@ -260,7 +255,7 @@ def _manifest(corpus: Corpus, files: Mapping[Path, str | None]) -> dict[str, Any
     return {"fingerprint": fingerprint(manifest), **manifest}
 
 
-def _write_run(out: Path, manifest: Mapping[str, Any], rows: Sequence[Row]) -> None:
+def _write_run(out: Path, manifest: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     with lock_run(out, None):
         if shard_paths(out):
