@@ -85,13 +85,14 @@ def check(
     from mghft.pipeline.corpora.card import load_card
     from mghft.pipeline.corpora.load import load_corpus
     from mghft.pipeline.progress import bar
+    from mghft.pipeline.text import plural
 
     corpus = load_corpus(load_card(card), data, strict=strict)
     with bar() as progress:
         found = check_corpus(corpus.card, data, fast=fast, progress=progress)
     for split, labels in found.counts.items():
         counts = ", ".join(f"{name} {count}" for name, count in labels.items())
-        typer.echo(f"{split}: {sum(labels.values())} stickers ({counts})")
+        typer.echo(f"{split}: {plural(sum(labels.values()), 'sticker')} ({counts})")
     voted = agreement(corpus.stickers, corpus.card.labels)
     for note in [*corpus.notes, *(voted.lines() if voted else []), *found.notes]:
         typer.echo(f"note: {note}")

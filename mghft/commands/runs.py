@@ -102,12 +102,14 @@ def preview(
       mghft preview runs/ser30k --data SER_Dataset --sample 200 --seed 7
     """
     from mghft.pipeline.exports.preview import PreviewOptions, write_preview
+    from mghft.pipeline.text import plural
 
     options = PreviewOptions(limit=limit, sample=sample, seed=seed, only=only, view_size=view_size)
     page = write_preview(run, options, data=data, out=out)
     for note in page.notes:
         typer.echo(f"note: {note}", err=True)
-    typer.echo(f"preview: {page.path} ({page.shown} stickers, {page.path.stat().st_size / 1e6:.1f} MB)")
+    shown = plural(page.shown, "sticker")
+    typer.echo(f"preview: {page.path} ({shown}, {page.path.stat().st_size / 1e6:.1f} MB)")
 
 
 def export(
@@ -156,12 +158,13 @@ def export(
             typer.echo(line, err=True)
         return
     from mghft.pipeline.exports.tables import export_rows
+    from mghft.pipeline.text import plural
 
     if tokenizer is not None:
         raise ValueError("--tokenizer goes with --format annotations-mg alone")
     _check_status(status)
     target, count = export_rows(run, format, out, only_ok=status == "ok", force=force)
-    typer.echo(f"{count} rows: {target}", err=True)
+    typer.echo(f"{plural(count, 'row')}: {target}", err=True)
 
 
 def _check_status(status: str | None) -> None:

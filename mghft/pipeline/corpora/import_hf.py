@@ -28,7 +28,7 @@ from mghft.pipeline.corpora.adapters.read_table import (
 from mghft.pipeline.corpora.sticker import normal_split
 from mghft.pipeline.files import check_folder, replace_folder, write_text
 from mghft.pipeline.images.decode import FORMATS
-from mghft.pipeline.text import one_line
+from mghft.pipeline.text import one_line, plural
 
 TABLE, CARD = "stickers.csv", "card.md"
 _SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif"}
@@ -62,7 +62,8 @@ class Imported:
     def lines(self) -> list[str]:
         """Return the summary, one sentence a line."""
         taken = ", ".join(f"{role} from '{name}'" for role, name in vars(self.columns).items() if name)
-        lines = [f"{self.rows} images; {taken}", f"{len(self.labels)} labels: {', '.join(self.labels)}"]
+        labels = f"{plural(self.labels, 'label')}: {', '.join(self.labels)}"
+        lines = [f"{plural(self.rows, 'image')}; {taken}", labels]
         return lines + [f"left out: {clause}" for clause in summarize_skipped(self.skipped)]
 
 
@@ -228,6 +229,7 @@ def _write_table(path: Path, table: list[_TableRow]) -> None:
 def _write_card(path: Path, source: str, imported: Imported) -> None:
     title = json.dumps(source, ensure_ascii=False)
     text = "text" if imported.columns.text else "null"
+    images = plural(imported.rows, "image")
     lines = [
         "---",
         f"pretty_name: {title}",
@@ -243,7 +245,7 @@ def _write_card(path: Path, source: str, imported: Imported) -> None:
         "---",
         f"# {source}",
         "",
-        f"{imported.rows} images, written by `mghft data import`. The licence is that of the source.",
+        f"{images}, written by `mghft data import`. The licence is that of the source.",
         "",
     ]
     write_text(path, "\n".join(lines))

@@ -27,7 +27,7 @@ from mghft.pipeline.runs.readme import front_matter
 from mghft.pipeline.runs.rows import start_row
 from mghft.pipeline.runs.shards import next_shard_path, shard_paths, write_shard
 from mghft.pipeline.runs.status import run_status
-from mghft.pipeline.text import printable, valid_utf8
+from mghft.pipeline.text import plural, printable, valid_utf8
 from mghft.pipeline.views import VIEWS, ViewError, check_view, views_schema
 
 _SPLITTER = re.compile("({})".format("|".join(map(re.escape, MARKERS.values()))))
@@ -53,7 +53,8 @@ class Imported:
     def lines(self) -> list[str]:
         """Return the summary, one sentence a line."""
         failed = self.rows - self.ok
-        return [f"{self.rows} stickers: {self.ok} with four views, {failed} failed", *self.remarks.lines()]
+        stickers = plural(self.rows, "sticker")
+        return [f"{stickers}: {self.ok} with four views, {failed} failed", *self.remarks.lines()]
 
 
 class _Annotation(NamedTuple):

@@ -18,7 +18,7 @@ from mghft.pipeline.exports.tables import run_rows
 from mghft.pipeline.exports.tally import Tally
 from mghft.pipeline.files import check_target, write_atomically
 from mghft.pipeline.runs.manifest import read_manifest
-from mghft.pipeline.text import one_line
+from mghft.pipeline.text import one_line, plural
 from mghft.pipeline.views import VIEWS
 
 MAX_PIECES = 510
@@ -69,16 +69,15 @@ class Exported:
 
     def lines(self) -> list[str]:
         """Return the summary, one sentence a line."""
-        lines = [f"{count} rows: {path}" for path, count in self.files.items()]
+        lines = [f"{plural(count, 'row')}: {path}" for path, count in self.files.items()]
         if self.shortened:
-            lines.append(
-                f"{self.shortened} texts were over {MAX_PIECES} word pieces and lost {self.words} words"
-            )
+            texts, words = plural(self.shortened, "text"), plural(self.words, "word")
+            lines.append(f"{texts} over {MAX_PIECES} word pieces lost {words}")
         lines += [f"left out, {line}" for line in self.skipped.lines()]
         if self.renamed:
             lines.append(
-                f"{self.renamed} stickers do not lie in Images/<topic>/: their topic is their folder's name, "
-                "and the released code looks for them in Images/<topic>/<file_name>"
+                f"{plural(self.renamed, 'sticker')} outside Images/<topic>/: the topic is the folder's name, "
+                "and the released code looks for the image in Images/<topic>/<file_name>"
             )
         if self.classes > _CLASSES_OF_RELEASED_CODE:
             lines.append(

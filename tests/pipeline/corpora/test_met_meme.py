@@ -98,7 +98,7 @@ def test_texts_of_several_lines_and_empty_ones(whole):
     for language, empty, lines in (("en", 58, 2629), ("zh", 228, 442)):
         found = load_corpus(load_card(f"met-meme:{language}"), whole)
         texts = {row[0]: row[1] for row in text_rows(language)}
-        assert said(found, f"{empty} memes have an empty text")
+        assert said(found, f"{empty} memes with an empty text")
         for sticker in found.stickers:
             assert (sticker.text or "") == texts[sticker.id.partition("/")[2]]
         several = sum("\n" in (sticker.text or "") for sticker in found.stickers)
@@ -113,9 +113,9 @@ def test_dirty_value_is_read_and_said(whole):
 
 def test_empty_columns_and_encoding_are_said(whole):
     corpus = load_corpus(load_card("met-meme"), whole)
-    assert said(corpus, "label_E.csv is read as gb18030, 243 columns without a name")
+    assert said(corpus, "label_E.csv is read as gb18030, 243 columns without a name passed by")
     assert said(corpus, "C_text.csv is read as gb18030, 10 columns without a name")
-    assert said(corpus, "6045 images are found by '- ' in place of '_'")
+    assert said(corpus, "6045 images found by '- ' in place of '_'")
 
 
 def test_whole_corpus_passes_its_check(whole):
@@ -144,7 +144,7 @@ def test_bytes_in_no_known_encoding_cost_no_meme(tmp_path):
     text.write_bytes(text.read_bytes().replace(b"hi", b"hi \xff!"))
     corpus = load_corpus(load_card("met-meme:en"), tmp_path)
     assert corpus.stickers[0].text == "hi \ufffd!"
-    assert said(corpus, "E_text.csv is read as gb18030, 1 characters cannot be read")
+    assert said(corpus, "E_text.csv is read as gb18030, 1 character unreadable")
 
 
 @pytest.mark.parametrize(
@@ -248,12 +248,14 @@ def test_value_that_is_none_is_a_problem_and_no_crash(tmp_path):
     assert "1 × '?'" in corpus.problems[0]
 
 
-def test_row_twice_and_row_without_a_name(tmp_path):
+def test_duplicated_row_and_row_without_a_name(tmp_path):
     few(tmp_path, [meme(1), meme(1, "3(anger)"), ["", "1(happiness)"], ["", ""]])
     write_images(tmp_path, "Eimages", "en", only=[1])
     corpus = load_corpus(load_card("met-meme:en"), tmp_path)
     assert [sticker.label_name for sticker in corpus.stickers] == ["love"]
-    assert said(corpus, "1 names are duplicated in label_E.csv") and said(corpus, "without a name")
+    assert said(corpus, "1 name duplicated in label_E.csv, the first row counts") and said(
+        corpus, "without a name"
+    )
 
 
 def test_texts_are_joined_by_number_and_orphans_said(tmp_path):
@@ -262,7 +264,7 @@ def test_texts_are_joined_by_number_and_orphans_said(tmp_path):
     write_images(tmp_path, "Eimages", "en", only=[1, 2, 3])
     corpus = load_corpus(load_card("met-meme:en"), tmp_path)
     assert [sticker.text for sticker in corpus.stickers] == ["one", "two", None]
-    assert said(corpus, "1 memes have no row", "1 of its rows have no meme")
+    assert said(corpus, "1 meme without a row in E_text.csv, 1 row of it without a meme")
 
 
 def test_other_counts_than_the_authors_are_said(tmp_path):

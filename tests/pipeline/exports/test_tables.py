@@ -185,9 +185,7 @@ def test_ser30k_paths_become_topic_and_file_name_and_others_are_said(folder, tmp
     }
     assert len(rows) == 20 - done.skipped.total() == 14
     assert done.renamed == 13
-    assert "13 stickers do not lie in Images/<topic>/: their topic is their folder's name" in str(
-        done.lines()
-    )
+    assert "13 stickers outside Images/<topic>/: the topic is the folder's name" in str(done.lines())
     assert "anno goes up to 9, the released code knows 7 classes" in done.lines()
 
 
@@ -277,7 +275,7 @@ def test_shortened_texts_are_counted(folder, tmp_path):
     change(folder, "images/0001.png", style="word " * 600)
     done = export_annotations(folder, tmp_path / "mg")
     assert done.shortened == 1
-    assert f"1 texts were over 510 word pieces and lost {done.words} words" in done.lines()
+    assert f"1 text over 510 word pieces lost {done.words} words" in done.lines()
     assert 90 < done.words < 200
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from mghft.pipeline.corpora.adapters.listing import Listing
 from mghft.pipeline.corpora.adapters.path_label_lists import PathLabel, read_path_label_lists
 from mghft.pipeline.corpora.card import Card
-from mghft.pipeline.text import first_and_more
+from mghft.pipeline.text import first_and_more, plural
 
 _WHERE_TO_GET = (
     "SER30K's repository has them in other_dataset/FI; "
@@ -35,7 +35,7 @@ def _order_labels(listing: Listing, rows: Sequence[PathLabel]) -> list[int]:
     ]
     if contradicting:
         listing.problems.append(
-            f"{len(contradicting)} rows have another number than their class folder: "
+            f"{plural(contradicting, 'row')} with another number than the class folder: "
             f"{first_and_more(contradicting)}"
         )
     return list(range(len(labels)))

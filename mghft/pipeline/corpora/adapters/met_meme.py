@@ -30,7 +30,7 @@ from mghft.pipeline.corpora.adapters.paths import MISSING, is_image_name, neares
 from mghft.pipeline.corpora.adapters.read_table import find_column, plain_name
 from mghft.pipeline.corpora.card import Card, Language, MetMeme, Task
 from mghft.pipeline.corpora.sticker import Sticker
-from mghft.pipeline.text import clean_text, first_and_more, printable
+from mghft.pipeline.text import clean_text, first_and_more, plural, printable
 
 LANGUAGES = {"en": "English", "zh": "Chinese"}
 _LETTERS = {"en": "E", "zh": "C"}
@@ -159,8 +159,8 @@ class _LanguageReader:
             (self.listing.problems if remark == UNREADABLE else self.listing.notes).append(sentence)
         if duplicated:
             self.listing.problems.append(
-                f"{self.title}: {len(duplicated)} names are duplicated in {file}, "
-                f"the first row counts: {first_and_more(duplicated)}"
+                f"{self.title}: {plural(duplicated, 'name')} duplicated in {file}, the first row counts: "
+                f"{first_and_more(duplicated)}"
             )
         return list(memes.values())
 
@@ -184,10 +184,11 @@ class _LanguageReader:
             empty += text is not None and meme.text is None
         if without or texts:
             self.listing.problems.append(
-                f"{self.title}: {without} memes have no row in {file}, {len(texts)} of its rows have no meme"
+                f"{self.title}: {plural(without, 'meme')} without a row in {file}, "
+                f"{plural(texts, 'row')} of it without a meme"
             )
         if empty:
-            self._note(f"{empty} memes have an empty text")
+            self._note(f"{plural(empty, 'meme')} with an empty text")
 
     def compare_counts(self, memes: list[_Meme]) -> None:
         """Note whether rows and labels are as many as in the authors' files."""

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+from mghft.pipeline.text import plural
+
 # Names of folders, in lower case, at any depth: the archives nest theirs up to three times.
 IMAGE_FOLDERS = {
     "en": frozenset({"eimages", "e_images", "eimage", "images_e", "english", "en", "e"}),
@@ -77,9 +79,10 @@ class ImageLookup:
 
     def notes(self) -> list[str]:
         """Return how images were found that do not bear the table's name, one sentence each."""
-        notes = [f"{count} images are found by {way}" for way, count in self._ways.items()]
+        notes = [f"{plural(count, 'image')} found by {way}" for way, count in self._ways.items()]
         if self._ambiguous:
-            notes.append(f"{self._ambiguous} of these numbers belong to several images, the first is taken")
+            count = plural(self._ambiguous, "number")
+            notes.append(f"{count} of several images, of which the first is taken")
         return notes
 
 

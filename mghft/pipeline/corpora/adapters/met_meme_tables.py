@@ -15,7 +15,7 @@ from xml.parsers import expat
 from mghft.pipeline.corpora.adapters.listing import NAMES_SHOWN
 from mghft.pipeline.corpora.adapters.read_table import as_text, decode, find_column
 from mghft.pipeline.corpora.card import Task
-from mghft.pipeline.text import first_and_more, one_line
+from mghft.pipeline.text import first_and_more, one_line, plural
 
 UNREADABLE = "no label can be read, left without one"
 _ID_COLUMNS = ("file_name", "images_name", "image_name", "images_names", "id", "name")
@@ -70,9 +70,9 @@ def read_meme_table(file: Path) -> Table:
     columns = [column for column, name in enumerate(names) if name]
     remark = f"is read as {encoding}"
     if len(names) > len(columns):
-        remark += f", {len(names) - len(columns)} columns without a name are passed by"
+        remark += f", {plural(len(names) - len(columns), 'column')} without a name passed by"
     if lost := sum(cell.count("\ufffd") for row in cells for cell in row):
-        remark += f", {lost} characters cannot be read"
+        remark += f", {plural(lost, 'character')} unreadable"
     rows = [
         {names[column]: row[column] if column < len(row) else "" for column in columns} for row in cells[1:]
     ]

@@ -12,7 +12,7 @@ from mghft.pipeline.corpora.adapters.listing import Listing
 from mghft.pipeline.corpora.adapters.paths import MISSING, image_files, nearest_first, path_fault, walk_files
 from mghft.pipeline.corpora.card import Card
 from mghft.pipeline.corpora.sticker import Sticker, normal_split
-from mghft.pipeline.text import first_and_more, one_line, printable
+from mghft.pipeline.text import first_and_more, one_line, plural, printable
 
 # As the index files and the folders of images are named.
 _SPLITS = ("train", "val", "test")
@@ -55,7 +55,7 @@ def read_path_label_lists(card: Card, root: Path, order_labels: OrderLabels, *, 
     rows = [row for split, file in indexes.items() for row in _read_index(file, split)]
     backslashes = sum("\\" in row.path for row in rows)
     if backslashes:
-        listing.notes.append(f"{backslashes} paths are written with backslashes, read as folders")
+        listing.notes.append(f"{plural(backslashes, 'path')} written with backslashes, read as folders")
         rows = [row._replace(path=row.path.replace("\\", "/")) for row in rows]
     order = order_labels(listing, rows)
     images = _ImageLookup(image_files(root))
@@ -78,11 +78,13 @@ def read_path_label_lists(card: Card, root: Path, order_labels: OrderLabels, *, 
         listing.stickers.append(Sticker(sticker_id, path, split, label, card.labels[label]))
     if duplicated:
         listing.problems.append(
-            f"{len(duplicated)} rows name an image of their split again; each is a sticker of its own: "
+            f"{plural(duplicated, 'row')} for a duplicated image of the split, each a sticker of its own: "
             f"{first_and_more(duplicated)}"
         )
     if images.ambiguous:
-        listing.notes.append(f"{images.ambiguous} images exist in several folders, the first is taken")
+        listing.notes.append(
+            f"{plural(images.ambiguous, 'image')} found in several folders, the first is taken"
+        )
     if "val" not in indexes:
         listing.notes.append(
             "there is no validation split: "

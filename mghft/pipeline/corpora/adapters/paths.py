@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from mghft.pipeline.text import first_and_more, printable
+from mghft.pipeline.text import first_and_more, plural, printable
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".apng", ".avif"}
@@ -100,7 +100,8 @@ class FileLookup:
     def renamed_note(self) -> str:
         """Return a sentence about the renamed files."""
         pairs = (f"{printable(old)} is {printable(new)}" for old, new in self.renamed)
-        return f"{len(self.renamed)} images have another case or suffix on disk: {first_and_more(pairs)}"
+        count = plural(self.renamed, "image")
+        return f"{count} with another case or suffix on disk: {first_and_more(pairs)}"
 
     def _list_folder(self, folder: str) -> tuple[frozenset[str], dict[str, str]]:
         """Return the names in a folder; and the same by their case-folded spelling and by their stem."""

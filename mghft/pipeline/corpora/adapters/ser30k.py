@@ -21,7 +21,7 @@ from mghft.pipeline.corpora.adapters.ser30k_labels import (
 )
 from mghft.pipeline.corpora.card import Card
 from mghft.pipeline.corpora.sticker import Sticker, normal_split
-from mghft.pipeline.text import clean_text, first_and_more, printable
+from mghft.pipeline.text import clean_text, first_and_more, plural, printable
 
 _VOTES = ("anno1", "anno2", "anno3")
 
@@ -132,7 +132,7 @@ def _report_oddities(listing: Listing, lookup: FileLookup, times: Counter[str]) 
     duplicated = [name for name, count in times.items() if count > 1]
     if duplicated:
         listing.problems.append(
-            f"{len(duplicated)} images are listed more than once; each later row is a sticker of its own, "
+            f"{plural(duplicated, 'image')} listed more than once; each later row is a sticker of its own, "
             f"with #2 behind its id: {first_and_more(duplicated)}"
         )
     if lookup.renamed:
@@ -140,7 +140,7 @@ def _report_oddities(listing: Listing, lookup: FileLookup, times: Counter[str]) 
     without = sum(not sticker.votes for sticker in listing.stickers)
     if 0 < without < len(listing.stickers):
         listing.notes.append(
-            f"{without} stickers have no usable label of a single annotator (anno1 to anno3)"
+            f"{plural(without, 'sticker')} without a usable label of a single annotator (anno1 to anno3)"
         )
     elif without:
         listing.notes.append("the files hold no labels of single annotators (anno1 to anno3)")
