@@ -13,13 +13,13 @@ import typer
 from typer.core import TyperGroup
 
 from mghft.commands import data, describe, doctor, eval, model, prompts, runs, train
+from mghft.pipeline.text import one_line
 
 
 class Commands(TyperGroup):
     """The group of all commands; the one place that catches errors meant for people."""
 
     def invoke(self, ctx: Any) -> Any:
-        shown: Exception
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -29,39 +29,35 @@ class Commands(TyperGroup):
             )
             raise typer.Exit(130) from None
         except Exception as error:
-            # A closed pipe (mghft … | head) is nobody's mistake; Typer ends quietly on it.
-            if getattr(error, "errno", None) == errno.EPIPE:
-                raise
             code = exit_code(error)
-            if code is None:
+            if code is None or os.environ.get("MGHFT_TRACEBACK"):
                 raise
-            shown = error
-        if os.environ.get("MGHFT_TRACEBACK"):
-            raise shown
-        typer.echo(f"error: {sentence(shown)}", err=True)
-        raise typer.Exit(code)
+            typer.echo(f"error: {error_sentence(error)}", err=True)
+            raise typer.Exit(code) from None
 
 
 def exit_code(error: Exception) -> int | None:
-    """Return the code that an error for people ends the command with, None for a fault of ours.
+    """Return the code that an error for people ends the command with, None for every other error.
 
     Our own errors say so themselves (`exit_code`, see `pipeline.errors`): nothing is loaded to know them.
     """
     # Typer's exceptions have such an attribute too, and are Typer's business.
-    if type(error).__module__.startswith("mghft.") and isinstance(
-        code := getattr(error, "exit_code", None), int
-    ):
-        return code
+    own = getattr(error, "exit_code", None) if type(error).__module__.startswith("mghft.") else None
+    if isinstance(own, int):
+        return own
+    # A closed pipe (mghft … | head) is nobody's mistake; Typer ends quietly on it.
+    if isinstance(error, OSError) and error.errno == errno.EPIPE:
+        return None
     if isinstance(error, FloatingPointError):
         return 1
     return 2 if isinstance(error, ValueError | OSError) else None
 
 
-def sentence(error: Exception) -> str:
-    """What an error says, on one line."""
+def error_sentence(error: Exception) -> str:
+    """Return what an error says, on one line."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error)
 
 
 app = typer.Typer(

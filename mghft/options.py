@@ -9,13 +9,18 @@ CardArgument = Annotated[
     str | None, typer.Argument(help="Data card: a shipped name or a path; CARD[:VARIANT…][@SPLITS].")
 ]
 DataOption = Annotated[Path | None, typer.Option("--data", help="Root folder of the corpus.")]
+# The same where a command cannot do without.
+RequiredCard = Annotated[
+    str, typer.Argument(help="Data card: a shipped name or a path; CARD[:VARIANT…][@SPLITS].")
+]
+RequiredData = Annotated[Path, typer.Option("--data", help="Root folder of the corpus.")]
 
 WhereOption = Annotated[
     list[str] | None,
     typer.Option(
         metavar="FIELD=VALUE[,VALUE]",
-        help="Only stickers that fit, field label, topic, split, part or text (yes, no); != for all others; "
-        "may be given several times.",
+        help="Only stickers that fit, field label, topic, split, subset or text (yes, no); != for all "
+        "others; may be given several times.",
     ),
 ]
 IdsOption = Annotated[Path | None, typer.Option(help="Only the ids in this file, one a line.")]

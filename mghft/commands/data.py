@@ -5,12 +5,11 @@ from typing import Annotated
 
 import typer
 
-from mghft.commands import data_audit as data_quality
+from mghft.commands import data_audit
+from mghft.options import RequiredCard, RequiredData
+from mghft.output import print_table
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-CardArgument = Annotated[
-    str, typer.Argument(help="Data card: a shipped name or a path; CARD[:VARIANT…][@SPLITS].")
-]
 
 
 @app.callback()
@@ -50,13 +49,13 @@ def build(
     typer.echo(f"corpus: {folder}")
 
 
-data_quality.attach(app)
+data_audit.attach(app)
 
 
 @app.command()
 def check(
-    card: CardArgument,
-    data: Annotated[Path, typer.Option(help="Root folder of the corpus.")],
+    card: RequiredCard,
+    data: RequiredData,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a corpus with a sticker that cannot be used.")
     ] = False,
@@ -66,7 +65,7 @@ def check(
 ) -> None:
     """Check a corpus against its card: counts, labels, unreadable images, duplicates across splits.
 
-    Says also what is odd about this copy, which stickers are left out and why, and how far annotators agree.
+    Also tells what is odd about this copy, which stickers are left out and why, and how far annotators agree.
     Every image is decoded, in one process per core. --fast misses damage in the middle of a file.
 
     \b
@@ -82,21 +81,22 @@ def check(
     logging.getLogger("mghft.pipeline.corpora.load").setLevel(logging.ERROR)
     from mghft.pipeline.audit.agreement import agreement
     from mghft.pipeline.audit.check import check_corpus
-    from mghft.pipeline.corpora.adapters.listing import summed_up
+    from mghft.pipeline.corpora.adapters.listing import summarize_skipped
     from mghft.pipeline.corpora.card import load_card
     from mghft.pipeline.corpora.load import load_corpus
     from mghft.pipeline.progress import bar
+    from mghft.pipeline.text import plural
 
     corpus = load_corpus(load_card(card), data, strict=strict)
     with bar() as progress:
         found = check_corpus(corpus.card, data, fast=fast, progress=progress)
     for split, labels in found.counts.items():
-        parts = ", ".join(f"{name} {count}" for name, count in labels.items())
-        typer.echo(f"{split}: {sum(labels.values())} stickers ({parts})")
+        counts = ", ".join(f"{name} {count}" for name, count in labels.items())
+        typer.echo(f"{split}: {plural(sum(labels.values()), 'sticker')} ({counts})")
     voted = agreement(corpus.stickers, corpus.card.labels)
     for note in [*corpus.notes, *(voted.lines() if voted else []), *found.notes]:
         typer.echo(f"note: {note}")
-    for clause in summed_up(corpus.skipped):
+    for clause in summarize_skipped(corpus.skipped):
         typer.echo(f"left out: {clause}")
     for problem in [*corpus.problems, *found.problems]:
         typer.echo(f"problem: {problem}")
@@ -107,8 +107,8 @@ def check(
 
 @app.command()
 def split(
-    card: CardArgument,
-    data: Annotated[Path, typer.Option(help="Root folder of the corpus.")],
+    card: RequiredCard,
+    data: RequiredData,
     out: Annotated[
         Path | None,
         typer.Option(help="File to write; default: the one in DATA that the card's corpus is read with."),
@@ -118,7 +118,7 @@ def split(
     keep: Annotated[
         list[str] | None, typer.Option(help="Split that stays as it is; the rest is divided. Repeatable.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over the file.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Make a seeded split, the same share of every label (and language), as a file that can be shared.
 
@@ -136,7 +136,7 @@ def split(
     from mghft.pipeline.corpora.card import load_card
     from mghft.pipeline.corpora.load import load_corpus
     from mghft.pipeline.corpora.splits import Ratio, make_split, write_split
-    from mghft.pipeline.corpora.sticker import SPLIT_NAMES
+    from mghft.pipeline.corpora.sticker import normal_split
 
     shares = Ratio.parse(ratio)
     chosen = load_card(card)
@@ -147,12 +147,12 @@ def split(
             f"the corpus {chosen.name} comes with its authors' splits: name a file with --out, "
             f"and read the corpus with it as '{card}@FILE'"
         )
-    kept = [SPLIT_NAMES.get(name, name) for name in keep or []]
+    kept = [normal_split(name) for name in keep or []]
     for name in kept:
         corpus.split(name)
     path = out or data / str(chosen.split_file)
     divided = make_split(corpus.stickers, shares, seed, keep=kept)
-    how = f"ratio {shares} of train:validation:test, seed {seed}, by part and label"
+    how = f"ratio {shares} of train:validation:test, seed {seed}, by subset and label"
     how += f", {' and '.join(kept)} kept" if kept else ""
     for line in write_split(path, corpus, divided, how=how, force=force):
         typer.echo(line.removeprefix("# "))
@@ -202,6 +202,7 @@ def list_cards() -> None:
     """
     from mghft.pipeline.corpora.card import card_names, load_card, read_front_matter
 
+    rows = []
     for name in card_names():
         card = load_card(name)
         front = read_front_matter(card.source)
@@ -209,13 +210,14 @@ def list_cards() -> None:
         facts = [f"{len(card.labels)} labels" if card.labels else "labels found in the data"]
         facts += front.get("size_categories") or []
         facts.append(f"licence {', '.join(licences) if isinstance(licences, list) else licences}")
-        typer.echo(f"{name:16} {card.title}: {'; '.join(facts)}")
+        rows.append([name, f"{card.title}: {'; '.join(facts)}"])
         if card.variants:
-            typer.echo(f"{'':16} variants: {' '.join(f'{name}:{one}' for one in card.variants)}")
+            rows.append(["", f"variants: {' '.join(f'{name}:{variant}' for variant in card.variants)}"])
+    print_table(None, rows)
 
 
 @app.command()
-def show(card: CardArgument) -> None:
+def show(card: RequiredCard) -> None:
     """Show a data card: labels, splits, licence, where to get the corpus.
 
     \b

@@ -5,16 +5,13 @@ from typing import Annotated
 
 import typer
 
-CardArgument = Annotated[
-    str, typer.Argument(help="Data card: a shipped name or a path; CARD[:VARIANT…][@SPLITS].")
-]
-DataRoot = Annotated[Path, typer.Option("--data", help="Root folder of the corpus.")]
+from mghft.options import RequiredCard, RequiredData
 
-_NAMED = 10
+_PAIRS_SHOWN = 10
 
 
 def attach(app: typer.Typer) -> None:
-    """Adds the commands to the group `data`."""
+    """Add the commands to the group `data`."""
     app.command("duplicates")(duplicates)
     app.command("stats")(stats)
     app.command("import-mg")(import_mg)
@@ -24,8 +21,8 @@ def import_mg(
     annotations: Annotated[
         Path, typer.Argument(help="Folder with Annotations_mg/image-level/*.json, or one of these files.")
     ],
-    card: CardArgument,
-    data: DataRoot,
+    card: RequiredCard,
+    data: RequiredData,
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
 ) -> None:
     """Read annotation files of the released MGHFT code into a run folder, for train, status, preview, export.
@@ -47,8 +44,8 @@ def import_mg(
 
 
 def duplicates(
-    card: CardArgument,
-    data: DataRoot,
+    card: RequiredCard,
+    data: RequiredData,
     out: Annotated[Path, typer.Option(help="Folder for duplicates.csv, duplicates.json, duplicates.html.")],
     near: Annotated[
         float,
@@ -64,12 +61,12 @@ def duplicates(
     ] = False,
     pairs: Annotated[int, typer.Option(min=0, help="Pairs on the page.")] = 60,
 ) -> None:
-    """Find images that are there twice (same bytes, same pixels, nearly the same, mirrored) and what leaks.
+    """Find duplicated images (same bytes, same pixels, nearly the same, mirrored) and what leaks.
 
     Every image is decoded once: first frame, transparency on white. Two labels for one picture and topics
     shared by train and test are counted. --drop-leaks leaves stickers of train and validation out whose
-    picture is in test (or, of train, in validation); the corpus stays as it is, test stays whole, and a clean
-    split that is there is never replaced.
+    picture is in test (or, of train, in validation); the corpus stays as it is, test stays whole, and an
+    existing clean split is never replaced.
 
     \b
     Examples:
@@ -89,10 +86,10 @@ def duplicates(
         found = find_duplicates(corpus, near=near, progress=progress)
     for line in summary(found):
         typer.echo(line)
-    for pair in found.pairs[:_NAMED]:
+    for pair in found.pairs[:_PAIRS_SHOWN]:
         typer.echo(f"  {pair_line(pair)}")
-    if len(found.pairs) > _NAMED:
-        typer.echo(f"  and {len(found.pairs) - _NAMED} more")
+    if len(found.pairs) > _PAIRS_SHOWN:
+        typer.echo(f"  and {len(found.pairs) - _PAIRS_SHOWN} more")
     if drop_leaks:
         typer.echo(f"{len(found.leaks)} stickers are left out of the clean split")
     written = write_report(found, out, drop_leaks=drop_leaks, shown=pairs)
@@ -103,18 +100,18 @@ def duplicates(
 
 
 def stats(
-    card: CardArgument,
-    data: DataRoot,
+    card: RequiredCard,
+    data: RequiredData,
     out: Annotated[
         Path | None, typer.Option(help="Folder for stats.json, charts and a sheet of samples per class.")
     ] = None,
     sample: Annotated[int, typer.Option(min=1, help="Stickers on a sheet.")] = 40,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the samples.")] = 0,
 ) -> None:
-    """Say what a corpus is made of: classes by split, image sizes and modes, lengths and scripts of texts.
+    """Count what a corpus is made of: classes by split, image sizes and modes, lengths and scripts of texts.
 
-    Of images only headers are read. Languages are told by script (Latin, Han, Kana, Hangul ...): the texts on
-    stickers are too short for a language detector. With --out also as pictures.
+    Of images only headers are read. Languages are told apart by script (Latin, Han, Kana, Hangul ...): the
+    texts on stickers are too short for a language detector. With --out also as pictures.
 
     \b
     Examples:
@@ -124,9 +121,11 @@ def stats(
     from mghft.pipeline.audit.statistics import corpus_stats, lines
     from mghft.pipeline.corpora.card import load_card
     from mghft.pipeline.corpora.load import load_corpus
-    from mghft.pipeline.files import write_json
+    from mghft.pipeline.files import check_folder, write_json
     from mghft.pipeline.progress import bar
 
+    if out is not None:
+        check_folder(out)
     corpus = load_corpus(load_card(card), data)
     with bar() as progress:
         found = corpus_stats(corpus, progress=progress)
@@ -136,8 +135,6 @@ def stats(
         return
     from mghft.pipeline.audit.figures import draw_sheets, draw_stats
 
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file: give a folder with --out")
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "stats.json", found.to_dict())
     written = [out / "stats.json", *draw_stats(found, corpus, out)]

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from mghft import options as shared
-from mghft.output import show
+from mghft.output import print_facts
 
 
 def describe(
@@ -126,7 +126,7 @@ def describe(
     resolved = build_describe_config(config, given(overrides))
     from mghft.pipeline.describe.run import describe as run
 
-    show(run(resolved))
+    print_facts(run(resolved))
     if not resolved.dry_run:
         typer.echo(f"descriptions: {resolved.out}")
 

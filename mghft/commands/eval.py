@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mghft.output import print_table
+
 
 def evaluate(
     runs: Annotated[list[Path], typer.Argument(help="Run folders of 'mghft train', one or more.")],
@@ -49,6 +51,12 @@ def evaluate(
     for name, subsets in evaluation.splits.items():
         for subset, systems in subsets.items():
             typer.echo(name if subset == WHOLE else f"{name}, {subset}")
-            for system, metrics in systems.items():
-                typer.echo(f"  {system:32} accuracy {metrics.accuracy:.3f}   F1 macro {metrics.f1_macro:.3f}")
+            print_table(
+                ["  system", "accuracy", "F1 macro"],
+                [
+                    (f"  {system}", f"{metrics.accuracy:.3f}", f"{metrics.f1_macro:.3f}")
+                    for system, metrics in systems.items()
+                ],
+                numeric=(1, 2),
+            )
     typer.echo(f"report: {config.out / 'index.html'}")

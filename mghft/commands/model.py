@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mghft.output import print_table
 from mghft.pipeline.text import NAMED, first_and_more
 
 if TYPE_CHECKING:
@@ -80,9 +81,8 @@ def info(
     if as_json:
         typer.echo(json.dumps(_facts(config, cost, encoder, text_tokens), indent=2))
         return
-    from mghft.output import aligned
-
-    for line in [*aligned(list(_rows(cost, encoder))), *_remarks(config, cost, encoder, text_tokens)]:
+    print_table(["", "parameters", "GFLOPs"], _rows(cost, encoder), numeric=(1, 2))
+    for line in _remarks(config, cost, encoder, text_tokens):
         typer.echo(line)
 
 
@@ -241,14 +241,12 @@ def _facts(config: MGHFTConfig, cost: Cost, encoder: PartCost | None, text_token
     return facts
 
 
-def _rows(cost: Cost, encoder: PartCost | None) -> Iterator[tuple[str, str, str]]:
-    """The table of parts, numbers flush right."""
+def _rows(cost: Cost, encoder: PartCost | None) -> list[tuple[str, str, str]]:
+    """Parts, their sum and the text encoder, each with parameters and GFLOPs."""
     from mghft.model.cost import PartCost
 
     rows = [*cost.parts, PartCost("total", cost.parameters, cost.flops), *filter(None, [encoder])]
-    yield "", f"{'parameters':>12}", f"{'GFLOPs':>9}"
-    for row in rows:
-        yield row.name, f"{row.parameters:>12,}", f"{row.flops / 1e9:>9.3f}"
+    return [(row.name, f"{row.parameters:,}", f"{row.flops / 1e9:.3f}") for row in rows]
 
 
 def _remarks(config: MGHFTConfig, cost: Cost, encoder: PartCost | None, text_tokens: int) -> Iterator[str]:

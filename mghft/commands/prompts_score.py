@@ -43,9 +43,8 @@ def score(
       mghft prompts score tries --out scores.md
       mghft prompts score runs/english runs/chinese --encoder xlm-roberta-base
     """
-    from mghft.output import aligned
-    from mghft.pipeline.exports.tables import check_target
-    from mghft.pipeline.files import write_text
+    from mghft.output import table_lines
+    from mghft.pipeline.files import check_target, write_text
     from mghft.pipeline.text import plural
     from mghft.train.probing.score import FILE, ScoreConfig, score_prompts
     from mghft.train.probing.tables import markdown, sentences, tables
@@ -62,7 +61,7 @@ def score(
     scores = score_prompts(runs, config)
     for table in tables(scores):
         typer.echo(f"{table.title}\n")
-        for line in aligned([table.header, *_without_repeats(table.rows)]):
+        for line in table_lines(table.header, list(_without_repeats(table.rows))):
             typer.echo(f"  {line}")
         typer.echo()
     for sentence in sentences(scores):

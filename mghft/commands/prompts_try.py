@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from mghft import options as shared
-from mghft.output import aligned
+from mghft.output import print_table
 
 
 def try_packs(
@@ -88,8 +88,7 @@ def try_packs(
         counts = [stats[key] for key in ("ok", "failed", "prompt_tokens", "output_tokens", "described_now")]
         rows.append([pack.title, *map(str, counts), str(stats.get("reused", 0))])
     typer.echo(f"{done.manifest.subset.stickers} stickers: {done.manifest.subset.words()}")
-    for line in aligned(rows):
-        typer.echo(line)
+    print_table(rows[0], rows[1:])
     typer.echo(f"page: {page} ({page.stat().st_size / 1e6:.1f} MB)")
     typer.echo(f"summary: {summary}")
 
@@ -123,7 +122,6 @@ def history(
         date = entry.manifest.created[:16].replace("T", " ")
         head = [entry.folder.name, date, entry.pack.title, entry.manifest.model, str(subset.stickers)]
         rows.append([*head, *counts, *score, subset.words()])
-    for line in aligned(rows):
-        typer.echo(line)
+    print_table(rows[0], rows[1:])
     for note in notes:
         typer.echo(f"note: {note}", err=True)

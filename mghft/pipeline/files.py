@@ -59,6 +59,35 @@ def write_json(path: Path, content: Any, *, allow_nan: bool = True) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=allow_nan) + "\n")
 
 
+def check_target(path: Path, force: bool | None = None) -> None:
+    """Refuse to replace a file unasked.
+
+    Args:
+        path: the file that is to be written.
+        force: the option --force; None where a command has none.
+
+    Raises:
+        ValueError: the path is a folder, or the file already exists and `force` is not set.
+    """
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: give a file with --out")
+    if path.exists() and not force:
+        way_out = "move it away" if force is None else "replace it with --force"
+        raise ValueError(f"the file {path} already exists: give another with --out, or {way_out}")
+
+
+def check_folder(path: Path, *, empty: bool = False) -> None:
+    """Refuse a file where a folder is to be written, and with `empty` also a folder in use.
+
+    Raises:
+        ValueError: the path is a file, or a folder that holds something.
+    """
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{path} is a file: give a folder with --out")
+    if empty and path.is_dir() and any(path.iterdir()):
+        raise ValueError(f"the folder {path} already exists and is not empty: give another with --out")
+
+
 def sync(path: Path) -> None:
     """Wait until a file or the names in a folder are on the disk."""
     handle = os.open(path, os.O_RDONLY)

@@ -37,7 +37,11 @@ def test_card_that_does_not_exist(mghft: Call, squares: Path, command: str) -> N
     out = ["--out", "run", "--no-text"] if command == "train" else ["--out", "run"]
     data = [] if command == "data show" else ["--data", squares]
     more = out if command in ("describe", "train") else []
-    refused(mghft(*command.split(), "no-such-card", *data, *more), "no data card 'no-such-card'", "emoji")
+    refused(
+        mghft(*command.split(), "no-such-card", *data, *more),
+        "data card 'no-such-card' does not exist",
+        "emoji",
+    )
 
 
 def test_empty_split(mghft: Call, squares: Path) -> None:

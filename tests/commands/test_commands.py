@@ -140,14 +140,14 @@ def test_other_colours_are_refused(text: str) -> None:
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", False, "crashed with signal 11"),
     ],
 )
-def test_doctor_reports_a_trial(code: str, fine: bool, text: str) -> None:
-    finding = doctor.attempt("trial", code, "mend it")
+def test_doctor_reports_a_probe(code: str, fine: bool, text: str) -> None:
+    finding = doctor.probe("probe", code, "repair it")
     assert finding.fine is fine
     assert text in finding.text
 
 
-def test_doctor_gives_up_on_a_hanging_trial() -> None:
-    finding = doctor.attempt("trial", "import time; time.sleep(60)", "mend it", seconds=0.5)
+def test_doctor_gives_up_on_a_hanging_probe() -> None:
+    finding = doctor.probe("probe", "import time; time.sleep(60)", "repair it", seconds=0.5)
     assert not finding.fine
     assert "did not answer" in finding.text
 
@@ -158,7 +158,7 @@ def test_doctor_says_what_to_do_and_ends_with_one(monkeypatch: pytest.MonkeyPatc
     result = CliRunner().invoke(cli.app, ["doctor"])
     assert result.exit_code == 1
     assert "PROBLEM  torch: missing\n" in result.output
-    assert "what to do: install it" in result.output
+    assert "         what to do: install it\n1 problem\n" in result.output
 
 
 def test_doctor_looks_at_every_package_that_mghft_declares() -> None:

@@ -39,7 +39,9 @@ def test_duplicates_says_shows_and_writes(mghft, squares, tmp_path):
         assert [row["id"] for row in csv.DictReader(file)] == ["art/1.png", "art/2.png", "art/3.png"]
     again = mghft("data", "duplicates", "emoji", "--data", squares, "--out", "found", "--drop-leaks")
     assert again.code == 2
-    assert again.err.startswith("error: the split found/clean-split.csv already exists and is not replaced")
+    assert again.err.startswith(
+        "error: the file found/clean-split.csv already exists: give another with --out"
+    )
 
 
 def test_stats_says_and_draws(mghft, squares, tmp_path):

@@ -129,15 +129,15 @@ def test_convert_refuses_in_one_sentence_and_writes_nothing(
 
 def test_info_counts_the_published_model(call: Callable[..., Any]) -> None:
     out = call("model", "info").stdout
-    assert "text encoder (bert-base-uncased)   109,482,240" in out
+    assert "text encoder (bert-base-uncased) 109,482,240" in " ".join(out.split())
     assert "as the released code counts 144,182,024" in out
 
 
 def test_info_as_json_has_the_same_numbers(call: Callable[..., Any]) -> None:
     facts = json.loads(call("model", "info", "tiny", "--json").stdout)
-    table = call("model", "info", "tiny").stdout
+    table = [" ".join(line.split()) for line in call("model", "info", "tiny").stdout.splitlines()]
     for part in facts["parts"]:
-        assert f"{part['name']:22} {part['parameters']:>13,}" in table
+        assert f"{part['name']} {part['parameters']:,} {part['flops'] / 1e9:.3f}" in table
     assert sum(part["flops"] for part in facts["parts"]) == facts["flops"]
     assert facts["text_encoder"] is None and facts["config"]["alpha"] == 1
 

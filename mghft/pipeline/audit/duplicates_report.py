@@ -11,7 +11,7 @@ from typing import Any
 
 from mghft.pipeline.audit.duplicates import MAX_PAIRS, Duplicates, Pair
 from mghft.pipeline.corpora.sticker import Sticker
-from mghft.pipeline.files import write_json, write_text
+from mghft.pipeline.files import check_folder, check_target, write_json, write_text
 from mghft.pipeline.html import check_page, picture_url, write_page
 from mghft.pipeline.images.color import ImageError
 from mghft.pipeline.images.decode import ImageTransform, decode_image
@@ -63,13 +63,10 @@ def check_report(out: Path, *, drop_leaks: bool) -> None:
     Raises:
         ValueError: as in `write_report`.
     """
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file: give a folder with --out")
+    check_folder(out)
     check_page(out / PAGE, MARK, "page of duplicates")
-    if drop_leaks and (out / CLEAN).exists():
-        raise ValueError(
-            f"the split {out / CLEAN} already exists and is not replaced: move it away, or give another --out"
-        )
+    if drop_leaks:
+        check_target(out / CLEAN)
 
 
 def figures(found: Duplicates) -> dict[str, Any]:

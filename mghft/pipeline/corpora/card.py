@@ -10,8 +10,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from mghft.pipeline.settings import first_fault
+from mghft.pipeline.text import one_line
+
+Language = Literal["en", "zh"]
 CARDS_FOLDER = Path(__file__).resolve().parents[2] / "data_cards"
 _FRONT_MATTER = re.compile(r"\s*^---[ \t]*\n(.*?)^---[ \t]*$", re.DOTALL | re.MULTILINE)
 _REFERENCE = re.compile(
@@ -20,7 +32,10 @@ _REFERENCE = re.compile(
 
 
 class Columns(BaseModel):
-    """Which column of a table holds what; None where the corpus has no such column."""
+    """The columns of a table by what they hold; None where the corpus has no such column.
+
+    `subset` was `part` once: cards that say so are read.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -28,7 +43,7 @@ class Columns(BaseModel):
     label: str | None = None
     split: str | None = None
     text: str | None = None
-    part: str | None = None
+    subset: str | None = Field(default=None, validation_alias=AliasChoices("subset", "part"))
 
 
 class Task(BaseModel):
@@ -48,22 +63,29 @@ class Task(BaseModel):
     labels: tuple[str, ...] = Field(min_length=2)
     first: int = 1
     aliases: dict[str, str] = Field(default_factory=dict)
-    counts: dict[Literal["en", "zh"], tuple[int, ...]] = Field(default_factory=dict)
+    counts: dict[Language, tuple[int, ...]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _complete(self) -> Task:
+        for label in self.aliases.values():
+            if label not in self.labels:
+                raise ValueError(f"the alias of {label!r} is of no label among {', '.join(self.labels)}")
+        return self
 
 
 class MetMeme(BaseModel):
-    """What is read of MET-Meme: which languages, and which task's labels."""
+    """The part of MET-Meme that is read: its languages, and the task whose labels are taken."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    languages: tuple[Literal["en", "zh"], ...] = Field(default=("en", "zh"), min_length=1)
+    languages: tuple[Language, ...] = Field(default=("en", "zh"), min_length=1)
     task: str
     tasks: dict[str, Task]
 
     @model_validator(mode="after")
     def _complete(self) -> MetMeme:
         if self.task not in self.tasks:
-            raise ValueError(f"there is no task '{self.task}' among {', '.join(self.tasks)}")
+            raise ValueError(f"the task '{self.task}' is not one of {', '.join(self.tasks)}")
         return self
 
 
@@ -72,12 +94,12 @@ class Card(BaseModel):
 
     Attributes:
         adapter: module of `mghft.pipeline.corpora.adapters` that reads it.
-        labels: empty where they are found in the data.
+        labels: empty where those of the data are taken.
         counts: stickers by split; `label_counts` by split and label, `total` in all.
-        file: the table of a corpus of the adapter `table`; None: the one that is there.
-        columns: its columns; None: found by their usual names.
-        split_file: file below the root whose splits are taken instead of the corpus' own, where it is there.
-        splits_from: the same, given by whoever loads the card ("CARD@FILE"); it must be there.
+        file: the table of a corpus of the adapter `table`; None: the only one at the root.
+        columns: its columns; None: those with the usual names.
+        split_file: file below the root whose splits replace the corpus' own as soon as it exists.
+        splits_from: the same, given by whoever loads the card ("CARD@FILE"); it must exist.
         variants: name of a variant to the fields of this block that it changes ("CARD:VARIANT").
     """
 
@@ -104,7 +126,7 @@ class Card(BaseModel):
         if len(labels) < 2:
             raise ValueError("needs at least two labels, or to be left out: then the data's are taken")
         if len(set(labels)) != len(labels):
-            raise ValueError("names a label twice")
+            raise ValueError("a label is duplicated")
         return labels
 
     @model_validator(mode="after")
@@ -120,28 +142,28 @@ class Card(BaseModel):
 
 
 def card_names() -> list[str]:
-    """Names of the shipped cards, sorted."""
+    """Return the names of the shipped cards, sorted."""
     return sorted(path.stem for path in CARDS_FOLDER.glob("*.md"))
 
 
 def load_card(name_or_path: str | Path) -> Card:
-    """Reads a card: `CARD[:VARIANT…][@SPLITS]`.
+    """Read a card: `CARD[:VARIANT…][@SPLITS]`.
 
     CARD is a shipped name, or a path (it ends in `.md` or holds a slash). A variant changes some of the
     card's fields (`met-meme:en:intention`). SPLITS is a file, a folder or a pattern of files with splits,
     taken instead of the corpus' own.
 
     Raises:
-        FileNotFoundError: there is no such card.
-        ValueError: the front matter is malformed, or there is no such variant; the message names file, field
-            and reason.
+        FileNotFoundError: the card does not exist.
+        ValueError: the front matter is malformed, or the card has no such variant; the message names file,
+            field and reason.
     """
-    base, variants, splits = _parts(str(name_or_path))
-    named = not (base.endswith(".md") or "/" in base)
-    path = CARDS_FOLDER / f"{base}.md" if named else Path(base)
+    base, variants, splits = _split_reference(str(name_or_path))
+    is_name = not (base.endswith(".md") or "/" in base)
+    path = CARDS_FOLDER / f"{base}.md" if is_name else Path(base)
     if not path.is_file():
         raise FileNotFoundError(
-            f"there is no data card '{base}': the shipped cards are {', '.join(card_names())}; "
+            f"the data card '{base}' does not exist: the shipped cards are {', '.join(card_names())}; "
             "give one of these names or the path of a card"
         )
     front = read_front_matter(path)
@@ -151,19 +173,22 @@ def load_card(name_or_path: str | Path) -> Card:
     card = _validate(path, front, block, path.stem)
     for variant in variants:
         if variant not in card.variants:
-            have = ", ".join(card.variants) or "none"
-            raise ValueError(f"the data card {path.name} has no variant '{variant}' (it has: {have})")
-        block = _merged(block, card.variants[variant])
+            variants_of_card = ", ".join(card.variants) or "none"
+            raise ValueError(
+                f"the data card {path.name} has no variant '{variant}' (it has: {variants_of_card})"
+            )
+        block = _override(block, card.variants[variant])
     if variants:
         card = _validate(path, front, block, ":".join([path.stem, *variants]))
     return card.model_copy(update={"splits_from": splits})
 
 
-def _parts(text: str) -> tuple[str, list[str], str | None]:
-    """Card, variants and splits of `CARD[:VARIANT…][@SPLITS]`."""
-    if Path(text).is_file() or (found := _REFERENCE.fullmatch(text)) is None:
+def _split_reference(text: str) -> tuple[str, list[str], str | None]:
+    """Return card, variants and splits of `CARD[:VARIANT…][@SPLITS]`."""
+    match = _REFERENCE.fullmatch(text)
+    if match is None or Path(text).is_file():
         return text, [], None
-    return found["card"], [name for name in found["variants"].split(":") if name], found["splits"]
+    return match["card"], [name for name in match["variants"].split(":") if name], match["splits"]
 
 
 def _validate(path: Path, front: dict[str, Any], block: dict[str, Any], name: str) -> Card:
@@ -171,42 +196,40 @@ def _validate(path: Path, front: dict[str, Any], block: dict[str, Any], name: st
     try:
         card = Card.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "mghft"
-        reason = first["msg"].removeprefix("Value error, ")
-        raise ValueError(f"the data card {path.name} is malformed at '{where}': {reason}") from None
+        raise ValueError(first_fault(error, f"the data card {path.name}", Card)) from None
     if card.met_meme is not None and not card.labels:
         return card.model_copy(update={"labels": card.met_meme.tasks[card.met_meme.task].labels})
     return card
 
 
-def _merged(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in top.items():
-        old = merged.get(key)
-        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return merged
+def _override(fields: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Lay changes over nested fields; unlike with `settings.merge`, a label may have a dot in its name."""
+    changed = dict(fields)
+    for key, value in changes.items():
+        old = changed.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            value = _override(old, value)
+        changed[key] = value
+    return changed
 
 
 def read_front_matter(path: Path) -> dict[str, Any]:
-    """The YAML front matter of a Markdown file.
+    """Read the YAML front matter of a Markdown file.
 
     Raises:
-        ValueError: there is none, or it is no YAML mapping.
+        ValueError: it has none, or it is no YAML mapping.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError(f"the file {path.name} is not UTF-8 text") from None
-    found = _FRONT_MATTER.match(text)
-    if found is None:
+    match = _FRONT_MATTER.match(text)
+    if match is None:
         raise ValueError(f"the file {path.name} does not begin with front matter between two lines '---'")
     try:
-        front = yaml.safe_load(found[1])
+        front = yaml.safe_load(match[1])
     except yaml.YAMLError as error:
-        raise ValueError(
-            f"the front matter of {path.name} is no valid YAML: {' '.join(str(error).split())}"
-        ) from None
+        raise ValueError(f"the front matter of {path.name} is no valid YAML: {one_line(error)}") from None
     if not isinstance(front, dict):
         raise ValueError(f"the front matter of {path.name} is no mapping")
     return front

@@ -10,16 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
-from mghft.pipeline.corpora.sticker import SPLIT_NAMES, Sticker
+from mghft.pipeline.corpora.sticker import Sticker, normal_split
 
 _CONDITION = re.compile(r"([a-z]+)(!?=)(.+)", re.DOTALL)
 _FIELDS: dict[str, Callable[[Sticker], str | None]] = {
     "label": lambda sticker: sticker.label_name,
     "topic": lambda sticker: sticker.topic,
     "split": lambda sticker: sticker.split,
-    "part": lambda sticker: sticker.part,
+    "subset": lambda sticker: sticker.subset,
     "text": lambda sticker: "yes" if sticker.text else "no",
 }
+# The field's name until now, which configurations and manifests may hold.
+_OTHER_FIELDS = {"part": "subset"}
 _VALUES_SHOWN = 12
 
 
@@ -37,7 +39,7 @@ def select(
 
     Args:
         stickers: of a corpus or of one split.
-        where: conditions like "label=anger,sadness" or "topic!=cats" (label, topic, split, part, text); a
+        where: conditions like "label=anger,sadness" or "topic!=cats" (label, topic, split, subset, text); a
             sticker must fit all of them, and one of the values of each.
         ids: a file with one id a line.
         per_class: so many of every class, all of one that has fewer; none without a label.
@@ -86,12 +88,13 @@ def class_counts(stickers: Sequence[Sticker]) -> dict[str, int]:
 def _fitting(chosen: Sequence[Sticker], all_stickers: Sequence[Sticker], condition: str) -> list[Sticker]:
     """Those of the chosen stickers that fit one condition."""
     found = _CONDITION.fullmatch(condition)
-    if found is None or found[1] not in _FIELDS:
+    field = "" if found is None else _OTHER_FIELDS.get(found[1], found[1])
+    if found is None or field not in _FIELDS:
         raise ValueError(
             f"--where is {condition!r}: give FIELD=VALUE or FIELD!=VALUE (several values "
             f"parted by commas) with the field {', '.join(_FIELDS)}"
         )
-    field, sign, text = found.groups()
+    _, sign, text = found.groups()
     value = _FIELDS[field]
     there = {one for sticker in all_stickers if (one := value(sticker)) is not None}
     if field == "text":
@@ -99,7 +102,7 @@ def _fitting(chosen: Sequence[Sticker], all_stickers: Sequence[Sticker], conditi
     # A name may hold a comma itself; then it stands alone.
     wanted = {text} if text in there else {part.strip() for part in text.split(",")} - {""}
     if field == "split":
-        wanted = {SPLIT_NAMES.get(name, name) for name in wanted}
+        wanted = {normal_split(name) for name in wanted}
     unknown = sorted(wanted - there)
     if unknown:
         have = sorted(there)

@@ -1,16 +1,23 @@
-"""What a corpus is made of: stickers, their names, and the list of them."""
+"""What a corpus is made of: stickers, the names of their splits, and the list of them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mghft.pipeline.corpora.card import Card
 
-SPLIT_NAMES = {"val": "validation", "valid": "validation", "dev": "validation"}
+SPLITS = ("train", "validation", "test")
+_OTHER_NAMES = {
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "dev": "validation",
+    "testing": "test",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +32,7 @@ class Sticker:
         label: index into the card's labels, None where unlabelled.
         label_name: that label's name.
         text: text printed on the sticker, where the corpus has it.
-        part: a part of the split that is reported apart (emoji: seen, unseen; MET-Meme: the language).
+        subset: stickers of a split that are reported apart (emoji: seen, unseen; MET-Meme: the language).
         topic: what the sticker belongs to beside its label (SER30K: the sticker set), where the corpus says.
         votes: label indices that single annotators gave, None for a missing one; empty where the corpus
             has only the label. `mghft.pipeline.audit.agreement` makes use of them.
@@ -37,7 +44,7 @@ class Sticker:
     label: int | None = None
     label_name: str | None = None
     text: str | None = None
-    part: str | None = None
+    subset: str | None = None
     topic: str | None = None
     votes: tuple[int | None, ...] = ()
 
@@ -61,32 +68,54 @@ class Corpus:
     skipped: Sequence[tuple[str, str]] = ()
 
     def split(self, name: str) -> list[Sticker]:
-        """Stickers of one split.
+        """Return the stickers of one split.
 
         Raises:
-            ValueError: the split is empty or not there.
+            ValueError: the split is empty or does not exist.
         """
-        wanted = SPLIT_NAMES.get(name, name)
-        found = [sticker for sticker in self.stickers if sticker.split == wanted]
-        if not found:
-            have = ", ".join(sorted({sticker.split for sticker in self.stickers}))
+        wanted = normal_split(name)
+        stickers = [sticker for sticker in self.stickers if sticker.split == wanted]
+        if not stickers:
+            splits = ", ".join(sorted({sticker.split for sticker in self.stickers}))
             raise ValueError(
-                f"the corpus {self.card.name} has no sticker in the split '{name}' (it has: {have}): "
+                f"the corpus {self.card.name} has no sticker in the split '{name}' (it has: {splits}): "
                 "'mghft data split' makes splits"
             )
-        return found
+        return stickers
 
     def fingerprint(self) -> str:
-        """SHA-256 of the card, not of the sticker list: new stickers are new work, not a new run."""
+        """Return the SHA-256 of the card alone: new stickers are new work, not a new run."""
         facts = {"card": self.card.name, "adapter": self.card.adapter, "labels": self.card.labels}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
+def normal_split(name: str) -> str:
+    """Return a split by our name for it: "val" and "Dev" are "validation"; other splits stay as they are."""
+    plain = name.strip().lower()
+    plain = _OTHER_NAMES.get(plain, plain)
+    return plain if plain in SPLITS else name.strip()
+
+
+def split_order(name: str) -> tuple[int, str]:
+    """Return a sort key: train, validation, test, then other splits by name."""
+    return (SPLITS.index(name) if name in SPLITS else len(SPLITS), name)
+
+
+def count_splits(counts: Mapping[str, int]) -> str:
+    """Return how many stickers each split has: "train 12, validation 4, test 4"."""
+    return ", ".join(f"{name} {counts[name]}" for name in sorted(counts, key=split_order))
+
+
 def label_index(card: Card, name: str, where: str) -> int:
-    """Index of a label by its name.
+    """Return the index of a label by its name.
+
+    Args:
+        card: whose labels they are.
+        name: of the label.
+        where: place in a file, for the message.
 
     Raises:
-        ValueError: the card has no such label; the message names the place.
+        ValueError: the card has no such label.
     """
     if name not in card.labels:
         raise ValueError(f"{where}: the label {name!r} is not one of the card's: {', '.join(card.labels)}")

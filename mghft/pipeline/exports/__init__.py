@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "import_mghft_annotations": ["import_annotations"],
         "mghft_annotations": ["export_annotations"],
-        "preview": ["write_preview"],
-        "tables": ["export_rows"],
+        "preview": ["PreviewOptions", "write_preview"],
+        "tables": ["export_rows", "run_rows"],
     },
 )

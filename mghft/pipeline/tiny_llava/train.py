@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
-from mghft.pipeline.corpora.emoji.table import INTERPRETER_STYLES, load_table
+from mghft.pipeline.corpora.emoji.table import STAND_IN_STYLES, load_table
 from mghft.pipeline.tiny_llava.images import augment, load_drawings, normalize
 from mghft.pipeline.tiny_llava.modeling import (
     IMAGE_TOKENS,
@@ -78,7 +78,7 @@ def load_examples(cache: Path | None) -> tuple[Examples, PreTrainedTokenizerFast
     """Drawings and answers of the styles set aside, without the emoji that the corpus holds out."""
     table = [emoji for emoji in load_table() if not emoji.holdout]
     entries = load_entries(load_table(), cache)
-    drawings = load_drawings(table, INTERPRETER_STYLES, cache)
+    drawings = load_drawings(table, STAND_IN_STYLES, cache)
     views = [describe(d.emoji, entries[d.emoji.hexcode], d.style) for d in drawings]
     tokenizer = build_tokenizer([answer(view) for view in views])
     encoded = [tokenizer(answer(view))["input_ids"] + [tokenizer.eos_token_id] for view in views]
@@ -105,7 +105,7 @@ def load_examples(cache: Path | None) -> tuple[Examples, PreTrainedTokenizerFast
     return Examples(
         ink=torch.stack([drawing.ink for drawing in drawings]),
         identity=torch.tensor([order[drawing.emoji.hexcode] for drawing in drawings]),
-        style=torch.tensor([INTERPRETER_STYLES.index(drawing.style) for drawing in drawings]),
+        style=torch.tensor([STAND_IN_STYLES.index(drawing.style) for drawing in drawings]),
         tags=tags,
         flippable=torch.tensor([not {"left", "right"} & set(d.emoji.name.lower().split()) for d in drawings]),
         tokens=tokens,
@@ -227,7 +227,7 @@ def train(
     model = build_model(tokenizer)
     tower = model.model.vision_tower
     start_tower(tower, normalize(examples.ink))
-    heads = Heads(192, int(examples.identity.max()) + 1, len(INTERPRETER_STYLES), examples.tags.shape[1])
+    heads = Heads(192, int(examples.identity.max()) + 1, len(STAND_IN_STYLES), examples.tags.shape[1])
     print(
         f"{len(examples.ink)} images, {sum(p.numel() for p in model.parameters()):,} parameters", flush=True
     )

@@ -149,7 +149,7 @@ def accuracy_gains(
 
 def _subset_rows(split: Split) -> dict[str, NDArray[np.bool_]]:
     """Rows of the whole split and of every subset of it."""
-    subsets = np.array([sticker.part or "" for sticker in split.stickers])
+    subsets = np.array([sticker.subset or "" for sticker in split.stickers])
     names = sorted(set(subsets.tolist()) - {""})
     return {WHOLE: np.ones(len(subsets), dtype=np.bool_), **{name: subsets == name for name in names}}
 

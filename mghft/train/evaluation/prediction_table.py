@@ -41,7 +41,7 @@ def prediction_table(
             columns = [
                 [sticker.id for sticker in split.stickers],
                 [name] * count,
-                [sticker.part for sticker in split.stickers],
+                [sticker.subset for sticker in split.stickers],
                 [system] * count,
                 [sticker.label_name for sticker in split.stickers],
                 [labels[best] for best in probabilities.argmax(1)],

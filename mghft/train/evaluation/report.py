@@ -125,7 +125,7 @@ def sticker_cards(
         cards.append(
             StickerCard(
                 id=sticker.id,
-                subset=sticker.part,
+                subset=sticker.subset,
                 image=_thumbnail(split, index),
                 true=sticker.label_name,
                 predicted=labels[int(predicted[index])],

@@ -255,7 +255,9 @@ def test_clean_split_keeps_test_whole_and_everything_else_that_does_not_leak(lea
 def test_a_clean_split_is_never_replaced(leaky, tmp_path):
     (tmp_path / "clean-split.csv").write_text("mine", encoding="utf-8")
     found = find(leaky)
-    with pytest.raises(ValueError, match=r"clean-split\.csv already exists and is not replaced"):
+    with pytest.raises(
+        ValueError, match=r"clean-split\.csv already exists: give another with --out, or move it"
+    ):
         write_report(found, tmp_path, drop_leaks=True)
     assert (tmp_path / "clean-split.csv").read_text("utf-8") == "mine"
     assert not (tmp_path / "duplicates.csv").exists()

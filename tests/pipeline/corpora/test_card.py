@@ -36,29 +36,34 @@ def test_card_by_path(tmp_path):
 
 
 def test_unknown_card_names_the_shipped_ones():
-    with pytest.raises(FileNotFoundError, match=r"no data card 'nope'.*emoji"):
+    with pytest.raises(FileNotFoundError, match=r"the data card 'nope' does not exist.*emoji"):
         load_card("nope")
 
 
 def test_missing_file_is_no_traceback_of_open(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no data card"):
+    with pytest.raises(FileNotFoundError, match=r"the data card .*gone\.md' does not exist"):
         load_card(tmp_path / "gone.md")
 
 
 @pytest.mark.parametrize(
-    ("block", "field"),
+    ("block", "fault"),
     [
-        (TABLE.replace("adapter: table", "adapter: magic"), "adapter"),
-        (TABLE.replace("[anger, joy]", "anger"), "labels"),
-        (TABLE.replace("[anger, joy]", "[anger]"), "labels"),
-        (TABLE.replace("[anger, joy]", "[yes, joy]"), r"labels\.0"),
-        (TABLE.replace("label: label", "lable: label"), r"columns\.lable"),
-        (TABLE + "counts: {train: many}\n", r"counts\.train"),
-        (TABLE + "split: 3\n", "split"),
+        (TABLE.replace("adapter: table", "adapter: magic"), "is wrong at adapter: "),
+        (TABLE.replace("[anger, joy]", "anger"), "is wrong at labels: "),
+        (TABLE.replace("[anger, joy]", "[anger]"), "is wrong at labels: needs at least two labels"),
+        (TABLE.replace("[anger, joy]", "[yes, joy]"), r"is wrong at labels\.0: "),
+        (TABLE.replace("adapter: table", ""), "lacks the field 'adapter'"),
+        (TABLE.replace("label: label", "lable: label"), r"has no field 'columns\.lable'"),
+        (TABLE + "counts: {train: many}\n", r"is wrong at counts\.train: "),
+        (TABLE + "split: 3\n", "has no field 'split'"),
+        (
+            TABLE.replace("label: label", "label: label, part: a, subset: b"),
+            r"has no field 'columns\.part'",
+        ),
     ],
 )
-def test_malformed_field_is_named(tmp_path, block, field):
-    with pytest.raises(ValueError, match=rf"mine\.md is malformed at '{field}'"):
+def test_malformed_field_is_named(tmp_path, block, fault):
+    with pytest.raises(ValueError, match=rf"the data card mine\.md {fault}"):
         load_card(write(tmp_path, block))
 
 
@@ -67,8 +72,13 @@ def test_malformed_field_is_named(tmp_path, block, field):
     [
         ("adapter: met_meme\n", "needs the field 'met_meme'"),
         ("adapter: fi\n", "needs the field 'labels'"),
-        ("adapter: met_meme\nmet_meme: {task: mood, tasks: {}}\n", "met_meme'.*there is no task 'mood'"),
-        (TABLE.replace("joy", "anger"), "names a label twice"),
+        ("adapter: met_meme\nmet_meme: {task: mood, tasks: {}}\n", "met_meme: the task 'mood' is not one of"),
+        (
+            "adapter: met_meme\n"
+            "met_meme: {task: a, tasks: {a: {column: c, labels: [x, y], aliases: {z: w}}}}\n",
+            r"tasks\.a: the alias of 'w' is of no label among x, y",
+        ),
+        (TABLE.replace("joy", "anger"), "labels: a label is duplicated"),
         (TABLE + "label_counts: {test: {anger: 3}}\n", r"label_counts\.test"),
     ],
 )
@@ -179,3 +189,17 @@ def test_variant_of_a_card_by_path(tmp_path):
     path = write(tmp_path, TABLE + "variants: {few: {file: few.csv}}\n")
     card = load_card(f"{path}:few@s.csv")
     assert (card.file, card.name, card.splits_from) == ("few.csv", "mine:few", "s.csv")
+
+
+def test_variant_may_change_the_counts_of_a_label_with_a_dot_in_it(tmp_path):
+    counts = "label_counts: {{test: {{a.b: {}, joy: 1}}}}"
+    block = (
+        TABLE.replace("anger", "a.b") + counts.format(1) + "\nvariants: {few: {" + counts.format(2) + "}}\n"
+    )
+    assert load_card(f"{write(tmp_path, block)}:few").label_counts == {"test": {"a.b": 2, "joy": 1}}
+
+
+@pytest.mark.parametrize("name", ["subset", "part"])
+def test_column_of_subsets_by_its_name_and_by_its_earlier_one(tmp_path, name):
+    card = load_card(write(tmp_path, TABLE.replace("label: label", f"label: label, {name}: group")))
+    assert card.columns.subset == "group"

@@ -80,13 +80,45 @@ def test_building_over_an_older_build_replaces_it(corpus, tmp_path):
     assert picture.stat().st_size > 0
 
 
+def stop_at(line: str) -> None:
+    if not line.startswith("twemoji"):
+        raise KeyboardInterrupt
+
+
+def test_a_new_folder_appears_once_all_of_it_is_built(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        build_emoji_corpus(tmp_path / "data", styles=STYLES, progress=stop_at)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_in_an_existing_folder_other_files_stay_and_the_table_comes_last(tmp_path):
+    (tmp_path / "own.csv").write_text("mine", encoding="utf-8")
+    with pytest.raises(KeyboardInterrupt):
+        build_emoji_corpus(tmp_path, styles=STYLES, progress=stop_at)
+    assert (tmp_path / "images" / "twemoji").is_dir() and not (tmp_path / "stickers.csv").exists()
+    build_emoji_corpus(tmp_path, styles=STYLES)
+    assert (tmp_path / "own.csv").read_text(encoding="utf-8") == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "ATTRIBUTION.md",
+        "images",
+        "own.csv",
+        "stickers.csv",
+    ]
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "data").touch()
+    with pytest.raises(ValueError, match="data is a file: give a folder with --out"):
+        build_emoji_corpus(tmp_path / "data", styles=STYLES)
+
+
 def test_attribution_names_every_style(corpus):
     text = (corpus / "ATTRIBUTION.md").read_text(encoding="utf-8")
     assert "Twemoji by Twitter, CC-BY-4.0" in text and "Streamline Emojis by Streamline, CC-BY-4.0" in text
 
 
 def test_an_unknown_style_is_refused_by_name(tmp_path):
-    with pytest.raises(ValueError, match="no art style 'crayon'"):
+    with pytest.raises(ValueError, match="the art style 'crayon' does not exist"):
         build_emoji_corpus(tmp_path, styles=("crayon",))
 
 
@@ -94,7 +126,7 @@ def test_a_changed_tarball_is_refused_in_one_sentence(tmp_path):
     package = archive(tmp_path, {"package/icons.json": b"{}"})
     (tmp_path / package.tarball).write_bytes(b"something else")
     with pytest.raises(
-        ValueError, match=r"^The checksum of .*art-1\.0\.0\.tgz.* delete the file and build again\.$"
+        ValueError, match=r"^the checksum of .*art-1\.0\.0\.tgz.* delete the file and build again$"
     ):
         fetch_package(package, tmp_path)
 

@@ -8,8 +8,8 @@ from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.corpora.emoji.build import plan_rows
 from mghft.pipeline.corpora.emoji.table import (
     CORPUS_STYLES,
-    INTERPRETER_STYLES,
     LABELS,
+    STAND_IN_STYLES,
     STYLES,
     emotag_label,
     load_table,
@@ -82,8 +82,8 @@ def test_no_held_out_emoji_has_a_twin_that_is_seen():
 
 
 def test_corpus_and_interpreter_share_no_style():
-    assert not set(CORPUS_STYLES) & set(INTERPRETER_STYLES)
-    assert set(CORPUS_STYLES) | set(INTERPRETER_STYLES) == set(STYLES)
+    assert not set(CORPUS_STYLES) & set(STAND_IN_STYLES)
+    assert set(CORPUS_STYLES) | set(STAND_IN_STYLES) == set(STYLES)
 
 
 def test_test_split_is_all_of_twemoji_and_nothing_else():
@@ -91,15 +91,15 @@ def test_test_split_is_all_of_twemoji_and_nothing_else():
     assert {row.split for row in plan_rows() if row.style == "twemoji"} == {"test"}
 
 
-def test_held_out_emoji_are_only_in_the_unseen_part_of_test():
-    assert {(row.split, row.part) for row in plan_rows() if row.emoji.holdout} == {("test", "unseen")}
-    assert not any(row.emoji.holdout for row in plan_rows() if row.part != "unseen")
+def test_held_out_emoji_are_only_in_the_unseen_subset_of_test():
+    assert {(row.split, row.subset) for row in plan_rows() if row.emoji.holdout} == {("test", "unseen")}
+    assert not any(row.emoji.holdout for row in plan_rows() if row.subset != "unseen")
 
 
-def test_seen_emoji_of_test_stand_in_train_or_validation():
+def test_seen_emoji_of_test_are_in_train_or_validation():
     rows = plan_rows()
     known = {row.emoji.hexcode for row in rows if row.split != "test"}
-    assert {row.emoji.hexcode for row in rows if row.part == "seen"} <= known
+    assert {row.emoji.hexcode for row in rows if row.subset == "seen"} <= known
 
 
 def test_validation_is_fifteen_percent_of_every_class():

@@ -130,7 +130,7 @@ def test_column_that_is_not_there(saved, tmp_path, columns, reason):
 def test_folder_in_use_is_left_alone(saved, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").touch()
-    with pytest.raises(ValueError, match="is not empty"):
+    with pytest.raises(ValueError, match="out already exists and is not empty"):
         import_data_set(str(saved), tmp_path / "out", Columns())
 
 
@@ -144,7 +144,7 @@ def test_killed_import_leaves_no_half_corpus_and_the_next_begins_anew(saved, tmp
     )
     done = subprocess.run([sys.executable, "-c", code, str(saved), str(out)], cwd=ROOT)
     assert done.returncode == -9
-    assert not out.exists() and (tmp_path / ".out.part" / "images" / "train" / "000001.png").is_file()
+    assert not out.exists() and (tmp_path / ".out.new" / "images" / "train" / "000001.png").is_file()
     seen = []
     assert import_data_set(str(saved), out, Columns(), progress=lambda *n: seen.append(n)).rows == 4
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]

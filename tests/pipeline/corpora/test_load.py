@@ -13,7 +13,7 @@ from mghft.pipeline.images.decode import decode_image
 from mghft.pipeline.text import printable, unprintable
 
 LABELS = ("anger", "joy")
-FULL = Columns(path="path", label="label", split="split", text="text", part="part")
+FULL = Columns(path="path", label="label", split="split", text="text", subset="part")
 
 
 def table(columns=FULL, **fields):
@@ -43,7 +43,7 @@ def test_table_row_is_a_sticker(tmp_path):
 
 def test_empty_cells_are_absent(tmp_path):
     (sticker,) = load_corpus(table(), write(tmp_path, "a.png,,,,")).stickers
-    assert (sticker.label, sticker.label_name, sticker.text, sticker.part) == (None, None, None, None)
+    assert (sticker.label, sticker.label_name, sticker.text, sticker.subset) == (None, None, None, None)
     assert sticker.split == "all"
 
 
@@ -58,7 +58,7 @@ def test_byte_order_mark_is_no_part_of_the_header(tmp_path):
 
 
 def test_sticker_listed_twice(tmp_path):
-    with pytest.raises(ValueError, match=r"lists the sticker 'a\.png' twice"):
+    with pytest.raises(ValueError, match=r"the sticker 'a\.png' is duplicated in the corpus mine"):
         load_corpus(table(), write(tmp_path, "a.png,joy,train,,", "a.png,joy,test,,"))
 
 

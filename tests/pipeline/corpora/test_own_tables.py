@@ -69,6 +69,13 @@ def test_columns_by_their_usual_names_are_said(tmp_path, header, taken):
     assert any(taken in note for note in corpus.notes)
 
 
+def test_splits_by_any_of_their_names(tmp_path):
+    names = ["Train", "training", "valid", "Dev", "VAL", "testing", "Extra"]
+    rows = "".join(f"{i}.png,{'joy' if i % 2 else 'anger'},{name}\n" for i, name in enumerate(names))
+    found = [sticker.split for sticker in load(csv_of(tmp_path, "path,label,split\n" + rows)).stickers]
+    assert found == ["train", "train", "validation", "validation", "validation", "test", "Extra"]
+
+
 def test_labels_found_in_the_data_are_said(tmp_path):
     notes = load(csv_of(tmp_path, "path,label\na.png,joy\nb.png,anger\n")).notes
     assert any("2 labels found in the column 'label': anger, joy" in note for note in notes)

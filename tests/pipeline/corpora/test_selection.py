@@ -1,6 +1,7 @@
 """Parts of a corpus: by conditions, ids, a draw; the same choice always gives the same stickers."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -118,15 +119,23 @@ def test_conditions(where, fits):
     ("where", "words"),
     [
         ("label", "--where is 'label': give FIELD=VALUE"),
-        ("mood=good", r"--where is 'mood=good'.* label, topic, split, part, text"),
+        ("mood=good", r"--where is 'mood=good'.* label, topic, split, subset, text"),
         ("label=angry", r"no sticker has the label 'angry' \(there is: anger, fear, joy\)"),
-        ("part=seen", r"no sticker has the part 'seen' \(there is: none\)"),
+        ("subset=seen", r"no sticker has the subset 'seen' \(there is: none\)"),
+        ("part=seen", r"no sticker has the subset 'seen' \(there is: none\)"),
         ("text=maybe", r"the text 'maybe' \(there is: no, yes\)"),
     ],
 )
 def test_condition_that_cannot_be_meant_is_refused(where, words):
     with pytest.raises(ValueError, match=words):
         select(labelled(30), where=[where])
+
+
+@pytest.mark.parametrize("field", ["subset", "part"])
+def test_subset_by_its_name_and_by_its_earlier_one(field):
+    corpus = [replace(sticker, subset="seen" if i % 2 else "unseen") for i, sticker in enumerate(labelled(9))]
+    assert ids(select(corpus, where=[f"{field}=seen"])) == ["s001", "s003", "s005", "s007"]
+    assert len(select(corpus, where=[f"{field}!=seen"])) == 5
 
 
 def test_conditions_that_nothing_fits_together_are_named():

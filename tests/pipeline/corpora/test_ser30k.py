@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from ser30k_copy import add_image, row, write
 
-from mghft.pipeline.corpora.adapters.ser30k_labels import categories_order
+from mghft.pipeline.corpora.adapters.ser30k_labels import parse_categories
 from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.corpora.load import load_corpus
 from mghft.pipeline.corpora.sticker import Sticker
@@ -125,7 +125,7 @@ def test_other_case_or_suffix_on_disk(tmp_path, there):
     (tmp_path / "Images/09-panda/train_1.jpg").rename(tmp_path / "Images/09-panda" / there)
     corpus = load(tmp_path)
     assert corpus.stickers[0].path == f"Images/09-panda/{there}"
-    assert any("1 images have another case or suffix on disk" in note for note in corpus.notes)
+    assert any("1 image with another case or suffix on disk" in note for note in corpus.notes)
 
 
 def test_row_listed_twice_stays_two_stickers_and_is_a_problem(tmp_path):
@@ -133,7 +133,7 @@ def test_row_listed_twice_stays_two_stickers_and_is_a_problem(tmp_path):
     assert [sticker.id for sticker in corpus.stickers] == [
         f"09-panda/1.jpg{mark}" for mark in ("", "#2", "#3")
     ]
-    assert "1 images are listed more than once" in corpus.problems[0]
+    assert "1 image listed more than once" in corpus.problems[0]
 
 
 @pytest.mark.parametrize("anno", [0, 8, -1])
@@ -234,7 +234,7 @@ def test_categories_that_cannot_be_understood_are_a_problem(tmp_path, block):
     corpus = load(write(tmp_path, lambda split: [row(split)], categories=block))
     assert corpus.stickers[0].label_name == "happiness"
     assert "cannot be understood" in corpus.problems[0]
-    assert categories_order(block, LABELS) is None
+    assert parse_categories(block, LABELS) is None
 
 
 def test_empty_categories_say_nothing(tmp_path):

@@ -12,17 +12,17 @@ from met_meme_copy import write_csv, write_images
 from mghft.pipeline.corpora.adapters.met_meme import possible_ids
 from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.corpora.load import load_corpus
-from mghft.pipeline.corpora.split_files import read_given, split_of_name
+from mghft.pipeline.corpora.split_files import read_split_rows, split_in_name
 from mghft.pipeline.corpora.splits import Ratio, make_split, write_split
 from mghft.pipeline.corpora.sticker import Corpus, Sticker
 
 SHARES = Ratio.parse("6:2:2")
 
 
-def memes(classes=(500, 250, 100, 9), parts=("en", "zh")):
+def memes(classes=(500, 250, 100, 9), languages=("en", "zh")):
     return [
-        Sticker(f"{part}/{label}/{i}", "x.png", "all", label, str(label), part=part)
-        for part in parts
+        Sticker(f"{language}/{label}/{i}", "x.png", "all", label, str(label), subset=language)
+        for language in languages
         for label, count in enumerate(classes)
         for i in range(count)
     ]
@@ -37,8 +37,8 @@ def counts(stickers, split, key):
 def test_shares_hold_in_every_language():
     stickers = memes()
     split = make_split(stickers, SHARES, 0)
-    for part, found in counts(stickers, split, lambda s: s.part).items():
-        assert found == pytest.approx([859 * 0.6, 859 * 0.2, 859 * 0.2], abs=1), part
+    for language, found in counts(stickers, split, lambda s: s.subset).items():
+        assert found == pytest.approx([859 * 0.6, 859 * 0.2, 859 * 0.2], abs=1), language
 
 
 def test_remainders_of_small_classes_do_not_add_up():
@@ -49,7 +49,7 @@ def test_remainders_of_small_classes_do_not_add_up():
 def test_shares_hold_in_every_class_of_every_language():
     stickers = memes()
     split = make_split(stickers, SHARES, 0)
-    for (_, label), found in counts(stickers, split, lambda s: (s.part, s.label)).items():
+    for (_, label), found in counts(stickers, split, lambda s: (s.subset, s.label)).items():
         whole = (500, 250, 100, 9)[label]
         assert found == pytest.approx([whole * 0.6, whole * 0.2, whole * 0.2], abs=1)
 
@@ -64,7 +64,7 @@ def test_split_depends_on_the_seed_and_not_on_the_order():
 
 def test_another_language_beside_it_changes_no_split():
     both = make_split(memes(), SHARES, 0)
-    alone = make_split(memes(parts=("en",)), SHARES, 0)
+    alone = make_split(memes(languages=("en",)), SHARES, 0)
     assert {name: both[name] for name in alone} == alone
 
 
@@ -129,7 +129,9 @@ def test_split_is_not_written_over_another(small):
     corpus = load_corpus(load_card("met-meme"), small)
     path = small / "s.csv"
     path.write_text("mine")
-    with pytest.raises(ValueError, match=r"s\.csv already exists"):
+    with pytest.raises(
+        ValueError, match=r"s\.csv already exists: give another with --out, or replace it with --force"
+    ):
         write_split(path, corpus, {}, how="")
     assert path.read_text() == "mine"
 
@@ -147,14 +149,14 @@ def test_stickers_that_a_file_does_not_name_are_left_out_and_said(small):
     (small / "s.csv").write_text("id,split\n\nEnglish/image_ (1).jpg,dev\n,\nEnglish/image_ (2).jpg,TEST\n")
     corpus = load_corpus(load_card(f"met-meme@{small}/s.csv"), small)
     assert [sticker.split for sticker in corpus.stickers] == ["validation", "test"]
-    assert any("18 stickers are not in" in note for note in corpus.notes)
+    assert any("does not name 18 stickers, left out: " in note for note in corpus.notes)
 
 
 def test_ids_that_are_not_in_this_copy_are_said(small):
     rows = "".join(f"English/image_ ({i}).jpg,train\n" for i in range(12))
     (small / "s.csv").write_text("id,split\n" + rows)
     corpus = load_corpus(load_card(f"met-meme@{small}/s.csv"), small)
-    assert any("2 ids in" in note and "(10)" in note for note in corpus.notes)
+    assert any(note.startswith("this copy lacks 2 ids of ") and "(10)" in note for note in corpus.notes)
 
 
 def test_splits_of_another_corpus_are_refused(small):
@@ -264,14 +266,14 @@ def test_bare_number_that_may_be_either_language_is_neither(small, tmp_path):
 def test_file_that_gives_no_splits(tmp_path, text, reason):
     (tmp_path / "mine.csv").write_bytes(text.encode("latin-1"))
     with pytest.raises(ValueError, match=reason):
-        read_given(str(tmp_path / "mine.csv"))
+        read_split_rows(str(tmp_path / "mine.csv"))
 
 
 @pytest.mark.parametrize("text", ["{", "3", "{}", '{"a": 1}', "[null]", "[" * 100_000])
 def test_json_that_gives_no_splits(tmp_path, text):
     (tmp_path / "train.json").write_text(text)
     with pytest.raises(ValueError, match=r"the split file .*train\.json"):
-        read_given(str(tmp_path / "train.json"))
+        read_split_rows(str(tmp_path / "train.json"))
 
 
 @pytest.mark.parametrize(
@@ -287,7 +289,7 @@ def test_json_that_gives_no_splits(tmp_path, text):
     ],
 )
 def test_split_in_a_files_name(stem, split):
-    assert split_of_name(stem) == split
+    assert split_in_name(stem) == split
 
 
 @pytest.mark.parametrize(

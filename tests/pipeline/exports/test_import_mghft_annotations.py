@@ -138,7 +138,7 @@ def test_every_sticker_has_a_row_and_the_run_is_whole(corpus, tmp_path):
     assert reasons["images/0005.png"] == "the annotation files have no row of this sticker"
     assert report.lines() == [
         "10 stickers: 1 with four views, 9 failed",
-        "stickers without a row, failed: 6 (images/0000.png, images/0005.png, images/0006.png, …)",
+        "stickers without a row, failed: 6 (images/0000.png, images/0005.png, images/0006.png and 3 more)",
         "rows that break the rule of four markers in order, failed: 1 (images/0002.png)",
         "rows with an unusable view, failed: 1 (images/0003.png)",
         "rows whose text is missing or no text, failed: 1 (images/0004.png)",
@@ -168,7 +168,7 @@ def test_odd_rows_are_counted_and_named(corpus, tmp_path):
         ],
     )
     report = import_annotations(tmp_path / "mg", corpus, tmp_path / "run")
-    groups = {name.split(",")[0]: names for name, names in report.groups.items()}
+    groups = {name.split(",")[0]: names for name, names in report.remarks.groups.items()}
     assert groups["rows without a topic and a file name"] == ["train.json, row 6", "train.json, row 7"]
     assert groups["rows of no sticker of the corpus"] == ["images/0099.png", "images/../../0004.png"]
     assert groups["further rows of a sticker that has one already"] == ["train.json, row 1"]
@@ -189,7 +189,7 @@ def test_manifest_and_status_say_where_the_texts_came_from(corpus, tmp_path):
 def test_a_folder_that_holds_a_run_is_left_alone(corpus, tmp_path):
     annotate(tmp_path / "mg", [row(1)])
     import_annotations(tmp_path / "mg", corpus, tmp_path / "run")
-    with pytest.raises(ValueError, match="holds a run already: give another with --out"):
+    with pytest.raises(ValueError, match=r"a run already exists in the folder .*: give another with --out"):
         import_annotations(tmp_path / "mg", corpus, tmp_path / "run")
     assert read_descriptions(tmp_path / "run").num_rows == 10
 

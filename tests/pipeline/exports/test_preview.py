@@ -19,7 +19,7 @@ from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.corpora.load import load_corpus
 from mghft.pipeline.corpora.selection import select
 from mghft.pipeline.exports import preview
-from mghft.pipeline.exports.preview import write_preview
+from mghft.pipeline.exports.preview import PreviewOptions, write_preview
 from mghft.pipeline.runs.shards import SCHEMA, read_shard, shard_paths, write_shard
 
 HOSTILE = "<script>alert(1)</script> \" ' & </script> \u2028 {{ 7 * 7 }}"
@@ -72,8 +72,12 @@ def folder(card, tmp_path):
     return tmp_path / "out"
 
 
+def preview_of(folder, data=None, out=None, **options):
+    return write_preview(folder, PreviewOptions(**options), data=data, out=out)
+
+
 def page_of(folder, **options):
-    return Page(write_preview(folder, **options).path.read_text(encoding="utf-8"))
+    return Page(preview_of(folder, **options).path.read_text(encoding="utf-8"))
 
 
 def picture(source):
@@ -143,7 +147,7 @@ def test_limit_is_said_and_only_its_pictures_are_read(folder, card, monkeypatch)
     monkeypatch.setattr(
         preview, "read_image", lambda root, path: (read.append(path), (root / path).read_bytes())[1]
     )
-    page = write_preview(folder, data=card.parent, limit=5)
+    page = preview_of(folder, data=card.parent, limit=5)
     assert page.shown == len(read) == 5
     assert page.notes == [
         "5 of 20 stickers are on the page (the first), 15 are left out: "
@@ -157,7 +161,7 @@ def test_without_a_limit_500_stickers_are_shown(folder):
     row = read_shard(path, SCHEMA.names).to_pylist()[0]
     write_shard(path, [{**row, "sticker_id": f"{n}.png"} for n in range(600)], "fingerprint")
     assert write_preview(folder).shown == 500
-    assert write_preview(folder, sample=550).shown == 550
+    assert preview_of(folder, sample=550).shown == 550
 
 
 def test_sample_depends_on_the_seed_alone_and_keeps_the_order(folder):
@@ -260,7 +264,7 @@ def test_an_older_preview_is_replaced_and_another_file_never(folder, tmp_path):
 )
 def test_options_without_meaning_are_refused(folder, options, message):
     with pytest.raises(ValueError, match=message):
-        write_preview(folder, **options)
+        preview_of(folder, **options)
     assert not (folder / "preview.html").exists()
 
 

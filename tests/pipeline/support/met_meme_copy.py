@@ -10,10 +10,8 @@ import functools
 import io
 import os
 import random
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 from PIL import Image
 
@@ -68,24 +66,24 @@ def numbers(language: str) -> list[int]:
 @functools.cache
 def label_rows(language: str) -> list[list[str]]:
     """Header and rows of label_E or label_C."""
-    half = 0 if language == "en" else 1
+    side = 0 if language == "en" else 1
     draw = random.Random(language)
     columns = {}
     for name, values in VALUES.items():
-        cells = [value for value, counts in values.items() for _ in range(counts[half])]
+        cells = [value for value, counts in values.items() for _ in range(counts[side])]
         draw.shuffle(cells)
         columns[name] = cells
     category = {"en": ["complementary"] * 710 + ["text dominant"] * 246 + ["image dominant"] * 158}
     category["zh"] = ["complementary"] * 735 + ["text dominant"] * 1497 + ["image dominant"] * 95
     category["zh"].append("image主导")
-    left = iter(category[language])
+    categories = iter(category[language])
     odd = iter(["图像"] if language == "en" else ["image与text互补主导"] * 4 + ["image加text", "0"])
     header = ["file_name" if language == "en" else "images_name", *VALUES, "metaphor category"]
     rows = [header + DOMAINS[language] + ["target modality", "source modality"]]
     for place, number in enumerate(numbers(language)):
         row = [name_in_table(language, number), *(columns[name][place] for name in VALUES)]
         metaphor = row[-1] == "1"
-        row += [next(left), "me;food", "cat", "text", next(odd, "image")] if metaphor else [""] * 5
+        row += [next(categories), "me;food", "cat", "text", next(odd, "image")] if metaphor else [""] * 5
         rows.append(row)
     return rows
 
@@ -108,42 +106,6 @@ def write_csv(path: Path, rows: list[list[str]], *, encoding: str, width: int = 
     csv.writer(text).writerows([row + [""] * (width - len(row)) for row in rows])
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text.getvalue().encode(encoding))
-
-
-def write_xlsx(
-    path: Path, rows: list[list[str]], *, shared: bool = True, replaced: dict[str, bytes] | None = None
-) -> None:
-    """A workbook of two sheets, the rows on the first, whose file has another number; numbers are numbers."""
-    texts = {text: at for at, text in enumerate(sorted({cell for row in rows for cell in row}))}
-    lines = []
-    for number, row in enumerate(rows, 1):
-        cells = []
-        for column, cell in enumerate(row):
-            place = f'r="{chr(65 + column)}{number}"'
-            if cell.isdecimal():
-                cells.append(f"<c {place}><v>{cell}.0</v></c>")
-            elif cell and shared:
-                cells.append(f'<c {place} t="s"><v>{texts[cell]}</v></c>')
-            elif cell:
-                cells.append(f'<c {place} t="inlineStr"><is><t>{escape(cell)}</t></is></c>')
-        lines.append(f'<row r="{number}">{"".join(cells)}</row>')
-    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
-    rel = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
-    strings = "".join(f"<si><r><t>{escape(text)}</t></r><rPh><t>x</t></rPh></si>" for text in texts)
-    sheets = '<sheet name="Tablib Dataset" r:id="b"/><sheet name="Sheet1" r:id="a"/>'
-    parts = {
-        "xl/workbook.xml": f'<workbook xmlns="{main}" xmlns:r="{rel}"><sheets>{sheets}</sheets></workbook>',
-        "xl/_rels/workbook.xml.rels": '<R><L Id="a" Target="worksheets/sheet1.xml"/>'
-        '<L Id="b" Target="worksheets/sheet7.xml"/></R>',
-        "xl/sharedStrings.xml": f'<sst xmlns="{main}">{strings}</sst>',
-        "xl/worksheets/sheet1.xml": f'<worksheet xmlns="{main}"/>',
-        "xl/worksheets/sheet7.xml": f'<worksheet xmlns="{main}"><sheetData>{"".join(lines)}'
-        "</sheetData></worksheet>",
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in {**parts, **(replaced or {})}.items():
-            archive.writestr(name, text)
 
 
 def write_tables(root: Path, language: str, encoding: str | None = None) -> None:

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from transformers import AutoProcessor, LlavaForConditionalGeneration
 
 from mghft.pipeline import tiny_llava as interpreter
-from mghft.pipeline.corpora.emoji.table import INTERPRETER_STYLES, LABELS, Emoji
+from mghft.pipeline.corpora.emoji.table import LABELS, STAND_IN_STYLES, Emoji
 from mghft.pipeline.tiny_llava.evaluate import Picture, measure, read_answer
 from mghft.pipeline.tiny_llava.images import augment, normalize, to_ink
 from mghft.pipeline.tiny_llava.modeling import (
@@ -52,8 +52,8 @@ def test_the_class_label_does_not_reach_the_texts(label):
 
 
 def test_every_style_of_the_training_has_its_own_text():
-    assert set(STYLE_TEXTS) == set(INTERPRETER_STYLES)
-    assert len(set(STYLE_TEXTS.values())) == len(INTERPRETER_STYLES)
+    assert set(STYLE_TEXTS) == set(STAND_IN_STYLES)
+    assert len(set(STYLE_TEXTS.values())) == len(STAND_IN_STYLES)
 
 
 def test_answers_have_no_whitespace_between_json_tokens():

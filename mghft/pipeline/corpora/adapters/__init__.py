@@ -1,4 +1,13 @@
 """Adapters: one module per kind of corpus on disk, each with `read(card, root) -> Listing`.
 
-A card's field `adapter` names the module; nothing else lists them.
+A module whose corpus is known under several names also has `possible_ids(name, file) -> list[str]`: the ids
+that a name in somebody's file of splits may mean.
 """
+
+import importlib
+from types import ModuleType
+
+
+def open_adapter(name: str) -> ModuleType:
+    """Return the module that reads the corpora of a card's field `adapter`."""
+    return importlib.import_module(f"{__name__}.{name}")

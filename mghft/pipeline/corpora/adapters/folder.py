@@ -4,59 +4,58 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mghft.pipeline.corpora.adapters.listing import Listing, first
+from mghft.pipeline.corpora.adapters.listing import NAMES_SHOWN, Listing
 from mghft.pipeline.corpora.adapters.paths import image_files
 from mghft.pipeline.corpora.card import Card
-from mghft.pipeline.corpora.sticker import SPLIT_NAMES, Sticker, label_index
-from mghft.pipeline.text import printable
-
-_SPLITS = {"train", "training", "validation", "test", "testing", *SPLIT_NAMES}
-_OTHER_NAMES = {"training": "train", "testing": "test"}
+from mghft.pipeline.corpora.sticker import SPLITS, Sticker, label_index, normal_split
+from mghft.pipeline.text import first_and_more, printable
 
 
 def read(card: Card, root: Path) -> Listing:
-    """Lists the images; a class is the name of its folder, those of the data where the card gives none.
+    """List the images; a class is the name of its folder, those of the data where the card gives none.
 
     Raises:
         ValueError: a folder is no label of the card.
     """
-    found = Listing(card)
+    listing = Listing(card)
     paths = [path for path in image_files(root) if "/" in path]
     if not card.labels:
-        card = _with_labels(found, paths)
-    numbers = {name: number for number, name in enumerate(card.labels)}
+        _take_labels(listing, paths)
+    labels = listing.card.labels
+    indices = {name: index for index, name in enumerate(labels)}
     for path in paths:
-        split, folder = _split_and_label(path, card.labels)
+        split, folder = _split_and_class(path, labels)
         name = printable(folder)
-        label = numbers.get(name)
+        label = indices.get(name)
         if label is None:
-            label = label_index(card, name, printable(str(root / path)))
-        found.stickers.append(Sticker(printable(path), path, printable(split), label, name))
-    return found
+            label = label_index(listing.card, name, printable(str(root / path)))
+        listing.stickers.append(Sticker(printable(path), path, split, label, name))
+    return listing
 
 
-def _with_labels(found: Listing, paths: list[str]) -> Card:
-    labels = tuple(sorted({printable(_split_and_label(path, ())[1]) for path in paths}))
+def _take_labels(listing: Listing, paths: list[str]) -> None:
+    """Give the card the labels of the data."""
+    labels = tuple(sorted({printable(_split_and_class(path, ())[1]) for path in paths}))
     if paths and len(labels) < 2:
         raise ValueError(
             f"the images all lie in one folder, {labels[0]!r}: put each class into a folder of its own, "
             "or give a table of labels"
         )
-    found.notes.append(f"{len(labels)} labels found in the folders' names: {first(labels, 20)}")
-    found.card = found.card.model_copy(update={"labels": labels})
-    return found.card
+    listing.notes.append(
+        f"{len(labels)} labels found in the folders' names: {first_and_more(labels, NAMES_SHOWN)}"
+    )
+    listing.card = listing.card.model_copy(update={"labels": labels})
 
 
-def _split_and_label(path: str, labels: tuple[str, ...]) -> tuple[str, str]:
-    """`split/…/class/file` or `class/…/file`; which of them, the names of the folders tell."""
+def _split_and_class(path: str, labels: tuple[str, ...]) -> tuple[str, str]:
+    """Return the split and the class's folder of `split/…/class/file` or `class/…/file`.
+
+    The names of the folders tell which of the two it is: a split's or a label's is known.
+    """
     top, *folders, _ = path.split("/")
-    if not folders:
-        return "all", top
-    if top.lower() in _SPLITS:
-        plain = _OTHER_NAMES.get(top.lower(), top.lower())
-        # Below a split the class is the first folder, unless the card knows the innermost by name.
-        name = folders[-1] if labels and printable(folders[-1]) in labels else folders[0]
-        return SPLIT_NAMES.get(plain, plain), name
-    if labels and printable(folders[-1]) in labels:
-        return top, folders[-1]
+    split = normal_split(printable(top))
+    if folders and labels and printable(folders[-1]) in labels:
+        return split, folders[-1]
+    if folders and split in SPLITS:
+        return split, folders[0]
     return "all", top

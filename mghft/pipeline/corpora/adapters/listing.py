@@ -1,4 +1,4 @@
-"""What an adapter hands over: the stickers, and what a person should know about the copy on disk."""
+"""The result of an adapter: the stickers of a corpus, and what a person should know about this copy of it."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from dataclasses import dataclass, field
 
 from mghft.pipeline.corpora.card import Card
 from mghft.pipeline.corpora.sticker import Sticker
-from mghft.pipeline.text import printable
+from mghft.pipeline.text import first_and_more, printable
 
-_NAMED = 3
+# Values, labels or columns that a message lists before "and n more".
+VALUES_SHOWN = 6
+NAMES_SHOWN = 20
 
 
 @dataclass
 class Listing:
-    """A corpus as it was found.
+    """A corpus as it lies on disk.
 
     Attributes:
         card: the corpus' card; with the labels of the data where the card gives none.
         stickers: those that can be used, in the order of the corpus' files.
         notes: one sentence each; worth knowing, no fault.
         problems: one sentence each; figures would be wrong.
-        skipped: what was left out (a sticker's name) and why.
+        skipped: name and reason of every sticker that is left out.
     """
 
     card: Card
@@ -32,24 +34,19 @@ class Listing:
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
     def skip(self, name: str, reason: str) -> None:
-        """Leaves a sticker out."""
+        """Leave a sticker out."""
         self.skipped.append((printable(name), reason))
 
 
-def summed_up(skipped: Iterable[tuple[str, str]]) -> list[str]:
-    """One clause per reason: how many, and the first names."""
-    names: dict[str, list[str]] = {}
+def summarize_skipped(skipped: Iterable[tuple[str, str]]) -> list[str]:
+    """Return one clause per reason: how many were left out, and the first names."""
+    by_reason: dict[str, list[str]] = {}
     for name, reason in skipped:
-        names.setdefault(reason, []).append(name)
-    return [f"{len(found)} ({reason}): {first(found)}" for reason, found in names.items()]
+        by_reason.setdefault(reason, []).append(name)
+    return [f"{len(names)} ({reason}): {first_and_more(names)}" for reason, names in by_reason.items()]
 
 
-def first(names: Iterable[object], count: int = _NAMED) -> str:
-    """The first few, with an ellipsis where there are more."""
-    found = [str(name) for name in names]
-    return ", ".join(found[:count]) + (", …" if len(found) > count else "")
-
-
-def counted(values: Iterable[str]) -> str:
-    """`2 × 'a', 1 × 'b'`, the most frequent first."""
-    return first((f"{count} × {value!r}" for value, count in Counter(values).most_common()), 6)
+def summarize_values(values: Iterable[str]) -> str:
+    """Return how often each value occurs, the most frequent first: "2 × 'a', 1 × 'b'"."""
+    counts = Counter(values).most_common()
+    return first_and_more((f"{count} × {value!r}" for value, count in counts), VALUES_SHOWN)

@@ -1,6 +1,6 @@
 """MET-Meme: label and text tables per language as the authors published them, and images wherever they lie.
 
-What is dirty in the files is read as a person would and said: encodings, empty columns, cells of several
+What is dirty in the files is read as a person would, and noted: encodings, empty columns, cells of several
 lines, values without their number, images under other names than the tables'.
 """
 
@@ -8,222 +8,246 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from mghft.pipeline.corpora.adapters.listing import Listing, counted, first
-from mghft.pipeline.corpora.adapters.met_meme_images import IMAGE_FOLDERS, MARKS, Images, number_of
+from mghft.pipeline.corpora.adapters.listing import NAMES_SHOWN, Listing, summarize_values
+from mghft.pipeline.corpora.adapters.met_meme_images import (
+    IMAGE_FOLDERS,
+    NAME_PATTERNS,
+    ImageLookup,
+    number_of,
+)
 from mghft.pipeline.corpora.adapters.met_meme_tables import (
     UNREADABLE,
+    Table,
+    find_id_column,
     find_table,
-    id_column,
-    read_cells,
+    read_meme_table,
     read_value,
 )
-from mghft.pipeline.corpora.adapters.paths import is_image_name, walk_files
-from mghft.pipeline.corpora.adapters.read_table import named
-from mghft.pipeline.corpora.card import Card, MetMeme, Task
+from mghft.pipeline.corpora.adapters.paths import MISSING, is_image_name, nearest_first, walk_files
+from mghft.pipeline.corpora.adapters.read_table import find_column, plain_name
+from mghft.pipeline.corpora.card import Card, Language, MetMeme, Task
 from mghft.pipeline.corpora.sticker import Sticker
-from mghft.pipeline.text import clean_text, printable
+from mghft.pipeline.text import clean_text, first_and_more, plural, printable
 
 LANGUAGES = {"en": "English", "zh": "Chinese"}
-_LETTER = {"en": "E", "zh": "C"}
+_LETTERS = {"en": "E", "zh": "C"}
 _IDS = {"en": "English/image_ ({}).jpg", "zh": "Chinese/Image_({}).jpg"}
 
 
 def read(card: Card, root: Path) -> Listing:
-    """Lists one language or both with the labels of the card's task.
+    """List one language or both with the labels of the card's task.
 
     Raises:
-        FileNotFoundError: a table of labels is missing.
+        FileNotFoundError: a table of labels is missing, or there are no images.
         ValueError: a table lacks its columns or is in no known encoding.
     """
     assert card.met_meme is not None
-    facts, found = card.met_meme, Listing(card)
-    files = sorted(walk_files(root), key=lambda path: (path.count("/"), path))
+    settings, listing = card.met_meme, Listing(card)
+    files = sorted(walk_files(root), key=nearest_first)
     images = [path for path in files if is_image_name(path)]
-    for language in facts.languages:
-        half = _Half(found, facts.tasks[facts.task], language, len(facts.languages) > 1)
-        half.read_labels(root, _table(card, root, files, language, facts))
-        half.read_texts(root, find_table(files, f"{_LETTER[language]}_text"))
-        half.compare()
-        half.list_stickers(Images(images, language, alone=len(facts.languages) == 1))
+    both = len(settings.languages) > 1
+    for language in settings.languages:
+        label_file = _find_label_table(card, settings, root, files, language)
+        text_file = find_table(files, f"{_LETTERS[language]}_text")
+        reader = _LanguageReader(listing, settings.tasks[settings.task], root, language)
+        memes = reader.read_labels(label_file)
+        reader.add_texts(memes, text_file)
+        reader.compare_counts(memes)
+        reader.add_stickers(memes, ImageLookup(images, language, alone=not both), mark_language=both)
     if not images:
         archives = [path for path in files if path.lower().endswith((".rar", ".zip", ".7z"))]
-        hint = f": unpack {first(archives)} there" if archives else ""
+        hint = f": unpack {first_and_more(archives)} there" if archives else ""
         raise FileNotFoundError(f"the corpus {card.name} has no images below {root}{hint}")
-    return found
+    return listing
 
 
 def possible_ids(name: str, file: str) -> list[str]:
-    """Ids that a name in somebody's file may mean, by its number and all that tells the language."""
+    """Return the ids that a name in somebody's file may mean, by its number and what tells the language."""
     number = number_of(name)
     if number is None:
         return []
-    for language, mark in MARKS.items():
-        if mark.search(name):
-            return [_IDS[language].format(number)]
-    where = [part.casefold() for part in name.replace("\\", "/").split("/")[:-1]]
-    for language, folders in IMAGE_FOLDERS.items():
-        letter = _LETTER[language]
-        if folders & set(where) or name.startswith((f"{letter}_", f"{letter}-")):
-            return [_IDS[language].format(number)]
-    for language, letter in _LETTER.items():
+    language = _language_of(name, file)
+    return [_IDS[candidate].format(number) for candidate in _IDS if language in (None, candidate)]
+
+
+def _language_of(name: str, file: str) -> str | None:
+    """Return the language that a meme's name, its folders or the file that names it tell; None: none does."""
+    for language, pattern in NAME_PATTERNS.items():
+        if pattern.search(name):
+            return language
+    folders = {folder.casefold() for folder in name.replace("\\", "/").split("/")[:-1]}
+    for language, letter in _LETTERS.items():
+        if IMAGE_FOLDERS[language] & folders or name.startswith((f"{letter}_", f"{letter}-")):
+            return language
+    for language, letter in _LETTERS.items():
         if re.search(rf"_{letter}(?![A-Za-z])", file) or LANGUAGES[language].lower() in file.lower():
-            return [_IDS[language].format(number)]
-    return [pattern.format(number) for pattern in _IDS.values()]
+            return language
+    return None
 
 
-def _table(card: Card, root: Path, files: list[str], language: str, facts: MetMeme) -> str:
-    stem = f"label_{_LETTER[language]}"
-    if found := find_table(files, stem):
-        return found
+def _find_label_table(card: Card, settings: MetMeme, root: Path, files: list[str], language: str) -> str:
+    stem = f"label_{_LETTERS[language]}"
+    if table := find_table(files, stem):
+        return table
     other = "zh" if language == "en" else "en"
-    more = ""
-    if len(facts.languages) > 1 and find_table(files, f"label_{_LETTER[other]}"):
-        more = f"; for the {LANGUAGES[other]} half alone take the card 'met-meme:{other}'"
+    hint = ""
+    if other in settings.languages and find_table(files, f"label_{_LETTERS[other]}"):
+        hint = f"; for {LANGUAGES[other]} alone take the card 'met-meme:{other}'"
     raise FileNotFoundError(
-        f"the corpus {card.name} needs {stem}.csv somewhere below {root}, and it does not exist{more}"
+        f"the corpus {card.name} needs {stem}.csv somewhere below {root}, and it does not exist{hint}"
     )
 
 
 @dataclass
-class _Row:
+class _Meme:
+    """A row of the table of labels, with its text once that is read."""
+
     name: str
     number: int | None
     label: int | None
     text: str | None = None
 
+    @property
+    def key(self) -> str | int:
+        return _key(self.name, self.number)
 
-@dataclass
-class _Half:
-    """The memes of one language."""
 
-    found: Listing
+def _key(name: str, number: int | None) -> str | int:
+    """Return what joins the rows of a meme: the number in its name, or the name where it has none."""
+    return name if number is None else number
+
+
+@dataclass(frozen=True)
+class _LanguageReader:
+    """A reader of one language's memes, step by step; every oddity becomes a note or a problem."""
+
+    listing: Listing
     task: Task
-    language: str
-    both: bool
-    rows: list[_Row] = field(default_factory=list)
+    root: Path
+    language: Language
 
     @property
     def title(self) -> str:
         return LANGUAGES[self.language]
 
-    def read_labels(self, root: Path, file: str) -> None:
-        """Reads names and labels; what is odd about a value is counted."""
-        header, cells = self._open(root, file)
-        column = named(header, [self.task.column.casefold().replace(" ", "_")])
-        if column is None:
-            raise ValueError(
-                f"{root / file} lacks the column '{self.task.column}' (it has: {first(header, 20)})"
-            )
-        key = id_column(header, root / file)
-        odd: Counter[tuple[str, str]] = Counter()
-        again: list[str] = []
-        seen: set[str | int] = set()
-        for row in cells:
-            name, value = row[key].strip(), row[column].strip()
-            number = number_of(name)
+    def read_labels(self, file: str) -> list[_Meme]:
+        """Read names and labels."""
+        table = self._open(file)
+        label_column = self._find_column(table, self.task.column, file)
+        id_column = find_id_column(table.header, self.root / file)
+        odd_values: dict[str, list[str]] = {}
+        duplicated: list[str] = []
+        memes: dict[str | int, _Meme] = {}
+        for row in table.rows:
+            name, value = row[id_column].strip(), row[label_column].strip()
+            key = _key(name, number_of(name))
             if not name:
-                odd["a row without a name, left out", value] += 1
+                odd_values.setdefault("a row without a name, left out", []).append(value)
                 continue
-            if (name if number is None else number) in seen:
-                again.append(name)
+            if key in memes:
+                duplicated.append(name)
                 continue
-            seen.add(name if number is None else number)
             label, remark = read_value(value, self.task)
             if remark:
-                odd[remark, value] += 1
-            self.rows.append(_Row(name, number, label))
-        for remark in dict.fromkeys(remark for remark, _ in odd):
-            values = [value for (why, value), count in odd.items() if why == remark for _ in range(count)]
-            line = f"{self.title}, {self.task.column}: {remark}: {counted(values)}"
-            (self.found.problems if remark == UNREADABLE else self.found.notes).append(line)
-        if again:
-            self.found.problems.append(
-                f"{self.title}: {len(again)} names stand in {file} more than once, "
-                f"the first row counts: {first(again)}"
+                odd_values.setdefault(remark, []).append(value)
+            memes[key] = _Meme(name, number_of(name), label)
+        for remark, values in odd_values.items():
+            sentence = f"{self.title}, {self.task.column}: {remark}: {summarize_values(values)}"
+            (self.listing.problems if remark == UNREADABLE else self.listing.notes).append(sentence)
+        if duplicated:
+            self.listing.problems.append(
+                f"{self.title}: {plural(duplicated, 'name')} duplicated in {file}, the first row counts: "
+                f"{first_and_more(duplicated)}"
             )
+        return list(memes.values())
 
-    def read_texts(self, root: Path, file: str | None) -> None:
-        """Joins the texts by name, or by the number in it."""
+    def add_texts(self, memes: list[_Meme], file: str | None) -> None:
+        """Join the texts by name, or by the number in it."""
         if file is None:
-            self.found.notes.append(
-                f"{self.title}: there is no {_LETTER[self.language]}_text.csv, so no texts"
-            )
+            self._note(f"there is no {_LETTERS[self.language]}_text.csv, so no texts")
             return
-        header, cells = self._open(root, file)
-        column = named(header, ["text"])
-        if column is None:
-            raise ValueError(f"{root / file} lacks the column 'text' (it has: {first(header, 20)})")
-        key = id_column(header, root / file)
+        table = self._open(file)
+        text_column = self._find_column(table, "text", file)
+        id_column = find_id_column(table.header, self.root / file)
         texts: dict[str | int, str] = {}
-        for row in cells:
-            number = number_of(row[key])
-            texts.setdefault(row[key].strip() if number is None else number, row[column])
-        without, empty = 0, 0
-        for one in self.rows:
-            text = texts.pop(one.name if one.number is None else one.number, None)
+        for row in table.rows:
+            name = row[id_column].strip()
+            texts.setdefault(_key(name, number_of(name)), row[text_column])
+        without = empty = 0
+        for meme in memes:
+            text = texts.pop(meme.key, None)
+            meme.text = clean_text((text or "").strip())
             without += text is None
-            one.text = clean_text((text or "").strip())
-            empty += text is not None and one.text is None
+            empty += text is not None and meme.text is None
         if without or texts:
-            self.found.problems.append(
-                f"{self.title}: {without} memes have no row in {file}, {len(texts)} of its rows have no meme"
+            self.listing.problems.append(
+                f"{self.title}: {plural(without, 'meme')} without a row in {file}, "
+                f"{plural(texts, 'row')} of it without a meme"
             )
         if empty:
-            self.found.notes.append(f"{self.title}: {empty} memes have an empty text")
+            self._note(f"{plural(empty, 'meme')} with an empty text")
 
-    def compare(self) -> None:
-        """Says whether rows and labels are as many as in the authors' files."""
-        wanted = self.task.counts.get("en" if self.language == "en" else "zh")
-        if wanted is None:
+    def compare_counts(self, memes: list[_Meme]) -> None:
+        """Note whether rows and labels are as many as in the authors' files."""
+        expected = self.task.counts.get(self.language)
+        if expected is None:
             return
-        found = Counter(row.label for row in self.rows)
-        here = [found[label] for label in range(len(self.task.labels))]
-        whole = sum(wanted)
-        if list(wanted) == here and len(self.rows) == whole:
-            self.found.notes.append(
-                f"{self.title}: {whole:,} rows, and of each label of '{self.task.column}' as many as in "
+        found = Counter(meme.label for meme in memes)
+        counts = [found[label] for label in range(len(self.task.labels))]
+        if list(expected) == counts and len(memes) == sum(expected):
+            self._note(
+                f"{sum(expected):,} rows, and of each label of '{self.task.column}' as many as in "
                 "the authors' files"
             )
             return
-        differ = "; ".join(
-            f"{name} {count}, not {other}"
-            for name, count, other in zip(self.task.labels, here, wanted, strict=True)
-            if count != other
+        differences = "; ".join(
+            f"{name} {count}, not {authors}"
+            for name, count, authors in zip(self.task.labels, counts, expected, strict=True)
+            if count != authors
         )
-        self.found.notes.append(
-            f"{self.title}: {len(self.rows):,} rows, the authors' files have {whole:,}"
-            + (f"; of '{self.task.column}' there are {differ}" if differ else "")
+        self._note(
+            f"{len(memes):,} rows, the authors' files have {sum(expected):,}"
+            + (f"; of '{self.task.column}' there are {differences}" if differences else "")
         )
 
-    def list_stickers(self, images: Images) -> None:
-        """Adds the memes that have an image."""
-        for row in self.rows:
-            path = images.find(row.name)
+    def add_stickers(self, memes: list[_Meme], images: ImageLookup, *, mark_language: bool) -> None:
+        """Add the memes that have an image to the listing."""
+        for meme in memes:
+            path = images.find(meme.name)
             if path is None:
-                self.found.skip(f"{self.title}/{row.name}", "its image is missing")
+                self.listing.skip(f"{self.title}/{meme.name}", MISSING)
                 continue
-            label = row.label
-            self.found.stickers.append(
+            name = f"{self.title}/{meme.name}"
+            self.listing.stickers.append(
                 Sticker(
-                    id=printable(
-                        f"{self.title}/{row.name}"
-                        if row.number is None
-                        else _IDS[self.language].format(row.number)
-                    ),
+                    id=printable(name if meme.number is None else _IDS[self.language].format(meme.number)),
                     path=path,
                     split="all",
-                    label=label,
-                    label_name=None if label is None else self.task.labels[label],
-                    text=row.text,
-                    part=self.language if self.both else None,
+                    label=meme.label,
+                    label_name=None if meme.label is None else self.task.labels[meme.label],
+                    text=meme.text,
+                    subset=self.language if mark_language else None,
                 )
             )
-        self.found.notes.extend(f"{self.title}: {line}" for line in images.lines())
+        for note in images.notes():
+            self._note(note)
 
-    def _open(self, root: Path, file: str) -> tuple[list[str], list[dict[str, str]]]:
-        header, cells, remark = read_cells(root / file)
-        self.found.notes.append(f"{self.title}: {file} {remark}")
-        return header, cells
+    def _open(self, file: str) -> Table:
+        table = read_meme_table(self.root / file)
+        self._note(f"{file} {table.remark}")
+        return table
+
+    def _find_column(self, table: Table, name: str, file: str) -> str:
+        column = find_column(table.header, [plain_name(name)])
+        if column is None:
+            raise ValueError(
+                f"{self.root / file} lacks the column '{name}' "
+                f"(it has: {first_and_more(table.header, NAMES_SHOWN)})"
+            )
+        return column
+
+    def _note(self, sentence: str) -> None:
+        self.listing.notes.append(f"{self.title}: {sentence}")

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from mghft.pipeline.corpora.adapters.listing import Listing, first
-from mghft.pipeline.corpora.adapters.paths import image_files, unsafe, walk_files
+from mghft.pipeline.corpora.adapters.listing import Listing
+from mghft.pipeline.corpora.adapters.paths import MISSING, image_files, nearest_first, path_fault, walk_files
 from mghft.pipeline.corpora.card import Card
-from mghft.pipeline.corpora.sticker import SPLIT_NAMES, Sticker
-from mghft.pipeline.text import printable
+from mghft.pipeline.corpora.sticker import Sticker, normal_split
+from mghft.pipeline.text import first_and_more, one_line, plural, printable
 
+# As the index files and the folders of images are named.
 _SPLITS = ("train", "val", "test")
 
 
-@dataclass(frozen=True)
-class Pair:
-    """One row: a path with forward slashes as the index gives it, and the number."""
+class PathLabel(NamedTuple):
+    """One row of an index: a path with forward slashes, and the number of its label.
+
+    `split` is train, val or test; `where` is the row's place in its file, for messages.
+    """
 
     path: str
     number: int
@@ -27,10 +30,12 @@ class Pair:
     where: str
 
 
-def read_pairs(
-    card: Card, root: Path, *, hint: str, numbering: Callable[[Listing, Sequence[Pair]], list[int]]
-) -> Listing:
-    """Lists a corpus by its `train.json` and `test.json` (and `val.json`), which may lie at any depth.
+# From the listing (for notes) and all rows, the label index of every number.
+OrderLabels = Callable[[Listing, Sequence[PathLabel]], list[int]]
+
+
+def read_path_label_lists(card: Card, root: Path, order_labels: OrderLabels, *, where_to_get: str) -> Listing:
+    """List a corpus by its `train.json` and `test.json` (and `val.json`), which may lie at any depth.
 
     An image is looked for as the indexes of earlier projects mean it: below the root, below a folder of the
     split, or below any folder; of several, the one in the folder of the split.
@@ -38,96 +43,92 @@ def read_pairs(
     Args:
         card: names the labels.
         root: of the corpus.
-        hint: where the indexes are to be had, for the message.
-        numbering: from all rows, the label index of every number.
+        order_labels: tells which number is which label.
+        where_to_get: where the indexes are to be had, for the message.
 
     Raises:
         FileNotFoundError: the index of train or test is missing.
         ValueError: an index has another shape.
     """
-    found = Listing(card)
-    files = _indexes(card, root, hint)
-    rows = [pair for split, file in files.items() for pair in _rows(file, split)]
-    backslashes = sum("\\" in pair.path for pair in rows)
+    listing = Listing(card)
+    indexes = _find_indexes(card, root, where_to_get)
+    rows = [row for split, file in indexes.items() for row in _read_index(file, split)]
+    backslashes = sum("\\" in row.path for row in rows)
     if backslashes:
-        found.notes.append(f"{backslashes} paths are written with backslashes, read as folders")
-        rows = [Pair(pair.path.replace("\\", "/"), *_rest(pair)) for pair in rows]
-    order = numbering(found, rows)
-    images = _Images(image_files(root))
-    times: dict[str, int] = {}
-    again: list[str] = []
-    for pair in rows:
-        if not 0 <= pair.number < len(order):
-            raise ValueError(f"{pair.where}: the label is {pair.number}, expected 0 to {len(order) - 1}")
-        path, reason = images.find(pair.path, pair.split)
+        listing.notes.append(f"{plural(backslashes, 'path')} written with backslashes, read as folders")
+        rows = [row._replace(path=row.path.replace("\\", "/")) for row in rows]
+    order = order_labels(listing, rows)
+    images = _ImageLookup(image_files(root))
+    times: Counter[str] = Counter()
+    duplicated: list[str] = []
+    for row in rows:
+        if not 0 <= row.number < len(order):
+            raise ValueError(f"{row.where}: the label is {row.number}, expected 0 to {len(order) - 1}")
+        path, fault = images.find(row.path, row.split)
         if path is None:
-            found.skip(f"{pair.split}/{pair.path}", reason)
+            listing.skip(f"{row.split}/{row.path}", fault)
             continue
-        name = printable(f"{SPLIT_NAMES.get(pair.split, pair.split)}/{pair.path}")
-        times[name] = times.get(name, 0) + 1
+        split, label = normal_split(row.split), order[row.number]
+        name = printable(f"{split}/{row.path}")
+        times[name] += 1
+        sticker_id = name
         if times[name] > 1:
-            again.append(name)
-            name = f"{name}#{times[name]}"
-        label = order[pair.number]
-        split = SPLIT_NAMES.get(pair.split, pair.split)
-        found.stickers.append(Sticker(name, path, split, label, card.labels[label]))
-    if again:
-        found.problems.append(
-            f"{len(again)} rows name an image of their split again; each is a sticker of its own: "
-            f"{first(again)}"
+            duplicated.append(name)
+            sticker_id = f"{name}#{times[name]}"
+        listing.stickers.append(Sticker(sticker_id, path, split, label, card.labels[label]))
+    if duplicated:
+        listing.problems.append(
+            f"{plural(duplicated, 'row')} for a duplicated image of the split, each a sticker of its own: "
+            f"{first_and_more(duplicated)}"
         )
     if images.ambiguous:
-        found.notes.append(f"{images.ambiguous} images are there in several folders, the first is taken")
-    if "val" not in files:
-        found.notes.append(
+        listing.notes.append(
+            f"{plural(images.ambiguous, 'image')} found in several folders, the first is taken"
+        )
+    if "val" not in indexes:
+        listing.notes.append(
             "there is no validation split: "
             "'mghft data split' with --keep test --ratio 9:1:0 makes one of train"
         )
-    return found
+    return listing
 
 
-def _rest(pair: Pair) -> tuple[int, str, str]:
-    return pair.number, pair.split, pair.where
-
-
-def _indexes(card: Card, root: Path, hint: str) -> dict[str, Path]:
-    """The index of each split: `train.json`, or TGCA-PVT's `train3.json`; the nearest to the root."""
-    there = sorted(
-        (path for path in walk_files(root) if path.endswith(".json")),
-        key=lambda path: (path.count("/"), path),
-    )
-    found: dict[str, Path] = {}
-    for split in _SPLITS:
-        for name in (f"{split}.json", f"{split}3.json"):
-            path = next((path for path in there if path.rpartition("/")[2].lower() == name), None)
-            if path is not None:
-                found[split] = root / path
-                break
-    lacking = [f"{split}.json" for split in ("train", "test") if split not in found]
+def _find_indexes(card: Card, root: Path, where_to_get: str) -> dict[str, Path]:
+    """Return the index of each split: `train.json`, or TGCA-PVT's `train3.json`; the nearest to the root."""
+    files = sorted((path for path in walk_files(root) if path.endswith(".json")), key=nearest_first)
+    by_name: dict[str, str] = {}
+    for path in files:
+        by_name.setdefault(path.rpartition("/")[2].lower(), path)
+    indexes = {
+        split: root / index
+        for split in _SPLITS
+        if (index := by_name.get(f"{split}.json") or by_name.get(f"{split}3.json"))
+    }
+    lacking = [f"{split}.json" for split in ("train", "test") if split not in indexes]
     if lacking:
         raise FileNotFoundError(
             f"the corpus {card.name} needs {' and '.join(lacking)} somewhere below {root}, "
-            f"which does not exist: {hint}"
+            f"which does not exist: {where_to_get}"
         )
-    return found
+    return indexes
 
 
-def _rows(file: Path, split: str) -> list[Pair]:
+def _read_index(file: Path, split: str) -> list[PathLabel]:
     try:
         rows = json.loads(file.read_text(encoding="utf-8-sig"))
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{file} is no JSON ({' '.join(str(error).split())})") from None
+        raise ValueError(f"{file} is no JSON ({one_line(error)})") from None
     if not isinstance(rows, list):
         raise ValueError(f"{file} is no JSON list of pairs")
-    return [_pair(row, split, f"{file}, row {number}") for number, row in enumerate(rows)]
+    return [_parse_row(row, split, f"{file}, row {number}") for number, row in enumerate(rows)]
 
 
-def _pair(row: Any, split: str, where: str) -> Pair:
-    """[path, number] and [number, path] are both in use; the one that is a number is the label."""
+def _parse_row(row: Any, split: str, where: str) -> PathLabel:
+    """Read [path, number] or [number, path]: both are in use, and the number is the label."""
     if isinstance(row, list) and len(row) == 2:
         for path, number in (row, reversed(row)):
             if isinstance(path, str) and not path.strip().isdecimal() and _is_number(number):
-                return Pair(path, int(number), split, where)
+                return PathLabel(path, int(number), split, where)
     raise ValueError(f"{where}: this is no pair of a path and a number: {json.dumps(row)[:100]}")
 
 
@@ -137,27 +138,35 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int) or (isinstance(value, str) and value.strip().isdecimal())
 
 
-class _Images:
-    """Images by the end of their path."""
+class _ImageLookup:
+    """The images of a corpus by the end of their path.
+
+    Attributes:
+        ambiguous: how many rows fit several images.
+    """
 
     def __init__(self, paths: Sequence[str]) -> None:
-        self._exact = set(paths)
+        self._paths = set(paths)
         self._by_name: dict[str, list[str]] = {}
         for path in paths:
             self._by_name.setdefault(path.rpartition("/")[2], []).append(path)
         self.ambiguous = 0
 
     def find(self, path: str, split: str) -> tuple[str | None, str]:
-        if reason := unsafe(path):
-            return None, reason
+        """Return the path as it is on disk, or None and why: it is unsafe, or the file does not exist."""
+        if fault := path_fault(path):
+            return None, fault
         path = path.removeprefix("./")
-        if f"{split}/{path}" in self._exact:
+        if f"{split}/{path}" in self._paths:
             return f"{split}/{path}", ""
-        if path in self._exact:
+        if path in self._paths:
             return path, ""
-        ends = [one for one in self._by_name.get(path.rpartition("/")[2], []) if one.endswith(f"/{path}")]
-        if not ends:
-            return None, "its image is missing"
-        ours = [one for one in ends if f"/{split}/" in f"/{one}"]
-        self.ambiguous += len(ours or ends) > 1
-        return (ours or ends)[0], ""
+        fitting = [
+            image for image in self._by_name.get(path.rpartition("/")[2], []) if image.endswith(f"/{path}")
+        ]
+        if not fitting:
+            return None, MISSING
+        in_split = [image for image in fitting if f"/{split}/" in f"/{image}"]
+        chosen = in_split or fitting
+        self.ambiguous += len(chosen) > 1
+        return chosen[0], ""

@@ -9,25 +9,32 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from mghft.pipeline.text import one_line, valid_utf8
+
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+# Usual names of the columns of labels and of texts, the likeliest first.
+LABEL_COLUMNS = ("label", "label_name", "emotion", "sentiment", "class", "category", "sentiment_category")
+TEXT_COLUMNS = ("text", "caption", "ocr", "ocr_text", "sentence")
 Row = dict[str, str]
+# A row and its place ("file, line 3").
+PlacedRow = tuple[str, Row]
 
 
-def read_rows(file: Path) -> tuple[list[str], Iterator[tuple[str, Row]]]:
-    """Column names and rows of a table, each with the place it stands at (`file, line 3`).
+def read_rows(file: Path) -> tuple[list[str], Iterator[PlacedRow]]:
+    """Read a table: its column names, and its rows with their places.
 
     Raises:
-        ValueError: the file is no table of its kind.
+        ValueError: the file is no table of its kind; of a row, once the iterator gets there.
     """
     if file.suffix.lower() == ".parquet":
-        return _parquet(file)
+        return _read_parquet(file)
     if file.suffix.lower() in (".jsonl", ".ndjson"):
-        return _json_lines(file)
-    return _csv(file)
+        return _read_json_lines(file)
+    return _read_csv(file)
 
 
 def decode(content: bytes) -> tuple[str, str]:
-    """Text and the name of its encoding: UTF-8, UTF-16 with a mark, else GB18030 (which holds GBK, GB2312).
+    """Return text and its encoding: UTF-8, UTF-16 with a mark, else GB18030 (which holds GBK and GB2312).
 
     Raises:
         UnicodeDecodeError: it is none of them.
@@ -40,7 +47,32 @@ def decode(content: bytes) -> tuple[str, str]:
         return content.decode("gb18030"), "gb18030"
 
 
-def _csv(file: Path) -> tuple[list[str], Iterator[tuple[str, Row]]]:
+def as_text(value: Any) -> str:
+    """Return a cell as text: None is the empty text, 4.0 is "4"."""
+    if value is None:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return valid_utf8(str(value))
+
+
+def find_column(header: Iterable[str], wanted: Iterable[str]) -> str | None:
+    """Return the first column with one of the wanted names, whatever its case and blanks."""
+    columns = {plain_name(name): name for name in reversed(list(header))}
+    return next((columns[name] for name in wanted if name in columns), None)
+
+
+def plain_name(name: str) -> str:
+    """Return a column's name in lower case, its words joined by one `_`."""
+    return "_".join(name.replace("-", " ").replace("_", " ").split()).casefold()
+
+
+def numbers_first(name: str) -> tuple[int, str]:
+    """Return a sort key of labels: numbers in their own order (10 after 9) after all other names."""
+    return (int(name) if name.isdecimal() else -1, name)
+
+
+def _read_csv(file: Path) -> tuple[list[str], Iterator[PlacedRow]]:
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -52,17 +84,17 @@ def _csv(file: Path) -> tuple[list[str], Iterator[tuple[str, Row]]]:
     except csv.Error as error:
         raise ValueError(f"{file} is no CSV ({error})") from None
 
-    def each() -> Iterator[tuple[str, Row]]:
+    def place_rows() -> Iterator[PlacedRow]:
         try:
             for row in rows:
                 yield f"{file}, line {rows.line_num}", {name: row[name] or "" for name in names}
         except csv.Error as error:
             raise ValueError(f"{file} is no CSV in UTF-8 ({error}): save it again as UTF-8") from None
 
-    return names, each()
+    return names, place_rows()
 
 
-def _json_lines(file: Path) -> tuple[list[str], Iterator[tuple[str, Row]]]:
+def _read_json_lines(file: Path) -> tuple[list[str], Iterator[PlacedRow]]:
     rows: list[tuple[str, dict[str, Any]]] = []
     try:
         for number, line in enumerate(file.read_text(encoding="utf-8-sig").split("\n"), start=1):
@@ -70,53 +102,32 @@ def _json_lines(file: Path) -> tuple[list[str], Iterator[tuple[str, Row]]]:
                 rows.append((f"{file}, line {number}", json.loads(line)))
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{file} has no JSON object in each line ({error})") from None
-    if wrong := next((where for where, row in rows if not isinstance(row, dict)), None):
+    if wrong := next((place for place, row in rows if not isinstance(row, dict)), None):
         raise ValueError(f"{wrong}: this is no JSON object")
     names = list(dict.fromkeys(name for _, row in rows for name in row))
-    return names, ((where, {name: as_text(row.get(name)) for name in names}) for where, row in rows)
+    return names, ((place, {name: as_text(row.get(name)) for name in names}) for place, row in rows)
 
 
-def _parquet(file: Path) -> tuple[list[str], Iterator[tuple[str, Row]]]:
+def _read_parquet(file: Path) -> tuple[list[str], Iterator[PlacedRow]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    errors = (pa.ArrowException, OSError, UnicodeDecodeError)
     try:
         source = pq.ParquetFile(file)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} is no Parquet file ({' '.join(str(error).split())[:200]})") from None
+    except errors as error:
+        raise ValueError(f"{file} is no Parquet file ({one_line(error, 200)})") from None
     # Pictures inside the table are no text; mghft data import writes them as files.
-    plain = [field.name for field in source.schema_arrow if not pa.types.is_nested(field.type)]
+    names = [field.name for field in source.schema_arrow if not pa.types.is_nested(field.type)]
 
-    def each() -> Iterator[tuple[str, Row]]:
+    def place_rows() -> Iterator[PlacedRow]:
         number = 0
         try:
-            for batch in source.iter_batches(columns=plain):
+            for batch in source.iter_batches(columns=names):
                 for row in batch.to_pylist():
-                    yield f"{file}, row {number}", {name: as_text(row[name]) for name in plain}
+                    yield f"{file}, row {number}", {name: as_text(row[name]) for name in names}
                     number += 1
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise ValueError(
-                f"{file} is a damaged Parquet file ({' '.join(str(error).split())[:200]})"
-            ) from None
+        except errors as error:
+            raise ValueError(f"{file} is a damaged Parquet file ({one_line(error, 200)})") from None
 
-    return plain, each()
-
-
-def as_text(value: Any) -> str:
-    """A cell as text; nothing is the empty text, 4.0 is "4"."""
-    if value is None:
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value).encode("utf-8", "replace").decode("utf-8")
-
-
-def named(header: Iterable[str], wanted: Iterable[str]) -> str | None:
-    """The first column that has one of the wanted names, whatever its case and blanks."""
-    plain = {plain_name(name): name for name in reversed(list(header))}
-    return next((plain[name] for name in wanted if name in plain), None)
-
-
-def plain_name(name: str) -> str:
-    """A column's name in lower case, words joined by one `_`."""
-    return "_".join(name.replace("-", " ").replace("_", " ").split()).casefold()
+    return names, place_rows()

@@ -1,15 +1,12 @@
 """The emoji corpus: open-licence emoji art in ten styles, labelled with seven emotions."""
 
-from mghft.pipeline.corpora.emoji.build import build_emoji_corpus, plan_rows
-from mghft.pipeline.corpora.emoji.packages import default_cache
-from mghft.pipeline.corpora.emoji.table import CORPUS_STYLES, INTERPRETER_STYLES, LABELS, load_table
+import lazy_loader
 
-__all__ = [
-    "CORPUS_STYLES",
-    "INTERPRETER_STYLES",
-    "LABELS",
-    "build_emoji_corpus",
-    "default_cache",
-    "load_table",
-    "plan_rows",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "build": ["build_emoji_corpus", "plan_rows"],
+        "packages": ["default_cache"],
+        "table": ["CORPUS_STYLES", "LABELS", "STAND_IN_STYLES", "load_table"],
+    },
+)

