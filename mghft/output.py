@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import typer
@@ -11,7 +11,7 @@ _WIDEST_ID = 48
 _NARROWEST_REASON = 24
 
 
-def show(facts: dict[str, Any], indent: str = "") -> None:
+def show(facts: Mapping[str, Any], indent: str = "") -> None:
     """Prints facts, one a line; what is empty has no line."""
     for name, value in facts.items():
         label = f"{indent}{str(name).replace('_', ' ')}"

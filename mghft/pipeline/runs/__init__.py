@@ -6,10 +6,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "lock": ["lock_run"],
-        "manifest": ["read_manifest"],
+        "manifest": ["Manifest", "read_manifest"],
         "rows": ["Row"],
         "shards": ["SCHEMA", "read_descriptions"],
-        "status": ["failed_rows", "run_status", "verify_run"],
+        "status": ["RunStats", "RunStatus", "failed_rows", "run_status", "verify_run"],
         "store": ["RunStore"],
+        "worker": ["Worker"],
     },
 )

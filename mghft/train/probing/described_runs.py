@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mghft.pipeline.runs.journal import journal_paths
-from mghft.pipeline.runs.manifest import FILE, read_manifest
+from mghft.pipeline.runs.manifest import FILE, Manifest, read_manifest
 from mghft.pipeline.runs.shards import read_descriptions, shard_paths
 from mghft.pipeline.views import VIEWS
 
@@ -26,7 +26,7 @@ class Run:
 
     name: str
     folder: Path
-    manifest: dict[str, Any]
+    manifest: Manifest
     rows: list[Row]
 
     @property

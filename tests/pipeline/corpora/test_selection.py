@@ -1,11 +1,18 @@
-"""Parts of a corpus: by conditions, ids, a draw; the same choice always gives the same stickers."""
+"""Subsets of a corpus: by conditions, ids, a draw; the same choice always gives the same stickers."""
 
 import random
+from pathlib import Path
 
 import pytest
 
-from mghft.pipeline.corpora.selection import class_counts, select
-from mghft.pipeline.corpora.sticker import Sticker
+from mghft.pipeline.corpora.card import load_card
+from mghft.pipeline.corpora.selection import Selection, class_counts
+from mghft.pipeline.corpora.sticker import Corpus, Sticker
+
+
+def select(stickers, **fields):
+    """The stickers that a selection chooses from a corpus of these."""
+    return Selection(**fields).choose(Corpus(load_card("emoji"), Path(), stickers))
 
 
 def stickers(count):
@@ -64,7 +71,7 @@ def test_sample_larger_than_the_corpus_is_all():
 @pytest.mark.parametrize("option", ["limit", "sample", "per_class"])
 @pytest.mark.parametrize("count", [0, -1])
 def test_count_that_is_not_positive(option, count):
-    with pytest.raises(ValueError, match=f"--{option.replace('_', '-')} must be at least 1, not {count}"):
+    with pytest.raises(ValueError, match=rf"{option}\n  Input should be greater than or equal to 1"):
         select(stickers(5), **{option: count})
 
 
@@ -76,7 +83,7 @@ def test_ids_from_a_file(tmp_path, text):
 
 def test_unknown_id_is_named(tmp_path):
     (tmp_path / "ids.txt").write_text("s1\nnope\n")
-    with pytest.raises(ValueError, match=r"1 ids of .* not in the corpus, the first is 'nope'"):
+    with pytest.raises(ValueError, match=r"1 id of .* is not in the corpus, the first is 'nope'"):
         select(stickers(5), ids=tmp_path / "ids.txt")
 
 

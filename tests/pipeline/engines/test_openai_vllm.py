@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from mghft.pipeline.engines.base import Engine, Request, Response
+from mghft.pipeline.engines.base import Engine, Request, RequestKey, Response
 from mghft.pipeline.engines.model_source import find_model
 from mghft.pipeline.engines.openai_engine import OpenAiEngine
 from mghft.pipeline.engines.options import ServerOptions, VllmOptions
@@ -44,7 +44,7 @@ def picture(number):
 
 def request(number, **sampling):
     settings = SAMPLING.model_copy(update=sampling)
-    return Request(str(number), picture(number), str(number), None, "?", views_schema(), settings)
+    return Request(RequestKey(str(number)), picture(number), str(number), None, "?", views_schema(), settings)
 
 
 def ask(engine: Engine, asked: list[Request]) -> dict[str, Response]:
@@ -52,7 +52,7 @@ def ask(engine: Engine, asked: list[Request]) -> dict[str, Response]:
         engine.submit(request)
     answers: dict[str, Response] = {}
     while len(answers) < len(asked):
-        answers.update((answer.key, answer) for answer in engine.collect())
+        answers.update((answer.key.sticker_id, answer) for answer in engine.collect())
     return answers
 
 
