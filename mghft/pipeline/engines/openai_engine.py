@@ -39,6 +39,8 @@ class OpenAiEngine:
         self._thread = threading.Thread(target=self._run, name="openai", daemon=True)
         self._thread.start()
         self._up.wait()
+        if self._death is not None:
+            raise EngineDiedError(self._death)
         try:
             asyncio.run_coroutine_threadsafe(self._client.check(), self._loop).result()
         except BaseException:
@@ -83,6 +85,8 @@ class OpenAiEngine:
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
+        except Exception as error:
+            self._death = self._death or self._broken(error)
         finally:
             # Whoever waits for the start learns of its failure too.
             self._up.set()
@@ -110,10 +114,12 @@ class OpenAiEngine:
             self._die(str(error))
         except Exception as error:
             # Without a response or a word, `collect` would wait for ever.
-            words = f"the engine broke: {type(error).__name__}: {error}"
-            self._die(self._client.wording.short(words))
+            self._die(self._broken(error))
         else:
             self._responses.put(response)
+
+    def _broken(self, error: Exception) -> str:
+        return self._client.wording.short(f"the engine broke: {type(error).__name__}: {error}")
 
     def _die(self, words: str) -> None:
         self._death = self._death or words
