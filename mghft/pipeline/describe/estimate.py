@@ -11,9 +11,12 @@ import numpy as np
 
 from mghft.pipeline.corpora.sticker import Sticker
 from mghft.pipeline.describe.prepare import PreparedRun
+from mghft.pipeline.describe.reuse import reusable_rows
 from mghft.pipeline.describe.scheduler import EngineFactory, open_scheduler
+from mghft.pipeline.runs.manifest import check_run
 from mghft.pipeline.runs.rows import Row
 from mghft.pipeline.runs.shards import write_rows
+from mghft.pipeline.runs.store import row_statuses
 
 # The first ones warm the engine up (compiling, caches, the first connection) and are not timed.
 _WARM_UP, _TIMED = 8, 64
@@ -45,15 +48,19 @@ class Estimate(TypedDict, total=False):
     cost: float
 
 
-def estimate(run: PreparedRun, remaining: Sequence[Sticker], engine: EngineFactory, *, seed: int) -> Estimate:
+def estimate(run: PreparedRun, engine: EngineFactory, *, seed: int) -> Estimate:
     """Describe a seeded handful, keep nothing, and reckon the rest.
 
     Args:
         run: what would be done.
-        remaining: stickers that would be asked about.
         engine: opens the engine; not called when nothing remains.
         seed: of the handful.
+
+    Raises:
+        ValueError: the folder holds another run, or its manifest or a shard is damaged.
+        EngineDiedError: as in `describe`.
     """
+    remaining = _remaining(run)
     facts: Estimate = {"selected": len(run.stickers), "left": len(remaining)}
     if not remaining:
         return facts
@@ -86,6 +93,17 @@ def estimate(run: PreparedRun, remaining: Sequence[Sticker], engine: EngineFacto
     if (money := run.cost(prompt * len(remaining), output * len(remaining))) is not None:
         facts["cost"] = money
     return facts
+
+
+def _remaining(run: PreparedRun) -> list[Sticker]:
+    """Return the stickers that would be asked about now."""
+    remaining, out = list(run.stickers), run.options.out
+    if out.is_dir():
+        check_run(out, run.manifest)
+        statuses = row_statuses(out, run.manifest["fingerprint"])
+        remaining = [sticker for sticker in remaining if sticker.id not in statuses]
+    reused = {row["sticker_id"] for row in reusable_rows(run, remaining)}
+    return [sticker for sticker in remaining if sticker.id not in reused]
 
 
 def _bytes_each(rows: Sequence[Row], images: bool) -> float:

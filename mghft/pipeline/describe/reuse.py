@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from mghft.pipeline.corpora.sticker import Sticker
+from mghft.pipeline.describe.prepare import PreparedRun
 from mghft.pipeline.images.color import ImageError
 from mghft.pipeline.images.decode import read_image
 from mghft.pipeline.images.load import Loaded
+from mghft.pipeline.progress import say
 from mghft.pipeline.prompting.pack import PromptPack
 from mghft.pipeline.runs.journal import journal_paths, read_journal
 from mghft.pipeline.runs.manifest import FILE, Manifest, flatten, read_manifest
@@ -109,39 +111,37 @@ def matching_runs(
     return sources, notes
 
 
-def reused_rows(
-    sources: Sequence[SourceRun],
-    stickers: Sequence[Sticker],
-    pack: PromptPack,
-    root: Path,
-    *,
-    embed: bool = False,
-) -> Iterator[Row]:
-    """Yield new rows for stickers that were described before, each sticker once at most.
+def reusable_rows(run: PreparedRun, wanted: Sequence[Sticker]) -> Iterator[Row]:
+    """Yield new rows for stickers that earlier runs described, each sticker once at most.
 
     Only images of stickers that have a good row somewhere are read; one run's shard is in memory at a time.
+    A line is said for every folder that has nothing to reuse.
 
     Args:
-        sources: from `matching_runs`.
-        stickers: still to be described.
-        pack: asked with.
-        root: of the corpus.
-        embed: whether the rows carry the image's bytes.
+        run: the new run; its options name the earlier ones.
+        wanted: its stickers that are still to be described.
     """
-    remaining = {sticker.id: sticker for sticker in stickers}
+    options = run.options
+    if not (options.reuse and wanted):
+        return
+    sources, notes = matching_runs(options.reuse, run.manifest, options.out)
+    for note in notes:
+        say(note)
+    remaining = {sticker.id: sticker for sticker in wanted}
     for source in sources:
         for old in _good_rows(source):
             sticker = remaining.get(old["sticker_id"])
-            if sticker is None or not _asks_the_same(old, sticker, pack):
+            if sticker is None or not _asks_the_same(old, sticker, run.pack):
                 continue
             try:
-                content = read_image(root, sticker.path)
+                content = read_image(run.corpus.root, sticker.path)
             except ImageError:
                 continue
             if hashlib.sha256(content).hexdigest() != old["image_sha256"]:
                 continue
             del remaining[sticker.id]
-            new = start_row(sticker, Loaded(None, old["image_sha256"], content if embed else None), embed)
+            loaded = Loaded(None, old["image_sha256"], content if options.embed_images else None)
+            new = start_row(sticker, loaded, options.embed_images)
             yield cast(Row, {**new, **{key: old.get(key) for key in _TAKEN_OVER}})
 
 

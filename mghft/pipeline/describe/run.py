@@ -19,19 +19,18 @@ from mghft.pipeline.corpora.sticker import Sticker
 from mghft.pipeline.describe.config import DescribeConfig
 from mghft.pipeline.describe.estimate import Estimate, estimate
 from mghft.pipeline.describe.prepare import PreparedRun, prepare_run
-from mghft.pipeline.describe.reuse import matching_runs, reused_rows
+from mghft.pipeline.describe.reuse import reusable_rows
 from mghft.pipeline.describe.scheduler import EngineFactory, open_scheduler
 from mghft.pipeline.describe.summary import finish_run
 from mghft.pipeline.engines.base import Engine
 from mghft.pipeline.engines.factory import open_engine
-from mghft.pipeline.progress import Progress, say
+from mghft.pipeline.progress import Progress
 from mghft.pipeline.prompting.load import load_pack
 from mghft.pipeline.runs.lock import lock_run
-from mghft.pipeline.runs.manifest import check_run, open_run
-from mghft.pipeline.runs.rows import Row
+from mghft.pipeline.runs.manifest import open_run
 from mghft.pipeline.runs.shards import remove_leftovers
 from mghft.pipeline.runs.status import RunStats
-from mghft.pipeline.runs.store import RunStore, row_statuses
+from mghft.pipeline.runs.store import RunStore, check_rows
 from mghft.pipeline.text import plural
 
 
@@ -66,7 +65,7 @@ def describe(
         return open_engine(run.model, config.engine, share_images=pack.shares_images)
 
     if run.options.dry_run:
-        return estimate(run, _remaining(run), lambda: closing(start()), seed=config.selection.seed)
+        return estimate(run, lambda: closing(start()), seed=config.selection.seed)
     return execute_run(run, lambda: closing(start()))
 
 
@@ -78,8 +77,11 @@ def execute_run(run: PreparedRun, engine: EngineFactory) -> RunStats:
         engine: opens the engine, when there is work; what becomes of it afterwards is the context's business,
             so one engine can serve several runs.
 
-    Returns, Raises:
-        As `describe`.
+    Returns:
+        The run's statistics, as in its stats.json.
+
+    Raises:
+        ValueError, RunLockedError, EngineDiedError, OSError, KeyboardInterrupt: as in `describe`.
     """
     options, fingerprint = run.options, run.manifest["fingerprint"]
     options.out.mkdir(parents=True, exist_ok=True)
@@ -103,7 +105,7 @@ def execute_run(run: PreparedRun, engine: EngineFactory) -> RunStats:
             store.retry([sticker.id for sticker in retried])
             wanted = retried + [sticker for sticker in run.stickers if sticker.id not in store.statuses]
             reused = set()
-            for row in _reusable(run, wanted):
+            for row in reusable_rows(run, wanted):
                 store.add(row)
                 reused.add(row["sticker_id"])
             remaining = [sticker for sticker in wanted if sticker.id not in reused]
@@ -112,34 +114,12 @@ def execute_run(run: PreparedRun, engine: EngineFactory) -> RunStats:
             if remaining:
                 with _interrupted_by_sigterm():
                     _describe_remaining(run, remaining, engine, store, progress)
-        _check_whole(run, row_statuses(options.out, fingerprint))
+        check_rows(options.out, fingerprint, [sticker.id for sticker in run.stickers])
         stats = finish_run(run, progress, write=bool(wanted or recovered))
     if options.strict and stats["failed"]:
         failed = plural(stats["failed"], "sticker")
         raise ValueError(f"{failed} failed: see them with `mghft failed {options.out}`")
     return stats
-
-
-def _remaining(run: PreparedRun) -> list[Sticker]:
-    """Return the stickers that would be asked about now; write nothing."""
-    remaining, out = list(run.stickers), run.options.out
-    if out.is_dir():
-        check_run(out, run.manifest)
-        statuses = row_statuses(out, run.manifest["fingerprint"])
-        remaining = [sticker for sticker in remaining if sticker.id not in statuses]
-    reused = {row["sticker_id"] for row in _reusable(run, remaining)}
-    return [sticker for sticker in remaining if sticker.id not in reused]
-
-
-def _reusable(run: PreparedRun, wanted: Sequence[Sticker]) -> Iterator[Row]:
-    """Yield rows of earlier runs for stickers to be described; say when a folder has none."""
-    options = run.options
-    if not (options.reuse and wanted):
-        return
-    sources, notes = matching_runs(options.reuse, run.manifest, options.out)
-    for note in notes:
-        say(note)
-    yield from reused_rows(sources, wanted, run.pack, run.corpus.root, embed=options.embed_images)
 
 
 def _describe_remaining(
@@ -157,18 +137,6 @@ def _describe_remaining(
                 for row in rows:
                     store.add(row)
                 progress.advance(rows)
-
-
-def _check_whole(run: PreparedRun, statuses: dict[str, str]) -> None:
-    """Check that every sticker has a row.
-
-    Never seen to fail; should it happen, nobody is to learn of it from the trainer.
-    """
-    if missing := [sticker.id for sticker in run.stickers if sticker.id not in statuses]:
-        raise ValueError(
-            f"{len(missing)} of {len(run.stickers)} stickers have no row, the first is {missing[0]!r}: "
-            "start the same command again"
-        )
 
 
 @contextmanager

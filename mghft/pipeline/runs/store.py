@@ -195,6 +195,22 @@ def row_statuses(folder: Path, fingerprint: str) -> dict[str, str]:
     return statuses
 
 
+def check_rows(folder: Path, fingerprint: str, ids: Sequence[str]) -> None:
+    """Check that every sticker has a row.
+
+    Never seen to fail after a run; should it happen, nobody is to learn of it from the trainer.
+
+    Raises:
+        ValueError: one has none.
+    """
+    statuses = row_statuses(folder, fingerprint)
+    if missing := [name for name in ids if name not in statuses]:
+        raise ValueError(
+            f"{len(missing)} of {len(ids)} stickers have no row, the first is {missing[0]!r}: "
+            "start the same command again"
+        )
+
+
 def _embed_again(row: Row, root: Path) -> bool:
     """Put the bytes of its image into a row of a journal; return whether they are those it was made of."""
     row["image"] = None

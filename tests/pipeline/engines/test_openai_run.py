@@ -301,3 +301,11 @@ def test_a_run_whose_server_stops_goes_on_later(card, tmp_path):
     assert verify_run(out, load_corpus(load_card(card), card.parent)) == []
     for name, row in rows(out).items():
         assert row["style"] == f"style of {int(Path(name).stem)}-0-128"
+
+
+def test_dataset_card_names_no_weights_that_nobody_knows(card, tmp_path):
+    with BadServer() as server:
+        options = ServerOptions(base_url=server.url)
+        run(config(card, tmp_path / "out", engine="openai", model="painter", server=options, limit=2), server)
+    said = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "model `painter`, prompt pack `multiview`, engine openai." in said

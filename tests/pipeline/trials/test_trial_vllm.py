@@ -1,4 +1,4 @@
-"""A try under the real vLLM with the shipped interpreter, and the run that takes its rows over."""
+"""A trial under the real vLLM with the shipped stand-in, and the run that takes its rows over."""
 
 import json
 import os
