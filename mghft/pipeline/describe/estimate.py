@@ -23,7 +23,7 @@ _WARM_UP, _TIMED = 8, 64
 
 
 class Estimate(TypedDict, total=False):
-    """What a run will take; the keys are those that `mghft describe --dry-run` shows, in their order.
+    """Cost of a run in tokens, time and money; the keys are what `mghft describe --dry-run` shows, in order.
 
     Attributes:
         selected: stickers of the selection, with a row or without.

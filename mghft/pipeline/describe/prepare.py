@@ -24,7 +24,7 @@ class PreparedRun:
 
     Attributes:
         stickers: those of this process, in the order of the corpus.
-        engine: what of the engine decides the texts.
+        engine: settings of the engine that decide the texts.
         options: run folder, worker and limits.
         cost: money for so many prompt and output tokens, None without prices.
     """

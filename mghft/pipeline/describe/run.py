@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from types import FrameType
 
 from mghft.pipeline.corpora.card import load_card
@@ -59,22 +60,18 @@ def describe(
     pack = load_pack(config.prompt)
     run = prepare_run(corpus, config.selection, pack, config.engine, config.image, config.run)
 
-    def start() -> Engine:
-        if start_engine is not None:
-            return start_engine()
-        return open_engine(run.model, config.engine, share_images=pack.shares_images)
-
+    start = start_engine or partial(open_engine, run.model, config.engine, share_images=pack.shares_images)
     if run.options.dry_run:
         return estimate(run, lambda: closing(start()), seed=config.selection.seed)
     return execute_run(run, lambda: closing(start()))
 
 
 def execute_run(run: PreparedRun, engine: EngineFactory) -> RunStats:
-    """Do what was prepared.
+    """Describe the stickers of a prepared run; go on where it stopped.
 
     Args:
-        run: what is to be done.
-        engine: opens the engine, when there is work; what becomes of it afterwards is the context's business,
+        run: from `prepare_run`.
+        engine: opens the engine when there is work; what becomes of it afterwards is the context's business,
             so one engine can serve several runs.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What the run knows of an engine: requests about images, responses to them, and how both pass."""
+"""Engines as a run knows them: requests about images, responses to them, and how both pass."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class RequestKey(NamedTuple):
-    """Which question a request is: about a sticker, for one view or (None) for all at once."""
+    """The name of a question: about a sticker, for one view or (None) for all at once."""
 
     sticker_id: str
     view: str | None = None

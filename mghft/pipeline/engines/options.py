@@ -1,4 +1,4 @@
-"""What can be chosen for an engine: which one, its model, how it is started, or how a server is asked."""
+"""The options of an engine: which one, its model, how it is started, or how a server is asked."""
 
 from __future__ import annotations
 

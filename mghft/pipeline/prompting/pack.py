@@ -57,12 +57,12 @@ class ViewPrompt(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _bare(cls, given: Any) -> Any:
-        if isinstance(given, str):
-            return {"instruction": given}
-        if not isinstance(given, dict | ViewPrompt):
+    def _bare(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"instruction": value}
+        if not isinstance(value, dict | ViewPrompt):
             raise ValueError("must be the instruction, a mapping of instruction and words, or null")
-        return given
+        return value
 
     @model_serializer(mode="wrap")
     def _as_written(self, handler: SerializerFunctionWrapHandler) -> Any:

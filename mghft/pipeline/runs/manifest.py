@@ -40,7 +40,7 @@ class EngineSection(TypedDict):
 
 
 class Manifest(TypedDict):
-    """What decides the content of a run.
+    """Everything that decides the content of a run.
 
     Attributes:
         prompt: the fields of the prompt pack and its hash; for imported texts name and language alone.

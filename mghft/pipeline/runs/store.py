@@ -86,7 +86,7 @@ class RunStore:
         return len(new) + len(better)
 
     def retry(self, ids: Sequence[str]) -> None:
-        """From now on let rows of these ids, which failed before, take the place of the old ones."""
+        """Let rows of these ids, which failed before, take the place of the old ones from now on."""
         for path, names in _by_shard(self._folder, set(ids)).items():
             self._shard_of.update(dict.fromkeys(names, path))
             self._open_retries[path] = len(names)

@@ -96,12 +96,12 @@ def measure(pictures: Sequence[Picture], texts: Sequence[str], cache: Path | Non
             for picture, view in zip(pictures, views, strict=True)
             if picture.emoji.holdout == holdout
         ]
-        told = [(emoji, "" if view is None else view["content"]) for emoji, view in rows]
+        contents = [(emoji, "" if view is None else view["content"]) for emoji, view in rows]
         return PartFigures(
-            stickers=len(told),
-            name_exact=_share([content == names[emoji.hexcode] for emoji, content in told]),
-            emotion_right=_share([label_of.get(content) == emoji.label for emoji, content in told]),
-            always_happiness=_share([emoji.label == "happiness" for emoji, _ in told]),
+            stickers=len(contents),
+            name_exact=_share([content == names[emoji.hexcode] for emoji, content in contents]),
+            emotion_right=_share([label_of.get(content) == emoji.label for emoji, content in contents]),
+            always_happiness=_share([emoji.label == "happiness" for emoji, _ in contents]),
         )
 
     return Figures(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from mghft.pipeline.corpora.card import load_card
@@ -69,12 +69,8 @@ def run_trial(
     # Packs are read and the model is found once: files may be edited meanwhile, and hashing takes a while.
     first = prepare_run(corpus, selection, packs[0], config.engine, config.image, config.run)
     runs = [replace(first, pack=pack) for pack in packs]
-
-    def start() -> Engine:
-        if start_engine is not None:
-            return start_engine()
-        return open_engine(first.model, config.engine, share_images=any(pack.shares_images for pack in packs))
-
+    share_images = any(pack.shares_images for pack in packs)
+    start = start_engine or partial(open_engine, first.model, config.engine, share_images=share_images)
     trials = config.run.out
     trials.mkdir(parents=True, exist_ok=True)
     stats: list[RunStats] = []
