@@ -163,7 +163,7 @@ WORKER: Group = (
         "worker",
         str,
         "run.worker",
-        "Worker i of n, as 'i/n': one process for each, which share the stickers.",
+        "Worker i of n, as 'i/n': several processes fill one folder.",
         "--worker",
         "--shard",
     ),

@@ -5,9 +5,9 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "history": ["Entry", "read_history"],
+        "history": ["Entry", "Score", "read_history"],
         "page": ["write_trial_page"],
         "run": ["TrialResult", "run_trial"],
-        "trial": ["Trial", "read_trial"],
+        "trial": ["Subset", "Trial", "TrialPack", "read_trial"],
     },
 )
