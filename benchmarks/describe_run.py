@@ -1,4 +1,4 @@
-"""Speed and memory of `mghft describe` with the shipped interpreter against the engine alone; see --help.
+"""Speed and memory of `mghft describe` with the shipped stand-in against the engine alone; see --help.
 
 Rounds of describe (decoding, checking, journal and shards included) and of the raw `LLM.chat` call on the
 same prompts with images already decoded alternate in one process on one engine, caches emptied before each.
@@ -83,7 +83,7 @@ def start(share_images: bool = False, **options: Any) -> Shared:
     from mghft.pipeline.engines.options import VllmOptions
     from mghft.pipeline.engines.vllm_engine import VllmEngine
 
-    return Shared(VllmEngine(find_model("interpreter"), VllmOptions(**options), share_images=share_images))
+    return Shared(VllmEngine(find_model("tiny-llava"), VllmOptions(**options), share_images=share_images))
 
 
 def describe_once(engine: Shared, card: Path, **fields: Any) -> tuple[float, dict[str, Any]]:
@@ -117,7 +117,7 @@ def raw_chat(engine: Shared, images: list[Image.Image]) -> float:
     from vllm.sampling_params import StructuredOutputsParams
 
     from mghft.pipeline.corpora.sticker import Sticker
-    from mghft.pipeline.prompting.pack import load_pack
+    from mghft.pipeline.prompting.load import load_pack
     from mghft.pipeline.views import views_schema
 
     pack = load_pack("multiview")
@@ -141,7 +141,7 @@ def generate_loop(images: list[Image.Image]) -> float:
 
     from mghft.pipeline.engines.model_source import find_model
 
-    folder = find_model("interpreter").location
+    folder = find_model("tiny-llava").location
     processor = AutoProcessor.from_pretrained(folder)
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype="auto").eval()
     chat = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}]

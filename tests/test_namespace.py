@@ -111,7 +111,7 @@ def test_installed_package_finds_its_cards_packs_recipes_and_model(installed: Pa
         f"import sys; sys.path.insert(0, {str(installed)!r})\n"
         "import mghft\n"
         "from mghft.pipeline.corpora.card import card_names\n"
-        "from mghft.pipeline.prompting.pack import pack_names\n"
+        "from mghft.pipeline.prompting.load import pack_names\n"
         "from mghft.pipeline.tiny_llava import checkpoint_path\n"
         "from mghft.train.config import recipe_names\n"
         "print(mghft.__file__, len(card_names()), len(pack_names()), recipe_names(), checkpoint_path())",

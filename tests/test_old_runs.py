@@ -19,8 +19,8 @@ from mghft.pipeline.describe.config import DescribeConfig
 from mghft.pipeline.describe.run import describe
 from mghft.pipeline.runs.shards import read_descriptions
 from mghft.pipeline.runs.status import run_status, verify_run
-from mghft.pipeline.trials.history import history
-from mghft.pipeline.trials.trial import run_trial
+from mghft.pipeline.trials.history import read_history
+from mghft.pipeline.trials.run import run_trial
 from mghft.train.config import build_config
 from mghft.train.evaluation.evaluate import evaluate
 from mghft.train.evaluation.trained_runs import EvalConfig
@@ -100,13 +100,13 @@ def test_rows_are_reused(old: Path) -> None:
 
 
 def test_trials_are_listed_with_their_scores_and_gone_on_with(old: Path) -> None:
-    entries, notes = history(Path("tries"))
+    entries, notes = read_history(Path("tries"))
     assert notes == []
     assert [(entry.pack.title, entry.manifest.subset.stickers) for entry in entries] == [
         ("multiview", 6),
         ("caption", 6),
     ]
-    assert all(entry.accuracy is not None for entry in entries)
+    assert all(entry.score is not None for entry in entries)
     settings = config("tries", per_class=2, where=("split=train",))
     engine = KnownEngine()
     done = run_trial(settings, ["multiview", "caption"], start_engine=lambda *_: engine)

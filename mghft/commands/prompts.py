@@ -27,7 +27,7 @@ def list_packs() -> None:
     Example:
       mghft prompts list
     """
-    from mghft.pipeline.prompting.pack import load_pack, pack_names
+    from mghft.pipeline.prompting.load import load_pack, pack_names
 
     for name in pack_names():
         pack = load_pack(name)
@@ -47,7 +47,7 @@ def show(
       mghft prompts show with-text --text "good night"
     """
     from mghft.pipeline.corpora.sticker import Sticker
-    from mghft.pipeline.prompting.pack import load_pack
+    from mghft.pipeline.prompting.load import load_pack
 
     loaded = load_pack(pack)
     sticker = Sticker(id="example", path="example.png", split="train", text=text)
@@ -78,7 +78,7 @@ def check(
     """
     from mghft.pipeline.corpora.card import load_card
     from mghft.pipeline.prompting.lint import pack_notes
-    from mghft.pipeline.prompting.pack import find_pack, pack_names, read_pack
+    from mghft.pipeline.prompting.load import find_pack, pack_names, read_pack
 
     labels = [] if card is None else load_card(card).labels
     broken = False

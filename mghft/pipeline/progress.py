@@ -113,5 +113,5 @@ def bar(unit: str = "image", doing: str = "", shown: bool = True) -> Iterator[Ca
 
 
 def say(line: str) -> None:
-    """A line of news on standard error."""
-    print(f"describe: {line}", file=sys.stderr, flush=True)
+    """Print a line of news on standard error, above a bar where one is drawn."""
+    tqdm.write(f"describe: {line}", file=sys.stderr)

@@ -110,9 +110,12 @@ def first_fault(error: ValidationError, what: str, model: type[BaseModel] | None
 
 
 def _fields_beside(model: type[BaseModel] | None, way: Sequence[str | int]) -> list[str]:
-    """Return the field names of the model at the end of a way through nested models."""
+    """Return the field names of the model at the end of a way through nested models.
+
+    A model may take fields of inner ones at its own level: it names them in `SHORT_NAMES`.
+    """
     for step in way:
         field = None if model is None else model.model_fields.get(str(step))
         inner = None if field is None else field.annotation
         model = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
-    return [] if model is None else list(model.model_fields)
+    return [] if model is None else [*model.model_fields, *getattr(model, "SHORT_NAMES", ())]

@@ -67,7 +67,7 @@ class FewWords(AtOnce):
     """Its answer to the first sticker is no JSON."""
 
     def reply(self, request: Request) -> Response:
-        sticker = request.key.partition("\n")[2]
+        sticker = request.key.sticker_id
         views = json.dumps({view: f"{view} of {sticker}" for view in VIEWS})
         return Response(request.key, "no" if sticker == "0.png" else views, "stop", 10, 20)
 
@@ -76,5 +76,5 @@ class FewWords(AtOnce):
 def described(squares: Path, tmp_path: Path) -> Path:
     """A finished run on the squares, one of four stickers failed."""
     config = DescribeConfig(card="emoji", data=squares, out=tmp_path / "described")
-    describe(config, start_engine=lambda source, options: FewWords())
-    return config.out
+    describe(config, start_engine=FewWords)
+    return config.run.out

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from mghft import cli
 from mghft.commands import doctor
-from mghft.commands.describe import parse_colour
 from mghft.model import MGHFTConfig, count_parameters
+from mghft.options import parse_colour
 from mghft.pipeline.settings import parse_assignments
 
 Call = Callable[..., Any]

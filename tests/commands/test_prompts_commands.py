@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from mghft.cli import app
 from mghft.pipeline.engines.base import Request, Response
-from mghft.pipeline.trials import trial as prompt_tries
+from mghft.pipeline.trials import run as trial_run
 
 Call = Callable[..., Any]
 
@@ -77,7 +77,7 @@ class Echo(AtOnce):
 @pytest.fixture
 def tries(squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with one try of two packs on the squares."""
-    monkeypatch.setattr(prompt_tries, "open_engine", lambda *_, share_images: Echo())
+    monkeypatch.setattr(trial_run, "open_engine", lambda *_, share_images: Echo())
     options = ["--data", squares, "--out", tmp_path / "tries", "--prompt", "multiview", "--prompt", "caption"]
     result = CliRunner().invoke(app, ["prompts", "try", "emoji", *map(str, options), "--per-class", "1"])
     assert result.exit_code == 0, result.output
@@ -89,7 +89,7 @@ def tries(squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 def test_try_writes_page_and_summary_and_history_lists_it(mghft: Call, tries: Path) -> None:
     assert (tries / "try-001" / "index.html").is_file() and (tries / "try-001" / "summary.md").is_file()
     lines = mghft("prompts", "history", tries).out.splitlines()
-    head = "try date prompt model stickers ok failed read written accuracy F1 subset"
+    head = "trial date prompt model stickers ok failed read written accuracy F1 subset"
     assert lines[0].split() == head.split()
     assert [line.split()[3:11] for line in lines[1:]] == [
         [name, "interpreter", "2", "2", "0", "20", "40", "-"] for name in ("multiview", "caption")
@@ -110,7 +110,7 @@ def test_describe_takes_the_rows_of_tries(mghft: Call, tries: Path, squares: Pat
     [
         (["prompts", "try", "emoji", "--data", ".", "--prompt", "multiview"], ["--out"]),
         (["prompts", "try", "emoji", "--out", "tries", "--prompt", "multiview"], ["data"]),
-        (["prompts", "history", "nowhere"], ["nowhere", "no try"]),
+        (["prompts", "history", "nowhere"], ["nowhere", "no trial"]),
         (["prompts", "check", "haiku"], ["no prompt pack 'haiku'"]),
     ],
     ids=lambda value: " ".join(value[:2]),

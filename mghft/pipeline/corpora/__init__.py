@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "card": ["Card", "card_names", "load_card"],
         "import_hf": ["import_data_set"],
         "load": ["load_corpus"],
-        "selection": ["select"],
+        "selection": ["Selection"],
         "splits": ["Ratio", "make_split", "write_split"],
         "sticker": ["Corpus", "Sticker"],
     },

@@ -5,7 +5,9 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "config": ["DescribeConfig", "build_describe_config"],
-        "run": ["describe"],
+        "config": ["CorpusSource", "DescribeConfig", "RunOptions", "build_describe_config"],
+        "estimate": ["Estimate"],
+        "prepare": ["PreparedRun", "prepare_run"],
+        "run": ["describe", "execute_run"],
     },
 )

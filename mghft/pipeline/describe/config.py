@@ -1,61 +1,65 @@
-"""Everything that can be chosen for a describe run, in one frozen model filled by a YAML file and options."""
+"""Everything that can be chosen for a describe run: a frozen model of several, one for each concern.
+
+A YAML file and options fill it. Fields of the corpus, selection, engine and run may also stand at the top, as
+in files written before there were several models: `limit: 3` is `selection: {limit: 3}`.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from mghft.pipeline.engines.options import ServerOptions, VllmOptions
+from mghft.pipeline.corpora.selection import Selection
+from mghft.pipeline.engines.options import EngineOptions
 from mghft.pipeline.images.decode import ImageTransform
-from mghft.pipeline.settings import build, read_settings
+from mghft.pipeline.runs.worker import Worker
+from mghft.pipeline.settings import build, merge, read_settings
 
 
 def _spare_cores() -> int:
-    """Cores of this process but the engine's own, 1 to 8."""
+    """Return the cores of this process but the engine's own, 1 to 8."""
     return max(1, min(8, len(os.sched_getaffinity(0)) - 1))
 
 
-class DescribeConfig(BaseModel):
-    """One describe run.
+def _parse_worker(value: Any) -> Any:
+    return Worker.parse(value) if isinstance(value, str) else value
 
-    Attributes:
-        card: name or path of the data card.
-        data: root of the corpus.
-        out: run folder.
-        engine: "vllm" in this process, or "openai", any server that speaks its protocol (`server`).
-        model: "interpreter" (the shipped stand-in), a folder, or a hub id; with a server, its name there.
-        where, ids, per_class, sample, seed, limit: which stickers, see `corpora.selection.select`.
-        part: "i/n", this process' share of the stickers (i from 1 to n), for several processes on one folder.
-        attempts: how often a sticker is asked at most before its row says failed.
-        decode_workers: processes that decode images, by default one for each core but one, at most 8;
-            0 decodes in this process.
-        shard_rows: rows of a shard.
-        reuse: earlier runs, or folders of them, whose rows are taken over where the same would be asked.
-        dry_run: describe a handful, keep nothing, and estimate the rest.
-        window: stickers in memory at once: being decoded, asked about, or waiting for either.
-    """
+
+class CorpusSource(BaseModel):
+    """The corpus: name or path of its data card, and its root."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     card: str
     data: Path
+
+
+class RunOptions(BaseModel):
+    """The run folder and the work on it; `attempts` and `embed_images` alone decide what is in it.
+
+    Attributes:
+        out: run folder.
+        worker: "i/n", this process' share of the stickers (i from 1 to n), for several on one folder.
+        attempts: how often a sticker is asked at most before its row says failed.
+        shard_rows: rows of a shard.
+        window: stickers in memory at once: being decoded, asked about, or waiting for either.
+        decode_workers: processes that decode images, by default one for each core but one, at most 8;
+            0 decodes in this process.
+        retry_failed: ask again for stickers that failed before.
+        reuse: earlier runs, or folders of them, whose rows are taken over where the same would be asked.
+        embed_images: keep the image bytes in the shards.
+        strict: failed rows are an error.
+        dry_run: describe a handful, keep nothing, and estimate the rest.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
     out: Path
-    engine: Literal["vllm", "openai"] = "vllm"
-    model: str = "interpreter"
-    revision: str | None = None
-    prompt: str = "multiview"
-    split: str | None = None
-    where: tuple[str, ...] = ()
-    ids: Path | None = None
-    per_class: int | None = None
-    sample: int | None = None
-    seed: int = 0
-    limit: int | None = None
-    part: str | None = None
+    worker: Annotated[Worker | None, BeforeValidator(_parse_worker)] = None
     attempts: int = Field(default=1, ge=1, le=20)
     shard_rows: int = Field(default=512, ge=1)
     window: int = Field(default=512, ge=1)
@@ -65,53 +69,75 @@ class DescribeConfig(BaseModel):
     embed_images: bool = False
     strict: bool = False
     dry_run: bool = False
-    trust_remote_code: bool = False
+
+
+_MODELS: dict[str, type[BaseModel]] = {
+    "corpus": CorpusSource,
+    "selection": Selection,
+    "engine": EngineOptions,
+    "run": RunOptions,
+}
+
+
+class DescribeConfig(BaseModel):
+    """One describe run; `prompt` is the name or path of a prompt pack."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # Fields of the inner models that may stand at the top, with the model they belong to.
+    SHORT_NAMES: ClassVar[dict[str, str]] = {
+        field: name for name, model in _MODELS.items() for field in model.model_fields if field != "kind"
+    }
+
+    corpus: CorpusSource
+    selection: Selection = Selection()
+    engine: EngineOptions = EngineOptions()
+    run: RunOptions
     image: ImageTransform = ImageTransform()
-    vllm: VllmOptions = VllmOptions()
-    server: ServerOptions = ServerOptions()
+    prompt: str = "multiview"
 
-    @model_validator(mode="after")
-    def _engine_fits(self) -> DescribeConfig:
-        if self.engine == "openai":
-            if self.server.base_url is None:
-                raise ValueError(
-                    "the engine openai needs the address of its server: give --base-url, "
-                    "for example http://localhost:8000/v1"
-                )
-            if self.model == "interpreter":
-                raise ValueError("the engine openai needs the model's name on the server: give --model")
-        return self
-
-    @field_validator("part")
+    @model_validator(mode="before")
     @classmethod
-    def _part(cls, part: str | None) -> str | None:
-        if part is not None:
-            _parse_part(part)
-        return part
-
-    @property
-    def worker_numbers(self) -> tuple[int, int] | None:
-        """(i, n) of `part`."""
-        return None if self.part is None else _parse_part(self.part)
+    def _take_short_names(cls, fields: Any) -> Any:
+        return _nest(fields) if isinstance(fields, Mapping) else fields
 
 
-def _parse_part(part: str) -> tuple[int, int]:
-    left, _, right = part.partition("/")
-    if not (left.isdecimal() and right.isdecimal() and 1 <= int(left) <= int(right)):
-        raise ValueError(f"must be i/n with i from 1 to n, for example 1/4, not {part!r}")
-    return int(left), int(right)
-
-
-def build_describe_config(file: Path | None, overrides: Mapping[str, Any]) -> DescribeConfig:
-    """A configuration from a YAML file and options; options win, and one that was not given does not exist.
+def build_describe_config(file: Path | None, *layers: Mapping[str, Any]) -> DescribeConfig:
+    """Build a configuration from a YAML file and layers of fields, the later over the earlier.
 
     Args:
         file: YAML mapping with fields of `DescribeConfig`, None for none.
-        overrides: by field name; a dot reaches inside ("image.max_side").
+        layers: by field name; a dot reaches inside ("image.max_side"). A field that was not given must not be
+            in its layer.
 
     Raises:
         FileNotFoundError: the file is missing.
         ValueError: a field is unknown or its value wrong; the message names it.
     """
     fields = {} if file is None else read_settings(file)
-    return build(DescribeConfig, fields, overrides, what="the describe configuration")
+    # Layer by layer, so that a short name in a later one wins over a long one in an earlier.
+    nested = [_nest(layer) for layer in (fields, *layers)]
+    return build(DescribeConfig, *nested, what="the describe configuration")
+
+
+def _nest(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields with those that may stand at the top in their own models.
+
+    Raises:
+        ValueError: a field is given in both places.
+    """
+    top = merge(fields)
+    if isinstance(top.get("engine"), str):
+        top["engine"] = {"kind": top["engine"]}
+    if "part" in top:
+        # The name that `worker` had before.
+        if "worker" in top:
+            raise ValueError("the describe configuration gives worker and part, which are the same")
+        top["worker"] = top.pop("part")
+    inner: dict[str, Any] = {name: top.pop(name, {}) for name in _MODELS}
+    for field, name in DescribeConfig.SHORT_NAMES.items():
+        if field in top and isinstance(inner[name], Mapping):
+            if field in inner[name]:
+                raise ValueError(f"the describe configuration gives {field} twice: also as {name}.{field}")
+            inner[name] = {**inner[name], field: top.pop(field)}
+    return {**top, **inner}

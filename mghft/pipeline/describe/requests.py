@@ -1,24 +1,25 @@
-"""From a sticker to its row: the image is loaded, requests are made, answers are judged."""
+"""From a sticker to its row: requests are made, their responses are read into the row."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import cast
 
 from mghft.pipeline.corpora.sticker import Sticker
-from mghft.pipeline.engines.base import Request, Response
+from mghft.pipeline.engines.base import Request, RequestKey, Response
 from mghft.pipeline.images.load import Loaded
 from mghft.pipeline.prompting.pack import PromptPack
 from mghft.pipeline.runs.rows import Row
 from mghft.pipeline.text import valid_utf8
 from mghft.pipeline.views import VIEWS, ViewError, parse_view, parse_views, views_schema
 
-# A second try at temperature 0 would repeat the first word for word.
+# A second attempt at temperature 0 would repeat the first word for word.
 _RETRY_TEMPERATURE = 0.7
 
 
 def make_requests(pack: PromptPack, sticker: Sticker, loaded: Loaded, attempt: int) -> list[Request]:
-    """What is asked about a sticker: one request, or one for each view; a later attempt has another seed."""
+    """Return the requests about a sticker: one, or one for each view; a later attempt has another seed."""
     assert loaded.image is not None and loaded.sha256 is not None
     sampling = pack.sampling
     if attempt:
@@ -30,7 +31,7 @@ def make_requests(pack: PromptPack, sticker: Sticker, loaded: Loaded, attempt: i
         )
     return [
         Request(
-            key=f"{view or ''}\n{sticker.id}",
+            key=RequestKey(sticker.id, view),
             image=loaded.image,
             image_id=loaded.sha256,
             system=pack.system,
@@ -42,30 +43,40 @@ def make_requests(pack: PromptPack, sticker: Sticker, loaded: Loaded, attempt: i
     ]
 
 
-def judge(row: Row, answers: Mapping[str, Response], asked: tuple[str, ...] = VIEWS) -> None:
-    """Fills a row with its answers, by key: the views asked for and `ok`, or `failed` with the reason."""
-    named = {key.partition("\n")[0]: answer for key, answer in answers.items()}
-    joint = "" in named
+def parse_responses(
+    row: Row, responses: Mapping[RequestKey, Response], asked: tuple[str, ...] = VIEWS
+) -> None:
+    """Fill a row with the responses to a sticker's requests: the views and `ok`, or `failed` and why.
+
+    Args:
+        row: as `start_row` or an earlier attempt left it.
+        responses: to all requests of one attempt.
+        asked: the views that one request for all of them asks for.
+    """
+    by_view = {key.view: response for key, response in responses.items()}
     # In the order of the views, whatever was finished first.
-    parts = {name: named[name] for name in ("", *VIEWS) if name in named}
-    row["prompt_tokens"] = sum(part.prompt_tokens for part in parts.values())
+    ordered = {view: by_view[view] for view in (None, *VIEWS) if view in by_view}
+    row["prompt_tokens"] = sum(response.prompt_tokens for response in ordered.values())
     # Tokens of failed attempts were generated too.
-    row["output_tokens"] += sum(part.output_tokens for part in parts.values())
-    texts = {name: part.text for name, part in parts.items()}
-    row["raw"] = valid_utf8(texts[""] if joint else json.dumps(texts, ensure_ascii=False))
-    row["finish_reason"] = next(
-        (p.finish_reason for p in parts.values() if p.finish_reason != "stop"), "stop"
-    )
+    row["output_tokens"] += sum(response.output_tokens for response in ordered.values())
+    if None in ordered:
+        raw = ordered[None].text
+    else:
+        raw = json.dumps({view: one.text for view, one in ordered.items()}, ensure_ascii=False)
+    row["raw"] = valid_utf8(raw)
+    reasons = (response.finish_reason for response in ordered.values())
+    row["finish_reason"] = next((reason for reason in reasons if reason != "stop"), "stop")
     try:
         views: dict[str, str] = {}
-        for name, part in parts.items():
-            if part.error is not None:
-                raise ViewError(valid_utf8(part.error))
-            if name:
-                views[name] = parse_view(part.text, part.finish_reason, name)
+        for view, response in ordered.items():
+            if response.error is not None:
+                raise ViewError(valid_utf8(response.error))
+            if view is None:
+                views = parse_views(response.text, response.finish_reason, asked)
             else:
-                views = parse_views(part.text, part.finish_reason, asked)
+                views[view] = parse_view(response.text, response.finish_reason, view)
     except ViewError as error:
-        row.update(status="failed", error=str(error))
+        row.update({"status": "failed", "error": str(error)})
     else:
-        row.update(views, status="ok", error=None)
+        row.update(cast(Row, views))
+        row.update({"status": "ok", "error": None})

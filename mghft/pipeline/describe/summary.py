@@ -1,49 +1,62 @@
-"""What a describe run came to: stats.json and the dataset card."""
+"""The end of a describe run: stats.json and the dataset card."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
 
-from mghft.pipeline.corpora.sticker import Corpus
-from mghft.pipeline.describe.config import DescribeConfig
+from mghft.pipeline.describe.prepare import PreparedRun
 from mghft.pipeline.files import write_json, write_text
 from mghft.pipeline.progress import Progress
 from mghft.pipeline.runs.readme import run_card
-from mghft.pipeline.runs.status import run_status
+from mghft.pipeline.runs.status import RunStats, run_status
 
 
-def finish_run(
-    config: DescribeConfig,
-    manifest: Mapping[str, Any],
-    corpus: Corpus,
-    progress: Progress,
-    *,
-    write: bool,
-) -> dict[str, Any]:
-    """Statistics of the run and of this process; writes stats.json and the dataset card after work."""
-    folder, part = config.out, config.worker_numbers
+def finish_run(run: PreparedRun, progress: Progress, *, write: bool) -> RunStats:
+    """Return statistics of the run and of this process; after work write stats.json and the dataset card.
+
+    Args:
+        run: what was to be done.
+        progress: what this process did.
+        write: whether anything was done.
+    """
+    folder, worker = run.options.out, run.options.worker
     status = run_status(folder)
-    if (money := config.server.cost(status["prompt_tokens"], status["output_tokens"])) is not None:
-        status["cost"] = money
-    name = "stats.json" if part is None else f"stats-{part[0]}of{part[1]}.json"
+    money = run.cost(status["prompt_tokens"], status["output_tokens"])
+    path = folder / ("stats.json" if worker is None else f"stats-{worker}.json")
+    if not write and path.is_file():
+        # Nothing was done: the speeds of the run that did the work are worth more than zeros.
+        before: RunStats = json.loads(path.read_text(encoding="utf-8"))
+        stats: RunStats = {
+            **before,
+            **status,
+            "selected": progress.total,
+            "resumed": progress.resumed,
+            "described_now": 0,
+        }
+        if money is not None:
+            stats["cost"] = money
+        return stats
+    rates = progress.rates()
     stats = {
         **status,
+        "cost": 0.0 if money is None else money,
         "selected": progress.total,
         "resumed": progress.resumed,
         "recovered": progress.recovered,
-        **({"reused": progress.reused} if config.reuse else {}),
+        "reused": progress.reused,
         "described_now": progress.rows,
         "engine_start_seconds": round(progress.engine_seconds, 2),
         "seconds": round(progress.seconds, 2),
-        **progress.rates(),
+        "stickers_per_second": rates["stickers_per_second"],
+        "output_tokens_per_second": rates["output_tokens_per_second"],
+        "prompt_tokens_per_second": rates["prompt_tokens_per_second"],
     }
-    if not write and (folder / name).is_file():
-        # Nothing was done: the speeds of the run that did the work are worth more than zeros.
-        old = json.loads((folder / name).read_text(encoding="utf-8"))
-        return {**old, **status, "selected": progress.total, "resumed": progress.resumed, "described_now": 0}
-    write_json(folder / name, stats)
-    if part is None:
-        write_text(folder / "README.md", run_card(manifest, corpus, stats))
+    # A line about what was not asked for would only be in the way.
+    if money is None:
+        del stats["cost"]
+    if not run.options.reuse:
+        del stats["reused"]
+    write_json(path, stats)
+    if worker is None:
+        write_text(folder / "README.md", run_card(run.manifest, run.corpus, stats))
     return stats

@@ -5,8 +5,9 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "base": ["Answer", "Engine", "Request"],
+        "base": ["Engine", "Request", "RequestKey", "Response"],
+        "factory": ["engine_facts", "find_source", "open_engine"],
         "model_source": ["ModelSource", "find_model"],
-        "options": ["ServerOptions", "VllmOptions"],
+        "options": ["EngineOptions", "ServerOptions", "VllmOptions"],
     },
 )

@@ -1,9 +1,9 @@
-"""Engines: what answers questions about stickers. The run knows only `Request`, `Answer` and `Engine`."""
+"""Engines as a run knows them: requests about images, responses to them, and how both pass."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from mghft.pipeline.prompting.pack import Sampling
 
@@ -11,18 +11,26 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
+class RequestKey(NamedTuple):
+    """The name of a question: about a sticker, for one view or (None) for all at once."""
+
+    sticker_id: str
+    view: str | None = None
+
+
 @dataclass(frozen=True)
 class Request:
     """One question about one image.
 
     Attributes:
-        key: comes back in the answer and is how both are joined; unique among the requests in work.
+        key: comes back in the response and is how both are joined; unique among the requests in work. An
+            engine hands it back and does not look into it.
         image: RGB.
         image_id: names the content of the image (its hash), so that an engine reads equal images once.
-        schema: JSON schema of the answer.
+        schema: JSON schema of the text.
     """
 
-    key: str
+    key: RequestKey
     image: Image.Image
     image_id: str
     system: str | None
@@ -33,9 +41,9 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """What the engine wrote, or (`error`) why it refused."""
+    """The text that an engine wrote, or (`error`) why it refused."""
 
-    key: str
+    key: RequestKey
     text: str = ""
     finish_reason: str = "error"
     prompt_tokens: int = 0
@@ -44,19 +52,19 @@ class Response:
 
 
 class Engine(Protocol):
-    """Takes requests one by one and gives answers as they are finished, in any order.
+    """A taker of requests, one by one, which gives responses as they are finished, in any order.
 
-    A request that cannot be answered costs one `Answer` with an error, never its neighbours, never the run.
+    A request that cannot be answered costs one `Response` with an error, never its neighbours, never the run.
     Used from one thread.
     """
 
     @property
     def capacity(self) -> int:
-        """How many requests it wants to have in work at once; fewer leave it idle, more only cost memory."""
+        """Return how many requests it wants in work at once; fewer leave it idle, more only cost memory."""
         ...
 
     def submit(self, request: Request) -> None:
-        """Takes a request; returns at once.
+        """Take a request and return at once.
 
         Raises:
             EngineDiedError: it can take no more, now or later.
@@ -64,7 +72,7 @@ class Engine(Protocol):
         ...
 
     def collect(self) -> list[Response]:
-        """Lets the engine work for a moment and gives back what is finished, which may be nothing yet.
+        """Let the engine work for a moment; return what is finished, which may be nothing yet.
 
         It does not wait for long: what became ready meanwhile is submitted between two calls.
 
@@ -74,5 +82,5 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Gives back what it holds; requests in work are dropped."""
+        """Give back what it holds; requests in work are dropped."""
         ...

@@ -1,40 +1,19 @@
-"""Where a model server is, what is known of it without asking, and what it costs."""
+"""The address of a model server and its key: checked before anything is sent, and shown without secrets."""
 
 from __future__ import annotations
 
 import difflib
 import ipaddress
 import os
-from typing import Any, NoReturn
+from typing import NoReturn
 from urllib.parse import SplitResult, urlsplit, urlunsplit
-
-from mghft.pipeline.engines.options import ServerOptions
-
-
-def server_facts(model: str, options: ServerOptions) -> dict[str, Any]:
-    """What of a server belongs into a run's manifest: nothing secret, and nothing about speed."""
-    address = None if options.base_url is None else plain_address(options.base_url)
-    return {
-        "name": "openai",
-        "version": None,
-        "model": model,
-        "base_url": address,
-        "structured": options.structured,
-    }
-
-
-def cost(prompt_tokens: int, output_tokens: int, options: ServerOptions) -> float | None:
-    """Money for that many tokens; None without both prices."""
-    if options.price_input is None or options.price_output is None:
-        return None
-    return (prompt_tokens * options.price_input + output_tokens * options.price_output) / 1e6
 
 
 def check_address(base_url: str | None) -> str:
-    """The address of the server without a trailing slash.
+    """Return the address of the server without a trailing slash.
 
     Raises:
-        ValueError: it is none, or holds what belongs elsewhere.
+        ValueError: it is not an address, or holds a user, a password, a query or a fragment.
     """
     if base_url is None:
         raise ValueError("the engine openai needs the address of its server: give --base-url")
@@ -53,7 +32,7 @@ def check_address(base_url: str | None) -> str:
 
 
 def plain_address(base_url: str) -> str:
-    """An address without user, password, query and fragment, fit to be shown and kept."""
+    """Return an address without user, password, query and fragment, fit to be shown and kept."""
     parts, _ = _split(base_url)
     if parts is None:
         return "(unreadable)"
@@ -62,7 +41,7 @@ def plain_address(base_url: str) -> str:
 
 
 def is_local(base_url: str) -> bool:
-    """Whether the address is this machine's own."""
+    """Return whether the address is this machine's own."""
     _, host = _split(base_url)
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -71,12 +50,16 @@ def is_local(base_url: str) -> bool:
 
 
 def nearest_names(wanted: str, names: list[str]) -> list[str]:
-    """At most five of the names, those most like the wanted one first."""
+    """Return at most five of the names, those most like the wanted one first."""
     return sorted(names, key=lambda name: -difflib.SequenceMatcher(None, wanted, name).ratio())[:5]
 
 
 def read_key(variable: str, *, local: bool) -> str | None:
-    """The key, None for a server on this machine without one; what is wrong is said without the key."""
+    """Read the key; None for a server on this machine without one.
+
+    Raises:
+        ValueError: there is no key, or it cannot be one; the message does not repeat it.
+    """
     key = os.environ.get(variable, "").strip()
     if not key and not local:
         _bad_key(variable, "is not set, and the server is not on this machine: put the key into it")

@@ -1,4 +1,4 @@
-"""Models: where one lies and what identifies it, found before anything heavy starts."""
+"""The model of a run: its place and what identifies it, found before anything heavy starts."""
 
 from __future__ import annotations
 
@@ -8,53 +8,66 @@ from dataclasses import dataclass
 from pathlib import Path
 
 WEIGHTS = "*.safetensors"
+# The documented name of the shipped stand-in.
+TINY_LLAVA = "tiny-llava"
+# The name that it has in manifests, and had on the command line. Runs are told apart by their manifest's
+# hash, so with another name every run made before would be a run of another model.
+TINY_LLAVA_IN_MANIFESTS = "interpreter"
 _HASHED = (WEIGHTS, "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
 
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model found before anything heavy starts.
+    """A model that an engine can be started with.
 
     Attributes:
-        name: what the manifest calls it.
+        name: its name in the manifest.
         location: folder or hub id for the engine.
         revision: commit of a hub model.
         weights_sha256: over weights, configuration, tokenizer and template of a local folder.
+        trust_remote_code: whether code that comes with the model is run.
     """
 
     name: str
     location: str
     revision: str | None = None
     weights_sha256: str | None = None
+    trust_remote_code: bool = False
 
 
-def find_model(model: str, revision: str | None = None) -> ModelSource:
-    """Finds the model and what identifies it.
+def find_model(model: str, revision: str | None = None, *, trust_remote_code: bool = False) -> ModelSource:
+    """Find a model and what identifies it; the weights of a local one are hashed.
+
+    Args:
+        model: "tiny-llava", the shipped stand-in; a folder; or a hub id.
+        revision: of a hub model.
+        trust_remote_code: kept for whoever starts the model.
 
     Raises:
         FileNotFoundError: no such folder, a folder without weights, or a hub id that cannot be reached.
     """
-    if model == "interpreter":
+    if model in (TINY_LLAVA, TINY_LLAVA_IN_MANIFESTS):
         from mghft.pipeline.tiny_llava import checkpoint_path
 
         folder = checkpoint_path()
-        return ModelSource("interpreter", str(folder), None, hash_folder(folder))
+        name, location, commit = TINY_LLAVA_IN_MANIFESTS, str(folder), None
+        return ModelSource(name, location, commit, hash_folder(folder), trust_remote_code)
     folder = Path(model)
     if folder.is_dir():
         if (missing := missing_file(folder)) is not None:
             raise FileNotFoundError(
                 f"the model folder {folder} has no {missing}: give a complete checkpoint in safetensors"
             )
-        return ModelSource(folder.resolve().name, str(folder), None, hash_folder(folder))
+        return ModelSource(folder.resolve().name, str(folder), None, hash_folder(folder), trust_remote_code)
     if model.count("/") != 1 or model.startswith((".", "/", "~")):
         raise FileNotFoundError(
             f"the model folder {model} does not exist (and it is no hub id like owner/name)"
         )
-    return ModelSource(model, model, _hub_commit(model, revision))
+    return ModelSource(model, model, _hub_commit(model, revision), None, trust_remote_code)
 
 
 def hash_folder(folder: Path) -> str:
-    """SHA-256 over the files that decide a model's answers, by name and content."""
+    """Return the SHA-256 over the files that decide what a model writes, by name and content."""
     digest = hashlib.sha256()
     for path in sorted({path for pattern in _HASHED for path in folder.glob(pattern)}):
         digest.update(path.name.encode() + b"\0")
@@ -64,7 +77,7 @@ def hash_folder(folder: Path) -> str:
 
 
 def _hub_commit(model: str, revision: str | None) -> str:
-    """The commit of a hub model: from the local cache when it is complete there, else from the hub."""
+    """Return the commit of a hub model: from the local cache if it is complete there, else from the hub."""
     import huggingface_hub
 
     lacking = ""
@@ -96,7 +109,7 @@ def _hub_commit(model: str, revision: str | None) -> str:
 
 
 def missing_file(folder: Path) -> str | None:
-    """The first file that a checkpoint in safetensors lacks, None when it is complete."""
+    """Return the first file that a checkpoint in safetensors lacks, None when it is complete."""
     if not (folder / "config.json").is_file():
         return "config.json"
     index = folder / "model.safetensors.index.json"

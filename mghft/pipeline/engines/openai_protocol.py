@@ -1,4 +1,4 @@
-"""OpenAI's chat protocol without the sending: what goes into a request, what comes out of a reply.
+"""OpenAI's chat protocol without the sending: requests are written, replies are read.
 
 Servers differ in what they take; `Form` is what this one takes, found out from its refusals.
 """
@@ -19,8 +19,9 @@ import httpx2
 import openai
 from PIL import Image
 
-from mghft.pipeline.engines.base import Request, Response
+from mghft.pipeline.engines.base import Request, RequestKey, Response
 from mghft.pipeline.html import data_url
+from mghft.pipeline.text import one_line, valid_utf8
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 _STEPS = ("schema", "object", "none")
@@ -32,20 +33,21 @@ _NOT_TAKEN = re.compile(
 )
 _DROPPABLE = ("seed", "temperature", "top_p")
 _TEXT_LIMITS = {"minLength", "maxLength"}
-# Braces in prose that are no JSON; more of them are no answer worth the search.
+# Braces in prose that are no JSON; a text with more of them is not worth the search.
 _MAX_BRACES = 100
+_LONGEST_WORDS = 300
 
 
-class Broken(Exception):  # noqa: N818 - the reply's state, tried again
-    """A reply that is none: cut, no JSON, or without choices."""
+class BrokenReplyError(Exception):
+    """A reply without a response in it: cut, no JSON, or without choices; worth asking again."""
 
 
-class TooLong(Exception):  # noqa: N818 - the reply's state
+class ReplyTooLongError(Exception):
     """A reply over the limit of bytes."""
 
 
 class LimitedStream(httpx2.AsyncByteStream):
-    """A body that ends in `TooLong` instead of in full memory."""
+    """A body that ends in `ReplyTooLongError` instead of in full memory."""
 
     def __init__(self, stream: httpx2.AsyncByteStream) -> None:
         self._stream = stream
@@ -55,7 +57,7 @@ class LimitedStream(httpx2.AsyncByteStream):
         async for chunk in self._stream:
             size += len(chunk)
             if size > MAX_BODY_BYTES:
-                raise TooLong(f"the server's answer is larger than {MAX_BODY_BYTES >> 20} MiB")
+                raise ReplyTooLongError(f"the server's answer is larger than {MAX_BODY_BYTES >> 20} MiB")
             yield chunk
 
     async def aclose(self) -> None:
@@ -64,10 +66,10 @@ class LimitedStream(httpx2.AsyncByteStream):
 
 @dataclass(frozen=True)
 class Form:
-    """How requests are written for this server.
+    """The form in which requests are written for this server.
 
     Attributes:
-        structured: what forces JSON: "schema", "object" or "none".
+        structured: how JSON is forced: "schema", "object" or "none".
         bare: the schema goes without limits on texts, which OpenAI's strict mode does not take everywhere.
         limit: name of the limit of tokens; newer models of OpenAI want another.
         left_out: settings that the server does not take.
@@ -79,7 +81,7 @@ class Form:
     left_out: frozenset[str] = frozenset()
 
     def body(self, model: str, request: Request, image: str) -> dict[str, Any]:
-        """The request as the server gets it; the image first, as the engine in this process has it."""
+        """Return a request as the server gets it; the image first, as for the engine in this process."""
         content = [
             {"type": "image_url", "image_url": {"url": image}},
             {"type": "text", "text": request.user},
@@ -102,7 +104,7 @@ class Form:
         return body
 
     def after(self, refusal: str) -> Form | None:
-        """The form to try after this refusal; None when it is about something else."""
+        """Return the form to try after this refusal; None when it is about something else."""
         if _NOT_TAKEN.search(refusal):
             if self.limit == "max_tokens" and "max_completion_tokens" in refusal:
                 return replace(self, limit="max_completion_tokens")
@@ -116,7 +118,7 @@ class Form:
         return None
 
     def difference(self, better: Form) -> str:
-        """What of this form the better one does without."""
+        """Return what of this form the better one does without."""
         if self.structured != better.structured:
             return {"schema": "JSON schema", "object": "JSON mode"}[self.structured]
         if self.bare != better.bare:
@@ -124,13 +126,13 @@ class Form:
         return ", ".join(better.left_out - self.left_out) or self.limit
 
     def words(self) -> str:
-        """The form in words."""
+        """Return the form in words."""
         without = f", without {', '.join(sorted(self.left_out))}" if self.left_out else ""
         return f"structured={self.structured}{' without limits on texts' * self.bare}, {self.limit}{without}"
 
 
 class Wording:
-    """Makes others' words fit for an error: short, one line, without the key and without pictures."""
+    """Others' words made fit for a message: short, one line, without the key and without pictures."""
 
     def __init__(self, key: str | None) -> None:
         self._key = key
@@ -139,15 +141,14 @@ class Wording:
         return "Wording()"
 
     def short(self, words: str) -> str:
+        """Return the words as they may be shown."""
         if self._key:
             words = words.replace(self._key, "***")
-        words = re.sub(r"[A-Za-z0-9+/=]{200,}", "…", words)
-        words = " ".join(words.encode("utf-8", "replace").decode().split())
-        return words if len(words) <= 300 else f"{words[:300]}…"
+        return one_line(valid_utf8(re.sub(r"[A-Za-z0-9+/=]{200,}", "…", words)), _LONGEST_WORDS)
 
 
 def server_words(error: openai.APIStatusError) -> str:
-    """What the server itself said about an error."""
+    """Return what the server itself said about an error."""
     body: object = error.body
     if isinstance(body, Mapping):
         body = body.get("message") or body.get("detail") or body.get("error") or dict(body)
@@ -155,27 +156,35 @@ def server_words(error: openai.APIStatusError) -> str:
     return f"{words} ({error.param})" if error.param and error.param not in words else words
 
 
-def read_reply(key: str, reply: object) -> Response:
-    """The answer in a reply.
+def listed_models(reply: object) -> list[str]:
+    """Return the names in a server's list of models; none where it is no such list."""
+    entries = reply.get("data") if isinstance(reply, dict) else None
+    if not isinstance(entries, list):
+        return []
+    return [str(entry["id"]) for entry in entries if isinstance(entry, dict) and "id" in entry]
+
+
+def read_reply(key: RequestKey, reply: object) -> Response:
+    """Return the response in a reply to the request with this key.
 
     Raises:
-        Broken: it has none.
+        BrokenReplyError: it has none.
     """
     if isinstance(reply, str):
         # Servers that forget the content type.
         try:
             reply = json.loads(reply)
         except (ValueError, RecursionError):
-            raise Broken("the answer is no JSON") from None
+            raise BrokenReplyError("the answer is no JSON") from None
     choices = reply.get("choices") if isinstance(reply, dict) else None
     first = choices[0] if isinstance(choices, list) and choices else None
     message = first.get("message") if isinstance(first, dict) else None
     if not isinstance(reply, dict) or not isinstance(first, dict) or not isinstance(message, dict):
         error = reply.get("error") if isinstance(reply, dict) else None
-        raise Broken(f"the answer has no choices{f', but the error {error}' if error else ''}")
+        raise BrokenReplyError(f"the answer has no choices{f', but the error {error}' if error else ''}")
     text = message.get("content") or ""
     if not isinstance(text, str):
-        raise Broken("the answer's content is no text")
+        raise BrokenReplyError("the answer's content is no text")
     usage = reply.get("usage")
     reason = first.get("finish_reason")
     problem = None
@@ -194,26 +203,26 @@ def read_reply(key: str, reply: object) -> Response:
 
 
 def extract_json(text: str) -> str:
-    """The first JSON object in a text (models wrap it in fences or prose); the text as it is without one."""
+    """Return the first JSON object in a text (models wrap it in fences or prose), or the text without one."""
     # What a reasoning model thinks aloud may hold drafts of the object.
-    answer = text.rpartition("</think>")[2] if text.lstrip().startswith("<think>") else text
+    said = text.rpartition("</think>")[2] if text.lstrip().startswith("<think>") else text
     decoder = json.JSONDecoder(strict=False)
-    start = answer.find("{")
+    start = said.find("{")
     for _ in range(_MAX_BRACES):
         if start < 0:
             break
         try:
-            found, end = decoder.raw_decode(answer, start)
+            found, end = decoder.raw_decode(said, start)
         except (ValueError, RecursionError):
-            start = answer.find("{", start + 1)
+            start = said.find("{", start + 1)
             continue
         if isinstance(found, dict):
-            return answer[start:end]
+            return said[start:end]
     return text
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the server wants us to wait: a number, a date, or OpenAI's milliseconds."""
+    """Return the seconds that the server wants us to wait: a number, a date, or OpenAI's milliseconds."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = headers.get(name, "")
         try:

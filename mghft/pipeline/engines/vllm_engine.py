@@ -10,11 +10,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from mghft.pipeline.engines.base import Request, Response
+from mghft.pipeline.engines.base import Request, RequestKey, Response
 from mghft.pipeline.engines.model_source import WEIGHTS, ModelSource
 from mghft.pipeline.engines.options import VllmOptions
 from mghft.pipeline.errors import EngineDiedError
 from mghft.pipeline.prompting.pack import Sampling
+from mghft.pipeline.text import one_line
 from mghft.pipeline.views import views_schema
 
 _SMALL_MODEL_BYTES = 64 * 1024 * 1024
@@ -24,10 +25,11 @@ _QUEUE_PER_SEQUENCE = 1.25
 _IMAGE_CACHE_GIB = 0.125
 # Rendered prompts and settings that are kept; a pack that quotes the sticker's text has a prompt for each.
 _KEPT_PROMPTS = 64
+_LONGEST_WORDS = 500
 
 
 def vllm_version() -> str:
-    """Version of the installed vLLM (GPU or CPU build), without importing it.
+    """Return the version of the installed vLLM (GPU or CPU build), without importing it.
 
     Raises:
         FileNotFoundError: vLLM is not installed.
@@ -50,94 +52,40 @@ class VllmEngine:
 
     Args:
         source: the model.
-        options: what vLLM is started with.
+        options: the settings that vLLM is started with.
         share_images: several requests are about the same image (per-view packs). Otherwise prompts have
             nothing in common behind the image, and looking for it costs a small model a tenth of its time.
-        trust_remote_code: run code that comes with the model.
 
     Raises:
         ValueError: the model cannot be started, or cannot be asked about images.
     """
 
-    def __init__(
-        self,
-        source: ModelSource,
-        options: VllmOptions,
-        *,
-        share_images: bool = True,
-        seed: int = 0,
-        trust_remote_code: bool = False,
-    ) -> None:
-        # Before the import: vLLM reads these once. Nothing is reported to anybody, and its log stays quiet.
-        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-        os.environ.setdefault("DO_NOT_TRACK", "1")
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(options.kv_cache_gib))
-        if _weights_bytes(source.location) < _SMALL_MODEL_BYTES:
-            # Threads of a tiny model mostly wait for each other: on two cores one thread loses 15 % when they
-            # are idle and wins eightfold when something else runs.
-            os.environ.setdefault("OMP_NUM_THREADS", "1")
-            os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-        # Gloo and the engine's own sockets stay on this machine.
-        os.environ.setdefault("VLLM_HOST_IP", "127.0.0.1")
-        import torch
-
-        arguments: dict[str, Any] = {}
-        if not torch.cuda.is_available():
-            # One process is simpler to end, and compiling takes longer than small runs on a CPU.
-            os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-            arguments["enforce_eager"] = True
-        arguments["enable_prefix_caching"] = share_images
-        for name in ("max_model_len", "max_num_seqs", "gpu_memory_utilization", "enable_prefix_caching"):
-            if (value := getattr(options, name)) is not None:
-                arguments[name] = value
-        with warnings.catch_warnings():
-            # vLLM's own use of deprecated names is no news for whoever describes stickers.
-            warnings.simplefilter("ignore", FutureWarning)
-            from vllm import LLM
-
-            try:
-                self._llm: Any = LLM(
-                    model=source.location,
-                    revision=source.revision,
-                    dtype=options.dtype,
-                    tensor_parallel_size=options.tensor_parallel_size,
-                    trust_remote_code=trust_remote_code,
-                    load_format="safetensors",
-                    use_tqdm_on_load=False,
-                    seed=seed,
-                    limit_mm_per_prompt={"image": 1},
-                    mm_processor_cache_gb=_IMAGE_CACHE_GIB if share_images else 0,
-                    structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
-                    disable_log_stats=True,
-                    **arguments,
-                )
-            except Exception as error:
-                # Damaged weights, an unknown architecture, too little memory: every library has its errors.
-                raise ValueError(f"vLLM cannot start the model {source.name}: {_words(error)}") from error
+    def __init__(self, source: ModelSource, options: VllmOptions, *, share_images: bool = True) -> None:
+        _set_environment(source, options)
+        self._llm = _start(source, options, share_images)
         sequences: int = self._llm.llm_engine.vllm_config.scheduler_config.max_num_seqs
         self.capacity = max(sequences + 1, round(_QUEUE_PER_SEQUENCE * sequences))
-        self._keys: dict[str, str] = {}
+        self._keys: dict[str, RequestKey] = {}
         self._refused: list[Response] = []
         self._prompt = lru_cache(_KEPT_PROMPTS)(self._render)
         self._settings = lru_cache(_KEPT_PROMPTS)(_settings)
         self._probe(source.name)
 
     def _probe(self, name: str) -> None:
-        """Asks for one token about a grey image: what would fail every sticker ends the run here."""
+        """Ask for one token about a grey image: what would fail every sticker ends the run here."""
         from PIL import Image
 
-        image = Image.new("RGB", (224, 224), "grey")
-        self.submit(Request("probe", image, "probe", None, "?", views_schema(), Sampling(max_tokens=1)))
-        answers: list[Response] = []
-        while not answers:
-            answers = self.collect()
-        if answers[0].error is not None:
+        image, key = Image.new("RGB", (224, 224), "grey"), RequestKey("probe")
+        self.submit(Request(key, image, "probe", None, "?", views_schema(), Sampling(max_tokens=1)))
+        responses: list[Response] = []
+        while not responses:
+            responses = self.collect()
+        if responses[0].error is not None:
             self.close()
-            raise ValueError(f"the model {name} cannot be asked about images: {answers[0].error}")
+            raise ValueError(f"the model {name} cannot be asked about images: {responses[0].error}")
 
     def submit(self, request: Request) -> None:
-        """Puts a request into vLLM's queue; a refusal becomes the next answer of `collect`."""
+        """Put a request into vLLM's queue; a refusal becomes the next response of `collect`."""
         try:
             prompt = {
                 **self._prompt(request.system, request.user),
@@ -158,7 +106,7 @@ class VllmEngine:
             self._keys[number.partition("-")[0]] = request.key
 
     def _render(self, system: str | None, user: str) -> dict[str, Any]:
-        """Tokens of a chat about one image, as `LLM.chat` makes them (`image`: the template's one token).
+        """Return the tokens of a chat about one image, as `LLM.chat` makes them, the image as one token.
 
         The same text is asked about many images, so template and tokenizer have no part in `submit`: with a
         small model they would take a twentieth of the time.
@@ -185,15 +133,15 @@ class VllmEngine:
         return {"prompt_token_ids": rendered["prompt_token_ids"]}
 
     def collect(self) -> list[Response]:
-        """Takes one step of the engine, which writes one token for each request in work."""
-        answers, self._refused = self._refused, []
+        """Take one step of the engine, which writes one token for each request in work."""
+        responses, self._refused = self._refused, []
         if not self._keys:
-            return answers
+            return responses
         try:
             outputs = self._llm.llm_engine.step()
         except Exception as error:
             raise EngineDiedError(f"the engine died: {_words(error)}") from error
-        answers += [
+        responses += [
             Response(
                 self._keys.pop(output.request_id),
                 text=output.outputs[0].text,
@@ -204,11 +152,68 @@ class VllmEngine:
             for output in outputs
             if output.finished
         ]
-        return answers
+        return responses
 
     def close(self) -> None:
-        """Ends vLLM and its processes."""
+        """End vLLM and its processes."""
         self._llm.llm_engine.engine_core.shutdown()
+
+
+def _set_environment(source: ModelSource, options: VllmOptions) -> None:
+    """Set what vLLM reads from the environment when it is imported, where the user has not."""
+    settings = {
+        # Nothing is reported to anybody, and its log stays quiet.
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "VLLM_CPU_KVCACHE_SPACE": str(options.kv_cache_gib),
+        # Gloo and the engine's own sockets stay on this machine.
+        "VLLM_HOST_IP": "127.0.0.1",
+    }
+    if _weights_bytes(source.location) < _SMALL_MODEL_BYTES:
+        # Threads of a tiny model mostly wait for each other: on two cores one thread loses 15 % when they
+        # are idle and wins eightfold when something else runs.
+        settings |= {"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+
+
+def _start(source: ModelSource, options: VllmOptions, share_images: bool) -> Any:
+    import torch
+
+    arguments: dict[str, Any] = {}
+    if not torch.cuda.is_available():
+        # One process is simpler to end, and compiling takes longer than small runs on a CPU.
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+        arguments["enforce_eager"] = True
+    arguments["enable_prefix_caching"] = share_images
+    for name in ("max_model_len", "max_num_seqs", "gpu_memory_utilization", "enable_prefix_caching"):
+        if (value := getattr(options, name)) is not None:
+            arguments[name] = value
+    with warnings.catch_warnings():
+        # vLLM's own use of deprecated names is no news for whoever describes stickers.
+        warnings.simplefilter("ignore", FutureWarning)
+        from vllm import LLM
+
+        try:
+            return LLM(
+                model=source.location,
+                revision=source.revision,
+                dtype=options.dtype,
+                tensor_parallel_size=options.tensor_parallel_size,
+                trust_remote_code=source.trust_remote_code,
+                load_format="safetensors",
+                use_tqdm_on_load=False,
+                seed=0,
+                limit_mm_per_prompt={"image": 1},
+                mm_processor_cache_gb=_IMAGE_CACHE_GIB if share_images else 0,
+                structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
+                disable_log_stats=True,
+                **arguments,
+            )
+        except Exception as error:
+            # Damaged weights, an unknown architecture, too little memory: every library has its errors.
+            raise ValueError(f"vLLM cannot start the model {source.name}: {_words(error)}") from error
 
 
 def _settings(sampling: Sampling, schema: str) -> Any:
@@ -227,15 +232,15 @@ def _settings(sampling: Sampling, schema: str) -> Any:
 
 
 def _weights_bytes(location: str) -> float:
-    """Size of a local folder's weights; infinite for a hub id."""
+    """Return the size of a local folder's weights; infinite for a hub id."""
     folder = Path(location)
     return sum(path.stat().st_size for path in folder.glob(WEIGHTS)) if folder.is_dir() else float("inf")
 
 
 def _is_dead(error: Exception) -> bool:
-    """A dead engine answers nothing more: the run must stop instead of failing every sticker."""
+    """Return whether the engine answers nothing more: the run must stop instead of failing every sticker."""
     return type(error).__name__ in ("EngineDeadError", "OutOfMemoryError")
 
 
 def _words(error: Exception) -> str:
-    return " ".join(str(error).split())[:500] or type(error).__name__
+    return one_line(error, _LONGEST_WORDS)

@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "lint": ["pack_notes"],
-        "pack": ["PromptPack", "Sampling", "load_pack", "pack_names"],
+        "load": ["find_pack", "load_pack", "pack_names", "read_pack"],
+        "pack": ["PromptPack", "Sampling"],
     },
 )

@@ -1,4 +1,4 @@
-"""What may be wrong with a sound prompt pack: things to look at, none of which stops a run."""
+"""Notes on a sound prompt pack: things to look at, none of which stops a run."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from mghft.pipeline.corpora.sticker import Sticker
 from mghft.pipeline.prompting.pack import PromptPack
 
-# JSON, keys and longer words: an answer of so many words rarely needs more tokens (Chinese: of characters).
+# JSON, keys and longer words: a text of so many words rarely needs more tokens (Chinese: of characters).
 _TOKENS_A_WORD = 2
 
 
 def pack_notes(pack: PromptPack, labels: Sequence[str] = ()) -> list[str]:
-    """Sentences about a pack: views the prompt never names, a token limit that may cut, labels in its words.
+    """Note views that the prompt never names, a token limit that may cut, and labels in its words.
 
     Args:
         pack: a pack that loads.

@@ -9,26 +9,28 @@ from typing import Any
 
 import yaml
 
+from mghft.pipeline.text import one_line
+
 # Nobody writes so much by hand; a file that is larger is something else.
 _LARGEST_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
 class MarkedYaml:
-    """A file's data and where each value stands."""
+    """A file's data and the place of each value."""
 
     data: Any
     root: yaml.Node | None
 
     def line(self, place: Sequence[str | int]) -> int:
-        """Line (from 1) of the key or entry at a place; of the nearest one around it that is there."""
+        """Return the line (from 1) of the key or entry at a place, or of the nearest one around it."""
         line = 1
         for mark, _ in self._way(place):
             line = mark.line + 1
         return line
 
     def line_in_text(self, place: Sequence[str | int], line: int) -> int:
-        """Line of the file that holds a line (from 1) of a text value."""
+        """Return the line of the file that holds a line (from 1) of a text value."""
         value = None
         for _, node in self._way(place):
             value = node
@@ -37,19 +39,19 @@ class MarkedYaml:
         # A block text begins below its key; the lines of folded and quoted texts are not kept apart.
         return int(value.start_mark.line) + 1 + (line if getattr(value, "style", None) == "|" else 0)
 
-    def twice(self) -> Iterator[tuple[str, int]]:
-        """Keys that a mapping holds twice, of which YAML silently drops one, with the second one's line."""
-        yield from _twice(self.root, "", set())
+    def duplicated_keys(self) -> Iterator[tuple[str, int]]:
+        """Yield keys that a mapping holds twice, of which YAML silently drops one, and the second's line."""
+        yield from _duplicated(self.root, "", set())
 
     def _way(self, place: Sequence[str | int]) -> Iterator[tuple[Any, yaml.Node]]:
         node = self.root
         for step in place:
             if isinstance(node, yaml.MappingNode):
-                found = next(((key, value) for key, value in node.value if key.value == step), None)
-                if found is None:
+                entry = next(((key, value) for key, value in node.value if key.value == step), None)
+                if entry is None:
                     return
-                yield found[0].start_mark, found[1]
-                node = found[1]
+                yield entry[0].start_mark, entry[1]
+                node = entry[1]
             elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
                 node = node.value[step]
                 yield node.start_mark, node
@@ -58,7 +60,7 @@ class MarkedYaml:
 
 
 def read_marked_yaml(path: Path) -> MarkedYaml:
-    """Reads a file without building any object but text, numbers, lists and mappings.
+    """Read a file without building any object but text, numbers, lists and mappings.
 
     Raises:
         ValueError: it is no YAML in UTF-8; the reason in few words, with the line where it is known.
@@ -79,13 +81,13 @@ def read_marked_yaml(path: Path) -> MarkedYaml:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = "" if mark is None else f"line {mark.line + 1}: "
-        raise ValueError(f"{place}{' '.join((error.problem or str(error)).split())}") from None
+        raise ValueError(f"{place}{one_line(error.problem or error)}") from None
     except (yaml.YAMLError, ValueError) as error:
-        raise ValueError(" ".join(str(error).split())) from None
+        raise ValueError(one_line(error)) from None
     return MarkedYaml(data, root)
 
 
-def _twice(node: yaml.Node | None, above: str, visited: set[int]) -> Iterator[tuple[str, int]]:
+def _duplicated(node: yaml.Node | None, above: str, visited: set[int]) -> Iterator[tuple[str, int]]:
     # An alias can lead back to where it stands, or to one mapping a million times.
     if not isinstance(node, yaml.MappingNode) or id(node) in visited:
         return
@@ -96,4 +98,4 @@ def _twice(node: yaml.Node | None, above: str, visited: set[int]) -> Iterator[tu
         if name in seen:
             yield name, key.start_mark.line + 1
         seen.add(name)
-        yield from _twice(value, f"{name}.", visited)
+        yield from _duplicated(value, f"{name}.", visited)

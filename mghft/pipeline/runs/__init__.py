@@ -5,11 +5,23 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "journal": ["journal_paths"],
         "lock": ["lock_run"],
-        "manifest": ["read_manifest"],
-        "rows": ["Row"],
-        "shards": ["SCHEMA", "read_descriptions"],
-        "status": ["failed_rows", "run_status", "verify_run"],
+        "manifest": ["Manifest", "fingerprint", "open_run", "read_manifest"],
+        "readme": ["front_matter", "run_card"],
+        "rows": ["Row", "start_row"],
+        "shards": [
+            "IMAGE_FIELD",
+            "SCHEMA",
+            "iterate_shards",
+            "next_shard_path",
+            "read_descriptions",
+            "read_shard",
+            "shard_paths",
+            "write_shard",
+        ],
+        "status": ["RunStats", "RunStatus", "failed_rows", "run_status", "verify_run"],
         "store": ["RunStore"],
+        "worker": ["Worker"],
     },
 )

@@ -2,7 +2,7 @@
 
 A line is the CRC-32 of its JSON, a blank, the JSON. Lines are appended with one system call each and survive
 the process at once; what a power cut tears or loses fails its CRC and is described again. A journal lives as
-long as its rows are in no shard; a row that stands in both is the shard's. Image bytes are not in it.
+long as its rows are in no shard; a row that is in both is the shard's. Image bytes are not in it.
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ import os
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+from mghft.pipeline.runs.rows import Row
+from mghft.pipeline.runs.worker import Worker, file_prefix
 
 SUFFIX = ".rows"
 
 
 class Journal:
-    """Appends rows to a new file.
+    """A new file to which rows are appended.
 
     Args:
         path: the file; an existing one is not touched (FileExistsError).
@@ -31,7 +34,7 @@ class Journal:
         self._append({"fingerprint": fingerprint})
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Adds a finished row.
+        """Add a finished row.
 
         Raises:
             OSError: the disk is full or the like; what was appended before stays readable.
@@ -39,13 +42,13 @@ class Journal:
         self._append({key: value for key, value in row.items() if key != "image"})
 
     def close(self) -> None:
-        """Closes the file and leaves it."""
+        """Close the file and leave it."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
 
     def remove(self) -> None:
-        """Closes and deletes the file: its rows are in a shard now."""
+        """Close and delete the file: its rows are in a shard now."""
         self.close()
         self.path.unlink(missing_ok=True)
 
@@ -56,23 +59,30 @@ class Journal:
             line = line[os.write(self._file, line) :]
 
 
-def read_journal(path: Path, fingerprint: str) -> list[dict[str, Any]]:
-    """The sound rows of a journal; those of another run are none of ours."""
+def read_journal(path: Path, fingerprint: str) -> list[Row]:
+    """Read the sound rows of a journal; one of another run has none for us."""
     lines = _sound_lines(path)
     header = next(lines, None)
     if header is None or header.get("fingerprint") != fingerprint:
         return []
-    return list(lines)
+    return cast(list[Row], list(lines))
 
 
-def journal_paths(folder: Path, part: tuple[int, int] | None = None) -> list[Path]:
-    """Journals in a run folder: all, or those of one part (i, n), since other parts may be at work."""
-    middle = "" if part is None else f"{part[0]}of{part[1]}-"
-    return sorted(folder.glob(f".descriptions-{middle}*{SUFFIX}"))
+def journal_paths(folder: Path, worker: Worker | None = None) -> list[Path]:
+    """List the journals in a run folder: all, or those of one worker, since others may be at work."""
+    return sorted(folder.glob(f".descriptions-{file_prefix(worker)}*{SUFFIX}"))
+
+
+def free_journal_path(folder: Path, worker: Worker | None = None, kind: str = "") -> Path:
+    """Return a name that no journal has; those of shards still being written lie beside the new one."""
+    number = 0
+    while (path := folder / f".descriptions-{file_prefix(worker)}{kind}{number:05d}{SUFFIX}").exists():
+        number += 1
+    return path
 
 
 def _sound_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Lines up to the first one that is torn."""
+    """Yield the lines up to the first one that is torn."""
     with path.open("rb") as file:
         for line in file:
             crc, _, text = line.partition(b" ")

@@ -1,4 +1,4 @@
-"""The lock of a run folder: one writer, or several that share the work."""
+"""The lock of a run folder: one writer, or several workers that share the stickers."""
 
 from __future__ import annotations
 
@@ -10,25 +10,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mghft.pipeline.errors import RunLockedError
+from mghft.pipeline.runs.worker import Worker
 
 
 @contextlib.contextmanager
-def lock_run(folder: Path, part: tuple[int, int] | None) -> Iterator[None]:
-    """Holds the folder for one writer; processes with different parts (i/n) share it.
+def lock_run(folder: Path, worker: Worker | None) -> Iterator[None]:
+    """Hold the folder for one writer; different workers of the same number share it.
 
     The kernel's file lock dies with its owner, so nothing is left to clean up after a kill; pid and host are
     written into the file for the message alone.
 
     Raises:
-        RunLockedError: a live process holds it, or live processes share the work in another number of parts.
+        RunLockedError: a live process holds it, or live processes share the stickers among another number of
+            workers.
     """
     with contextlib.ExitStack() as stack:
-        _hold(stack, folder / ".lock", shared=part is not None)
-        if part is not None:
-            _hold(stack, folder / f".lock-{part[0]}of{part[1]}", shared=False)
+        _hold(stack, folder / ".lock", shared=worker is not None)
+        if worker is not None:
+            _hold(stack, folder / f".lock-{worker}", shared=False)
             for other in folder.glob(".lock-*of*"):
                 # Shares of a third and of a quarter overlap: both would describe the same stickers.
-                if not other.name.endswith(f"of{part[1]}"):
+                if not other.name.endswith(f"of{worker.count}"):
                     with contextlib.ExitStack() as probe:
                         _hold(probe, other, shared=False)
         yield

@@ -1,4 +1,4 @@
-"""A run's manifest (everything that decides its content), its comparison, and the lock of its folder."""
+"""A run's manifest: everything that decides its content; how it is read, compared and written."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict, cast
 
 from mghft.pipeline.files import write_json
 from mghft.pipeline.runs.journal import journal_paths
@@ -16,8 +16,56 @@ from mghft.pipeline.views import VIEWS
 FILE = "manifest.json"
 
 
-def asked_views(manifest: Mapping[str, Any]) -> tuple[str, ...]:
-    """The views that a run's prompt asks for; the columns of the others are null.
+class CorpusSection(TypedDict):
+    """The corpus: its card's name, and a hash of what the card says."""
+
+    card: str
+    sha256: str
+
+
+class ModelSection(TypedDict):
+    """The model: a commit identifies one of the hub, a hash of its files a local one, nothing a server's."""
+
+    name: str
+    revision: str | None
+    weights_sha256: str | None
+    trust_remote_code: bool
+
+
+class EngineSection(TypedDict):
+    """The engine; besides these whatever of its settings changes texts. A server's version is unknown."""
+
+    name: str
+    version: str | None
+
+
+class Manifest(TypedDict):
+    """Everything that decides the content of a run.
+
+    Attributes:
+        prompt: the fields of the prompt pack and its hash; for imported texts name and language alone.
+        schema: JSON schema of a response.
+        image: fields of the `ImageTransform`.
+        attempts: how often a sticker is asked at most.
+        imported: where imported texts came from.
+    """
+
+    fingerprint: str
+    format: int
+    corpus: CorpusSection
+    model: ModelSection
+    prompt: dict[str, Any]
+    views: list[str]
+    schema: dict[str, Any]
+    image: dict[str, Any]
+    engine: EngineSection
+    attempts: int
+    embed_images: bool
+    imported: NotRequired[dict[str, Any]]
+
+
+def asked_views(manifest: Manifest) -> tuple[str, ...]:
+    """Return the views that a run's prompt asks for; the columns of the others are null.
 
     Imported texts have no known prompt: they have all views.
     """
@@ -26,13 +74,13 @@ def asked_views(manifest: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def fingerprint(manifest: Mapping[str, Any]) -> str:
-    """SHA-256 of a manifest, its own fingerprint left out."""
+    """Return the SHA-256 of a manifest, its own fingerprint left out."""
     facts = {key: value for key, value in manifest.items() if key != "fingerprint"}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a run folder.
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of a run folder.
 
     Raises:
         FileNotFoundError: the folder or its manifest does not exist.
@@ -50,12 +98,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         intact = False
     if not intact:
         raise ValueError(f"the manifest {path} is damaged or was changed: restore it, or give another --out")
-    result: dict[str, Any] = manifest
-    return result
+    return cast(Manifest, manifest)
 
 
 def open_run(folder: Path, manifest: Mapping[str, Any], *, alone: bool = False) -> None:
-    """Writes the manifest of a new run, or checks that the run in the folder is this very one.
+    """Write the manifest of a new run, or check that the run in the folder is this very one.
 
     A manifest without a single row (the engine did not start) holds nobody up: it is replaced, provided that
     the lock keeps every other writer out (`alone`), who could be about to write rows under it.
@@ -71,7 +118,7 @@ def open_run(folder: Path, manifest: Mapping[str, Any], *, alone: bool = False) 
 
 
 def check_run(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Checks that a folder holds no run or this very one; writes nothing.
+    """Check that a folder holds no run or this very one; write nothing.
 
     Raises:
         ValueError: as in `open_run`.
@@ -98,7 +145,7 @@ def check_run(folder: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, keys joined by dots."""
+    """Return nested mappings as one, keys joined by dots."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):

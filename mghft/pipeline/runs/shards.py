@@ -1,16 +1,17 @@
-"""Description shards: their schema, and how they reach the disk whole or not at all."""
+"""Description shards: their schema, their names, and how they reach the disk whole or not at all."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mghft.pipeline.files import write_atomically
+from mghft.pipeline.runs.worker import Worker, file_prefix
 from mghft.pipeline.views import VIEWS
 
 SCHEMA = pa.schema(
@@ -37,13 +38,13 @@ _NAME = re.compile(r"descriptions-(?:(\d+)of(\d+)-)?(\d{5,})\.parquet")
 
 
 def shard_paths(folder: Path) -> list[Path]:
-    """The finished shards of a run folder, sorted by name."""
+    """List the finished shards of a run folder, sorted by name."""
     return sorted(path for path in folder.glob("descriptions-*.parquet") if _NAME.fullmatch(path.name))
 
 
-def next_shard_path(folder: Path, part: tuple[int, int] | None = None) -> Path:
-    """The first free name; processes that share a folder (`part` = (i, n)) have names of their own."""
-    prefix = "descriptions-" if part is None else f"descriptions-{part[0]}of{part[1]}-"
+def next_shard_path(folder: Path, worker: Worker | None = None) -> Path:
+    """Return the first free name; workers that share a folder have names of their own."""
+    prefix = f"descriptions-{file_prefix(worker)}"
     numbers = [
         int(match[3])
         for path in shard_paths(folder)
@@ -55,10 +56,7 @@ def next_shard_path(folder: Path, part: tuple[int, int] | None = None) -> Path:
 def write_shard(
     path: Path, rows: Sequence[Mapping[str, Any]], fingerprint: str, *, images: bool = False
 ) -> None:
-    """Writes rows as one Parquet file that is complete as soon as it has its name.
-
-    Temporary name, flush, fsync, rename, fsync of the folder: a crash at any instant leaves either no file of
-    this name or all of it. The temporary name is not one that any reader looks for.
+    """Write rows as one Parquet file that is complete as soon as it has its name (`files`).
 
     Args:
         path: final name; an existing file is replaced as a whole.
@@ -70,9 +68,9 @@ def write_shard(
 
 
 def write_rows(
-    file: Any, rows: Sequence[Mapping[str, Any]], fingerprint: str, *, images: bool = False
+    file: IO[bytes], rows: Sequence[Mapping[str, Any]], fingerprint: str, *, images: bool = False
 ) -> None:
-    """Writes rows as Parquet into an open binary file; arguments as in `write_shard`."""
+    """Write rows as Parquet into an open binary file; arguments as in `write_shard`."""
     schema = SCHEMA.append(IMAGE_FIELD) if images else SCHEMA
     metadata = {FINGERPRINT_KEY: fingerprint.encode()}
     if images:
@@ -83,7 +81,7 @@ def write_rows(
 
 
 def read_shard(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """One shard.
+    """Read one shard.
 
     Raises:
         ValueError: the file is no Parquet file with the columns of `SCHEMA`.
@@ -101,13 +99,13 @@ def read_shard(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def iterate_shards(folder: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[Path, pa.Table]]:
-    """The shards of a run one after the other."""
+    """Yield the shards of a run one after the other."""
     for path in shard_paths(folder):
         yield path, read_shard(path, columns)
 
 
 def read_descriptions(folder: str | Path) -> pa.Table:
-    """All rows of a run as one table (columns of `SCHEMA`, embedded images left out).
+    """Read all rows of a run as one table (columns of `SCHEMA`, embedded images left out).
 
     Raises:
         FileNotFoundError: the folder does not exist or holds no shard.
@@ -138,18 +136,18 @@ def read_descriptions(folder: str | Path) -> pa.Table:
     return table
 
 
-def remove_leftovers(folder: Path, part: tuple[int, int] | None = None) -> int:
-    """Removes temporary files that a killed writer left; returns how many.
+def belongs_to(table: pa.Table, fingerprint: str) -> bool:
+    """Return whether a shard's rows are of the run with this fingerprint."""
+    return bool((table.schema.metadata or {}).get(FINGERPRINT_KEY) == fingerprint.encode())
 
-    With `part` = (i, n) only those of that part's shards: other processes may be writing theirs.
-    """
-    pattern = ".*.tmp" if part is None else f".descriptions-{part[0]}of{part[1]}-*.tmp"
-    leftovers: Iterable[Path] = folder.glob(pattern)
-    count = 0
+
+def remove_leftovers(folder: Path, worker: Worker | None = None) -> int:
+    """Remove temporary files that a killed writer left, a worker only its own shards'; return how many."""
+    pattern = ".*.tmp" if worker is None else f".descriptions-{file_prefix(worker)}*.tmp"
+    leftovers = list(folder.glob(pattern))
     for path in leftovers:
         path.unlink(missing_ok=True)
-        count += 1
-    return count
+    return len(leftovers)
 
 
 _HF_FEATURES = (

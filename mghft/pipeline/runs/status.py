@@ -1,17 +1,21 @@
-"""What stands in a run folder: counts, failed rows, completeness; the run's stats.json and dataset card."""
+"""The state of a run folder, read from its shards: counts, failed rows, and whether it is whole."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from mghft.pipeline.corpora.sticker import Corpus
 from mghft.pipeline.runs.journal import journal_paths, read_journal
 from mghft.pipeline.runs.manifest import asked_views, read_manifest
-from mghft.pipeline.runs.shards import FINGERPRINT_KEY, iterate_shards, read_shard, shard_paths
+from mghft.pipeline.runs.rows import has_views
+from mghft.pipeline.runs.shards import belongs_to, iterate_shards, read_shard, shard_paths
+from mghft.pipeline.text import plural
 from mghft.pipeline.views import VIEWS
 
 # Above this share of stickers with the same text a view says nothing about any of them.
@@ -19,15 +23,60 @@ _SAME_TEXT_WARNING = 0.5
 _MIN_ROWS_FOR_WARNING = 20
 
 
-def run_status(folder: Path) -> dict[str, Any]:
-    """Counts of a run, read from its shards.
+class RunStatus(TypedDict):
+    """Counts of a run; the keys are those of stats.json and of `mghft status`, in their order.
 
-    Returns:
-        rows, ok, failed, in_journal (finished, in no shard yet; left out at 0), shards, tokens,
-        distinct_texts (view asked for: count), failures (reason: count), warnings.
+    Attributes:
+        in_journal: rows that are finished and in no shard yet; absent at 0.
+        distinct_texts: how many different texts there are, by view asked for.
+        failures: how often each reason occurs, the most frequent first.
+        warnings: what makes the texts doubtful, one sentence each.
+    """
+
+    model: str
+    prompt: str
+    corpus: str
+    rows: int
+    ok: int
+    failed: int
+    in_journal: NotRequired[int]
+    shards: int
+    prompt_tokens: int
+    output_tokens: int
+    distinct_texts: dict[str, int]
+    failures: dict[str, int]
+    warnings: list[str]
+
+
+class RunStats(RunStatus):
+    """Statistics of a run and of the process that worked on it last: stats.json.
+
+    Attributes:
+        cost: money for all tokens, where there are prices.
+        selected: stickers that were chosen; `resumed` of them had a row before.
+        recovered: rows that came back from the journal of a killed process.
+        reused: rows taken over from other runs, where some were named.
+        described_now: rows that this process asked for.
+    """
+
+    cost: NotRequired[float]
+    selected: int
+    resumed: int
+    recovered: int
+    reused: NotRequired[int]
+    described_now: int
+    engine_start_seconds: float
+    seconds: float
+    stickers_per_second: float
+    output_tokens_per_second: float
+    prompt_tokens_per_second: float
+
+
+def run_status(folder: Path) -> RunStatus:
+    """Count a run's rows.
 
     Raises:
-        FileNotFoundError: the folder is no run.
+        FileNotFoundError: the folder is not a run folder.
         ValueError: its manifest or a shard is damaged.
     """
     manifest = read_manifest(folder)
@@ -43,35 +92,31 @@ def run_status(folder: Path) -> dict[str, Any]:
         output_tokens += pc.sum(table.column("output_tokens")).as_py() or 0
         for view, counts in texts.items():
             counts.update(text for text in table.column(view).to_pylist() if text)
-    warnings = []
-    for view, counts in texts.items():
-        rows = counts.total()
-        text, most = counts.most_common(1)[0] if counts else ("", 0)
-        if rows >= _MIN_ROWS_FOR_WARNING and most / rows > _SAME_TEXT_WARNING:
-            warnings.append(f"{most} of {rows} stickers share one text in the view {view}: {text[:80]!r}")
-    in_journal = sum(len(read_journal(path, manifest["fingerprint"])) for path in journal_paths(folder))
-    return {
+    status: RunStatus = {
         "model": manifest["model"]["name"],
         "prompt": manifest["prompt"]["name"],
         "corpus": manifest["corpus"]["card"],
         "rows": statuses.total(),
         "ok": statuses["ok"],
         "failed": statuses["failed"],
-        **({"in_journal": in_journal} if in_journal else {}),
+        "in_journal": sum(len(read_journal(path, manifest["fingerprint"])) for path in journal_paths(folder)),
         "shards": len(shard_paths(folder)),
         "prompt_tokens": prompt_tokens,
         "output_tokens": output_tokens,
         "distinct_texts": {view: len(counts) for view, counts in texts.items()},
         "failures": dict(reasons.most_common()),
-        "warnings": warnings,
+        "warnings": list(_same_text_warnings(texts)),
     }
+    if not status["in_journal"]:
+        del status["in_journal"]
+    return status
 
 
 def failed_rows(folder: Path) -> list[tuple[str, str]]:
-    """(sticker id, reason) of every failed row.
+    """Return (sticker id, reason) of every failed row.
 
     Raises:
-        FileNotFoundError: the folder is no run.
+        FileNotFoundError: the folder is not a run folder.
     """
     read_manifest(folder)
     return [
@@ -83,43 +128,74 @@ def failed_rows(folder: Path) -> list[tuple[str, str]]:
 
 
 def verify_run(folder: Path, corpus: Corpus | None = None) -> list[str]:
-    """What is wrong with a run folder, one sentence each; an empty list means complete and sound.
+    """Check a run folder.
 
     Args:
         folder: the run.
         corpus: every sticker of it must have a row, and no other; None checks the folder alone.
 
+    Returns:
+        A sentence for everything that is wrong; an empty list means complete and sound.
+
     Raises:
-        FileNotFoundError: the folder is no run.
+        FileNotFoundError: the folder is not a run folder.
         ValueError: its manifest is damaged.
     """
     manifest = read_manifest(folder)
     asked = asked_views(manifest)
     problems: list[str] = []
-    seen: Counter[str] = Counter()
+    rows: Counter[str] = Counter()
     for path in shard_paths(folder):
         try:
             table = read_shard(path)
         except ValueError as error:
             problems.append(str(error))
             continue
-        if (table.schema.metadata or {}).get(FINGERPRINT_KEY) != manifest["fingerprint"].encode():
+        if not belongs_to(table, manifest["fingerprint"]):
             problems.append(f"the shard {path.name} belongs to another run")
-        seen.update(table.column("sticker_id").to_pylist())
-        for row in table.select(["sticker_id", "status", "error", *VIEWS]).to_pylist():
-            whole = all(bool(row[view]) == (view in asked) for view in VIEWS) and row["error"] is None
-            if (row["status"] == "ok") != whole or (row["status"] != "ok" and not row["error"]):
-                problems.append(f"the row of {row['sticker_id']!r} in {path.name} contradicts its own status")
-    twice = [name for name, count in seen.items() if count > 1]
-    if twice:
-        problems.append(f"{len(twice)} stickers have more than one row, the first is {twice[0]!r}")
+        rows.update(table.column("sticker_id").to_pylist())
+        problems += [
+            f"the row of {name!r} in {path.name} contradicts its own status"
+            for name in _contradictory(table, asked)
+        ]
+    duplicated = [name for name, count in rows.items() if count > 1]
+    if duplicated:
+        verb = "has" if len(duplicated) == 1 else "have"
+        problems.append(
+            f"{plural(duplicated, 'sticker')} {verb} more than one row, the first is {duplicated[0]!r}"
+        )
     if corpus is not None:
-        ids = {sticker.id for sticker in corpus.stickers}
-        missing, foreign = sorted(ids - seen.keys()), sorted(seen.keys() - ids)
-        if missing:
-            problems.append(f"{len(missing)} of {len(ids)} stickers have no row, the first is {missing[0]!r}")
-        if foreign:
-            problems.append(
-                f"{len(foreign)} rows are of no sticker of the corpus, the first is {foreign[0]!r}"
-            )
+        problems += _compared(rows, {sticker.id for sticker in corpus.stickers})
     return problems
+
+
+def _contradictory(table: pa.Table, asked: Sequence[str]) -> Iterator[str]:
+    """Yield the ids of rows that are called ok and are not, or the other way round."""
+    for row in table.select(["sticker_id", "status", "error", *VIEWS]).to_pylist():
+        sound = has_views(row, asked) and row["error"] is None
+        if (row["status"] == "ok") != sound or (row["status"] != "ok" and not row["error"]):
+            yield row["sticker_id"]
+
+
+def _compared(rows: Mapping[str, Any], ids: set[str]) -> list[str]:
+    """Say which stickers of a corpus have no row, and which rows no sticker."""
+    problems = []
+    missing, foreign = sorted(ids - rows.keys()), sorted(rows.keys() - ids)
+    if missing:
+        problems.append(
+            f"{len(missing)} of {plural(ids, 'sticker')} have no row, the first is {missing[0]!r}"
+        )
+    if foreign:
+        verb = "is" if len(foreign) == 1 else "are"
+        problems.append(
+            f"{plural(foreign, 'row')} {verb} of no sticker of the corpus, the first is {foreign[0]!r}"
+        )
+    return problems
+
+
+def _same_text_warnings(texts: Mapping[str, Counter[str]]) -> Iterator[str]:
+    for view, counts in texts.items():
+        rows = counts.total()
+        text, most = counts.most_common(1)[0] if counts else ("", 0)
+        if rows >= _MIN_ROWS_FOR_WARNING and most / rows > _SAME_TEXT_WARNING:
+            yield f"{most} of {rows} stickers share one text in the view {view}: {text[:80]!r}"

@@ -1,24 +1,21 @@
-"""Where the rows of a run go: journal, then shard, so that every sticker has one row and keeps it."""
+"""The rows of a run on their way to the disk: journal, then shard; a sticker has one row and keeps it."""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from mghft.pipeline.runs.journal import SUFFIX, Journal, journal_paths, read_journal
-from mghft.pipeline.runs.shards import (
-    FINGERPRINT_KEY,
-    iterate_shards,
-    next_shard_path,
-    read_shard,
-    write_shard,
-)
-
-Row = dict[str, Any]
+from mghft.pipeline.images.color import ImageError
+from mghft.pipeline.images.decode import read_image
+from mghft.pipeline.runs.journal import Journal, free_journal_path, journal_paths, read_journal
+from mghft.pipeline.runs.rows import Row
+from mghft.pipeline.runs.shards import belongs_to, iterate_shards, next_shard_path, read_shard, write_shard
+from mghft.pipeline.runs.worker import Worker
+from mghft.pipeline.text import unprintable
 
 
 class RunStore:
@@ -30,9 +27,12 @@ class RunStore:
     Args:
         folder: the run folder, locked by the caller.
         fingerprint: of the run's manifest.
-        part: (i, n) of the process' share, None for the whole.
+        worker: whose share of the stickers it is, None for all of them.
         shard_rows: rows of a shard.
-        images: whether the shards embed the image bytes.
+        image_root: root of the corpus where the shards embed the images' bytes, None where they do not.
+
+    Attributes:
+        statuses: status of every row by sticker id, as the folder was opened and `recover` left it.
 
     Raises:
         ValueError: a shard is damaged or of another run, or a sticker is duplicated.
@@ -43,13 +43,13 @@ class RunStore:
         folder: Path,
         fingerprint: str,
         *,
-        part: tuple[int, int] | None = None,
+        worker: Worker | None = None,
         shard_rows: int = 512,
-        images: bool = False,
+        image_root: Path | None = None,
     ) -> None:
-        self._folder, self._fingerprint, self._part = folder, fingerprint, part
-        self._shard_rows, self._images = shard_rows, images
-        self.done = rows_there(folder, fingerprint)
+        self._folder, self._fingerprint, self._worker = folder, fingerprint, worker
+        self._shard_rows, self._image_root = shard_rows, image_root
+        self.statuses = row_statuses(folder, fingerprint)
         self._pending: list[Row] = []
         self._journal: Journal | None = None
         self._shard_of: dict[str, Path] = {}
@@ -59,44 +59,40 @@ class RunStore:
         self._writer = ThreadPoolExecutor(1, "write")
         self._written: Future[None] | None = None
 
-    def recover(self, embed: Callable[[Row], bool]) -> int:
-        """Puts the rows of a killed process' journals into a shard.
+    def recover(self) -> int:
+        """Put the rows of a killed process' journals into a shard; return how many came back.
 
-        Args:
-            embed: adds the image bytes to a row again; False when they are no longer the same.
-
-        Returns:
-            How many rows came back.
+        Images are embedded again; a row whose image is no longer the same is dropped.
         """
-        paths = journal_paths(self._folder, self._part)
+        paths = journal_paths(self._folder, self._worker)
         rows: dict[str, Row] = {}
         for path in paths:
             for row in read_journal(path, self._fingerprint):
-                if not self._images or embed(row):
+                if self._image_root is None or _embed_again(row, self._image_root):
                     rows[row["sticker_id"]] = row
-        new = [row for name, row in rows.items() if name not in self.done]
+        new = [row for name, row in rows.items() if name not in self.statuses]
         better = {
             name: row
             for name, row in rows.items()
-            if self.done.get(name) == "failed" and row["status"] == "ok"
+            if self.statuses.get(name) == "failed" and row["status"] == "ok"
         }
         if new:
-            self._write(next_shard_path(self._folder, self._part), new)
-        for path, batch in _by_shard(self._folder, better).items():
-            self._replace(path, [better[name] for name in batch])
+            self._write(next_shard_path(self._folder, self._worker), new)
+        for path, names in _by_shard(self._folder, better).items():
+            self._replace(path, [better[name] for name in names])
         for path in paths:
             path.unlink()
-        self.done.update((row["sticker_id"], row["status"]) for row in (*new, *better.values()))
+        self.statuses.update((row["sticker_id"], row["status"]) for row in (*new, *better.values()))
         return len(new) + len(better)
 
     def retry(self, ids: Sequence[str]) -> None:
-        """From now on rows of these ids, which failed before, take the place of the old ones."""
-        for path, batch in _by_shard(self._folder, dict.fromkeys(ids)).items():
-            self._shard_of.update(dict.fromkeys(batch, path))
-            self._open_retries[path] = len(batch)
+        """Let rows of these ids, which failed before, take the place of the old ones from now on."""
+        for path, names in _by_shard(self._folder, set(ids)).items():
+            self._shard_of.update(dict.fromkeys(names, path))
+            self._open_retries[path] = len(names)
 
     def add(self, row: Row) -> None:
-        """Keeps a finished row.
+        """Keep a finished row.
 
         Raises:
             OSError: it cannot be kept (disk full); rows kept before stay.
@@ -121,7 +117,7 @@ class RunStore:
             self._replace(path, self._retried.pop(path))
 
     def close(self) -> None:
-        """Writes what is left; every row added is in a shard afterwards.
+        """Write what is still pending; every row added is in a shard afterwards.
 
         Raises:
             OSError: as in `add`; the rows stay in the journal.
@@ -143,16 +139,12 @@ class RunStore:
                     journal.close()
 
     def _new_journal(self, kind: str = "") -> Journal:
-        middle = "" if self._part is None else f"{self._part[0]}of{self._part[1]}-"
-        number = 0
-        # Journals of shards still being written are there beside the new one.
-        while (path := self._folder / f".descriptions-{middle}{kind}{number:05d}{SUFFIX}").exists():
-            number += 1
+        path = free_journal_path(self._folder, self._worker, kind)
         with _plain_words(path):
             return Journal(path, self._fingerprint)
 
     def _submit(self) -> None:
-        """Hands the pending rows to the writer; one shard at a time is being written."""
+        """Hand the pending rows to the writer; one shard at a time is being written."""
         self._wait()
         rows, journal = self._pending, self._journal
         self._pending, self._journal = [], None
@@ -165,7 +157,7 @@ class RunStore:
 
     def _write_and_forget(self, rows: Sequence[Row], journal: Journal | None) -> None:
         try:
-            self._write(next_shard_path(self._folder, self._part), rows)
+            self._write(next_shard_path(self._folder, self._worker), rows)
         except BaseException:
             if journal is not None:
                 journal.close()
@@ -175,18 +167,64 @@ class RunStore:
 
     def _write(self, path: Path, rows: Sequence[Row]) -> None:
         with _plain_words(path):
-            write_shard(path, rows, self._fingerprint, images=self._images)
+            write_shard(path, rows, self._fingerprint, images=self._image_root is not None)
 
     def _replace(self, path: Path, rows: Sequence[Row]) -> None:
-        """Writes a shard anew with some of its rows replaced: at every instant each sticker has one row."""
+        """Write a shard anew with some of its rows replaced: at every instant each sticker has one row."""
         fresh = {row["sticker_id"]: row for row in rows}
         merged = [fresh.get(row["sticker_id"], row) for row in read_shard(path).to_pylist()]
         self._write(path, merged)
 
 
+def row_statuses(folder: Path, fingerprint: str) -> dict[str, str]:
+    """Read the status of every row in the folder's shards, by sticker id.
+
+    Raises:
+        ValueError: a shard is damaged or of another run, or a sticker is duplicated.
+    """
+    statuses: dict[str, str] = {}
+    for path, table in iterate_shards(folder, ["sticker_id", "status"]):
+        if not belongs_to(table, fingerprint):
+            raise ValueError(f"the shard {path} belongs to another run: move it out of the folder")
+        for sticker_id, status in zip(*(column.to_pylist() for column in table.columns), strict=True):
+            if sticker_id in statuses:
+                raise ValueError(
+                    f"the sticker {sticker_id!r} is duplicated in {folder}: look with `mghft verify`"
+                )
+            statuses[sticker_id] = status
+    return statuses
+
+
+def check_rows(folder: Path, fingerprint: str, ids: Sequence[str]) -> None:
+    """Check that every sticker has a row.
+
+    Never seen to fail after a run; should it happen, nobody is to learn of it from the trainer.
+
+    Raises:
+        ValueError: one has none.
+    """
+    statuses = row_statuses(folder, fingerprint)
+    if missing := [name for name in ids if name not in statuses]:
+        raise ValueError(
+            f"{len(missing)} of {len(ids)} stickers have no row, the first is {missing[0]!r}: "
+            "start the same command again"
+        )
+
+
+def _embed_again(row: Row, root: Path) -> bool:
+    """Put the bytes of its image into a row of a journal; return whether they are those it was made of."""
+    row["image"] = None
+    try:
+        content = read_image(root, unprintable(row["path"]))
+    except ImageError:
+        return row["image_sha256"] is None
+    row["image"] = {"bytes": content, "path": row["path"]}
+    return hashlib.sha256(content).hexdigest() == row["image_sha256"]
+
+
 @contextmanager
 def _plain_words(path: Path) -> Iterator[None]:
-    """What the system says about a failed write, as a sentence that tells what to do."""
+    """Turn what the system says about a failed write into a sentence that tells what to do."""
     try:
         yield
     except OSError as error:
@@ -197,31 +235,12 @@ def _plain_words(path: Path) -> Iterator[None]:
         ) from error
 
 
-def rows_there(folder: Path, fingerprint: str) -> dict[str, str]:
-    """Status by id of every row in the folder's shards.
-
-    Raises:
-        ValueError: a shard is damaged or of another run, or a sticker is duplicated.
-    """
-    done: dict[str, str] = {}
-    for path, table in iterate_shards(folder, ["sticker_id", "status"]):
-        if (table.schema.metadata or {}).get(FINGERPRINT_KEY) != fingerprint.encode():
-            raise ValueError(f"the shard {path} belongs to another run: move it out of the folder")
-        for sticker_id, status in zip(*(column.to_pylist() for column in table.columns), strict=True):
-            if sticker_id in done:
-                raise ValueError(
-                    f"the sticker {sticker_id!r} is duplicated in {folder}: look with `mghft verify`"
-                )
-            done[sticker_id] = status
-    return done
-
-
-def _by_shard(folder: Path, wanted: Mapping[str, object]) -> dict[Path, list[str]]:
-    """The wanted ids by the shard that holds their row."""
+def _by_shard(folder: Path, wanted: Collection[str]) -> dict[Path, list[str]]:
+    """Group ids by the shard that holds their row."""
     if not wanted:
         return {}
-    found = {
+    names = {
         path: [name for name in table.column("sticker_id").to_pylist() if name in wanted]
         for path, table in iterate_shards(folder, ["sticker_id"])
     }
-    return {path: names for path, names in found.items() if names}
+    return {path: held for path, held in names.items() if held}

@@ -1,21 +1,5 @@
-"""The shipped interpreter, a tiny LLaVA that lets the whole pipeline run without downloads; its training."""
+"""A tiny LLaVA, the shipped stand-in for a real model: everything runs with it, without downloads."""
 
-from pathlib import Path
+import lazy_loader
 
-
-def checkpoint_path() -> Path:
-    """Folder of the shipped checkpoint, as vLLM and transformers load it.
-
-    Raises:
-        FileNotFoundError: this installation lacks the weights.
-    """
-    folder = Path(__file__).parent / "checkpoint"
-    if not (folder / "model.safetensors").exists():
-        raise FileNotFoundError(
-            f"{folder} has no model.safetensors; install the project with its data files or train the "
-            "interpreter again with `python -m mghft.pipeline.tiny_llava.train --out DIR`."
-        )
-    return folder
-
-
-__all__ = ["checkpoint_path"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"shipped": ["checkpoint_path"]})

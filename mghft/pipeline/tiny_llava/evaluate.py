@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from PIL import Image
 
 from mghft.pipeline.corpora.emoji.render import load_icons, render_png
 from mghft.pipeline.corpora.emoji.table import STYLES, Emoji, load_table
-from mghft.pipeline.tiny_llava import checkpoint_path
+from mghft.pipeline.tiny_llava.shipped import checkpoint_path
 from mghft.pipeline.tiny_llava.texts import describe, load_entries
 from mghft.pipeline.views import VIEWS, views_schema
 
@@ -33,8 +33,30 @@ class Picture:
     image: Image.Image
 
 
+@dataclass(frozen=True)
+class PartFigures:
+    """Shares of some emoji's stickers; `always_happiness` is what one constant emotion would score."""
+
+    stickers: int
+    name_exact: float
+    emotion_right: float
+    always_happiness: float
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The figures of all stickers, and those of the emoji seen in training and of the others."""
+
+    stickers: int
+    valid_json: float
+    distinct_texts: dict[str, int]
+    distinct_responses: int
+    seen: PartFigures
+    unseen: PartFigures
+
+
 def load_pictures(style: str, cache: Path | None = None) -> list[Picture]:
-    """All emoji of the table that the style draws, as the corpus renders them."""
+    """Render all emoji of the table that the style draws, as the corpus does."""
     icons = load_icons(style, cache)
     pictures = []
     for emoji in load_table():
@@ -46,8 +68,8 @@ def load_pictures(style: str, cache: Path | None = None) -> list[Picture]:
     return pictures
 
 
-def read_answer(text: str) -> dict[str, str] | None:
-    """The four views of an answer, None where it is not the JSON object that was asked for."""
+def read_response(text: str) -> dict[str, str] | None:
+    """Return the four views of a response, None where it is not the JSON object that was asked for."""
     try:
         views = json.loads(text)
     except json.JSONDecodeError:
@@ -57,38 +79,43 @@ def read_answer(text: str) -> dict[str, str] | None:
     return views if all(isinstance(value, str) and value.strip() for value in views.values()) else None
 
 
-def measure(pictures: Sequence[Picture], answers: Sequence[str], cache: Path | None = None) -> dict[str, Any]:
-    """Shares per part; an emotion is right when the emoji that the content names has the sticker's label."""
+def measure(pictures: Sequence[Picture], texts: Sequence[str], cache: Path | None = None) -> Figures:
+    """Compare the responses to some pictures with what the emoji are.
+
+    An emotion is right when the emoji that the content names has the sticker's label.
+    """
     table = load_table()
     entries = load_entries(table, cache)
     names = {e.hexcode: describe(e, entries[e.hexcode], "openmoji")["content"] for e in table}
     label_of = {names[emoji.hexcode]: emoji.label for emoji in table}
-    views = [read_answer(text) for text in answers]
-    result: dict[str, Any] = {
-        "stickers": len(pictures),
-        "valid_json": _share([view is not None for view in views]),
-        "distinct_texts": {name: len({view[name] for view in views if view}) for name in VIEWS},
-        "distinct_answers": len(set(answers)),
-    }
-    for part in ("seen", "unseen"):
+    views = [read_response(text) for text in texts]
+
+    def part(holdout: bool) -> PartFigures:
         rows = [
-            (p.emoji, v)
-            for p, v in zip(pictures, views, strict=True)
-            if p.emoji.holdout == (part == "unseen")
+            (picture.emoji, view)
+            for picture, view in zip(pictures, views, strict=True)
+            if picture.emoji.holdout == holdout
         ]
-        result[part] = {
-            "stickers": len(rows),
-            "name_exact": _share([v is not None and v["content"] == names[e.hexcode] for e, v in rows]),
-            "emotion_right": _share(
-                [v is not None and label_of.get(v["content"]) == e.label for e, v in rows]
-            ),
-            "always_happiness": _share([e.label == "happiness" for e, _ in rows]),
-        }
-    return result
+        contents = [(emoji, "" if view is None else view["content"]) for emoji, view in rows]
+        return PartFigures(
+            stickers=len(contents),
+            name_exact=_share([content == names[emoji.hexcode] for emoji, content in contents]),
+            emotion_right=_share([label_of.get(content) == emoji.label for emoji, content in contents]),
+            always_happiness=_share([emoji.label == "happiness" for emoji, _ in contents]),
+        )
+
+    return Figures(
+        stickers=len(pictures),
+        valid_json=_share([view is not None for view in views]),
+        distinct_texts={name: len({view[name] for view in views if view}) for name in VIEWS},
+        distinct_responses=len(set(texts)),
+        seen=part(holdout=False),
+        unseen=part(holdout=True),
+    )
 
 
 def ask_vllm(checkpoint: Path, pictures: Sequence[Picture]) -> tuple[list[str], dict[str, float]]:
-    """Greedy structured answers of vLLM, and its speed once the engine is up."""
+    """Return greedy structured responses of vLLM, and its speed once the engine is up."""
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     from vllm import LLM, SamplingParams
@@ -121,7 +148,7 @@ def ask_vllm(checkpoint: Path, pictures: Sequence[Picture]) -> tuple[list[str], 
 
 
 def ask_transformers(checkpoint: Path, pictures: Sequence[Picture]) -> list[str]:
-    """Greedy free answers of transformers: shows that the JSON is learned, not only forced."""
+    """Return greedy free responses of transformers: they show that JSON is learned, not only forced."""
     import torch
     from transformers import AutoProcessor, LlavaForConditionalGeneration
 
@@ -130,19 +157,19 @@ def ask_transformers(checkpoint: Path, pictures: Sequence[Picture]) -> list[str]
     prompt = processor.apply_chat_template(
         [{"role": "user", "content": [{"type": "image"}]}], add_generation_prompt=True
     )
-    answers = []
+    texts = []
     for start in range(0, len(pictures), 32):
         images = [picture.image for picture in pictures[start : start + 32]]
         inputs = processor(images=images, text=[prompt] * len(images), return_tensors="pt")
         with torch.no_grad():
             tokens = model.generate(**inputs, max_new_tokens=MAX_TOKENS, do_sample=False)  # type: ignore[misc]
         written = tokens[:, inputs["input_ids"].shape[1] :]
-        answers += processor.batch_decode(written, skip_special_tokens=True)
-    return answers
+        texts += processor.batch_decode(written, skip_special_tokens=True)
+    return texts
 
 
 def main() -> None:
-    """Command line of the evaluation."""
+    """Run the evaluation as a command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=Path, default=None, help="default: the shipped one")
     parser.add_argument("--style", choices=sorted(STYLES), default="twemoji")
@@ -153,17 +180,17 @@ def main() -> None:
     pictures = load_pictures(options.style, options.cache)
     speed: dict[str, float] = {}
     if options.engine == "vllm":
-        answers, speed = ask_vllm(checkpoint, pictures)
+        texts, speed = ask_vllm(checkpoint, pictures)
     else:
-        answers = ask_transformers(checkpoint, pictures)
-    report = {
+        texts = ask_transformers(checkpoint, pictures)
+    report: dict[str, Any] = {
         "style": options.style,
         "engine": options.engine,
-        **measure(pictures, answers, options.cache),
+        **asdict(measure(pictures, texts, options.cache)),
         **speed,
     }
     print(json.dumps(report, indent=2))
-    for picture, text in list(zip(pictures, answers, strict=True))[::40]:
+    for picture, text in list(zip(pictures, texts, strict=True))[::40]:
         print(f"{picture.emoji.emoji} {picture.emoji.name}: {text}")
 
 

@@ -1,4 +1,4 @@
-"""Training images of the interpreter: rendered emoji as ink on white, and their augmentation."""
+"""Training images of the tiny LLaVA: rendered emoji as ink on white, and their augmentation."""
 
 import io
 import math
@@ -30,7 +30,7 @@ class Drawing:
 
 
 def load_drawings(table: Sequence[Emoji], styles: Sequence[str], cache: Path | None = None) -> list[Drawing]:
-    """Renders the emoji in the given styles the way the corpus does, then scales them for the tower."""
+    """Render the emoji in these styles the way the corpus does, then scale them for the tower."""
     drawings = []
     for style in styles:
         icons = load_icons(style, cache)
@@ -42,7 +42,7 @@ def load_drawings(table: Sequence[Emoji], styles: Sequence[str], cache: Path | N
 
 
 def to_ink(picture: Image.Image) -> Tensor:
-    """A picture laid on white, scaled to the tower's size, as 1 - RGB; float [3, S, S]."""
+    """Return a picture laid on white, scaled to the tower's size, as 1 - RGB; float [3, S, S]."""
     paper = Image.new("RGBA", picture.size, "white")
     paper.alpha_composite(picture.convert("RGBA"))
     small = paper.convert("RGB").resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC)
@@ -50,12 +50,12 @@ def to_ink(picture: Image.Image) -> Tensor:
 
 
 def normalize(ink: Tensor) -> Tensor:
-    """Ink to the tower's input: (RGB - 1) / .35, so that white is 0."""
+    """Return the tower's input for ink: (RGB - 1) / .35, so that white is 0."""
     return (1 - ink - PIXEL_MEAN) / PIXEL_STD
 
 
 def augment(ink: Tensor, flippable: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Mild changes that leave the emoji what it is: place, size, turn, mirror, colour of the ink, grey.
+    """Change images mildly, so that an emoji stays what it is: place, size, turn, mirror, colour, grey.
 
     Args:
         ink: [B, 3, S, S].

@@ -1,4 +1,4 @@
-"""The interpreter's parts: tokenizer, chat template, a LLaVA of 3 million parameters, start and saving."""
+"""The parts of the tiny LLaVA: tokenizer, chat template, network of 3 million parameters, start, saving."""
 
 import math
 import shutil
@@ -46,7 +46,7 @@ CHAT_TEMPLATE = (
 
 
 def build_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer trained on the answers; every text can be written with it, if slowly."""
+    """Train a byte-level BPE tokenizer on the responses; any text can be written with it, if slowly."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -69,7 +69,7 @@ def build_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
-    """The untrained network: CLIP tower (4 layers, width 192), projector, Llama (2 layers, width 192)."""
+    """Return the untrained network: CLIP tower (4 layers of 192), projector, Llama (2 layers of 192)."""
     ids = {token: number for number, token in enumerate(SPECIAL_TOKENS)}
     vision = CLIPVisionConfig(
         hidden_size=192,
@@ -107,7 +107,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGenera
 
 
 def build_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
-    """Image processor (white is 0) and tokenizer with the chat template, as the checkpoint carries them."""
+    """Return image processor (white is 0) and tokenizer with the chat template, as checkpoints have them."""
     side = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
     image_processor = CLIPImageProcessor(
         size=side,
@@ -129,7 +129,7 @@ def build_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
 
 
 def start_tower(tower: nn.Module, pixels: Tensor) -> None:
-    """Starts the vision tower so that it learns at all from a few hundred images.
+    """Start the vision tower so that it learns at all from a few hundred images.
 
     The patch embedding becomes the whitened principal components of the training patches, the positions 2-D
     sines: with the default random start a tower of this size stalls.
@@ -159,7 +159,7 @@ def start_tower(tower: nn.Module, pixels: Tensor) -> None:
 
 
 def _sines(side: int, width: int) -> Tensor:
-    """2-D sine and cosine positions, [side * side, width]."""
+    """Return 2-D sine and cosine positions, [side * side, width]."""
     rates = torch.exp(torch.arange(width // 4) * (-math.log(100.0) / (width // 4)))
     angles = torch.arange(side)[:, None] * rates
     axis = torch.cat([angles.sin(), angles.cos()], 1)
@@ -169,7 +169,7 @@ def _sines(side: int, width: int) -> Tensor:
 
 
 def save_checkpoint(model: LlavaForConditionalGeneration, processor: LlavaProcessor, folder: Path) -> None:
-    """Writes the checkpoint in bf16, with the weights under the names that both transformers and vLLM load.
+    """Write the checkpoint in bf16, with the weights under the names that both transformers and vLLM load.
 
     transformers 5 writes `vision_tower.embeddings…`, vLLM reads the published `vision_tower.vision_model.…`.
     """

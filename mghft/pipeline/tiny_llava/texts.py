@@ -1,4 +1,4 @@
-"""What the interpreter learns to say: four views made of the emoji's published names, tags and groups.
+"""The texts that the tiny LLaVA learns: four views made of the emoji's published names, tags and groups.
 
 Our class labels have no part in it: what the texts tell of an emotion are Unicode's and emojibase's words.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from mghft.pipeline.corpora.emoji.packages import packages, read_json
 from mghft.pipeline.corpora.emoji.table import Emoji
 
-# How each art style of the training looks, in words that also fit stickers of another hand.
+# Each art style of the training in words that also fit stickers of another hand.
 STYLE_TEXTS = {
     "openmoji": "Simple cartoon with bold black outlines and flat colours.",
     "noto-v1": "Soft rounded cartoon with gentle shading and no outlines.",
@@ -66,14 +66,14 @@ INTENTION_TAGS, DETAIL_TAGS = 4, 3
 
 @dataclass(frozen=True)
 class Entry:
-    """What emojibase says about one emoji."""
+    """The tags and the subgroup that emojibase gives an emoji."""
 
     tags: tuple[str, ...]
     subgroup: str
 
 
 def load_entries(table: Sequence[Emoji], cache: Path | None = None) -> dict[str, Entry]:
-    """Tags (the most shared first) and subgroup of every emoji of the table, by hexcode."""
+    """Read tags (the most shared first) and subgroup of every emoji of the table, by hexcode."""
     package = packages()["emojibase-data"]
     subgroups: dict[str, str] = read_json(package, "meta/groups.json", cache)["subgroups"]
     data = {row["hexcode"]: row for row in read_json(package, "en/data.json", cache)}
@@ -89,7 +89,7 @@ def load_entries(table: Sequence[Emoji], cache: Path | None = None) -> dict[str,
 
 
 def describe(emoji: Emoji, entry: Entry, style: str) -> dict[str, str]:
-    """The four views of one sticker, in the order in which the interpreter writes them."""
+    """Return the four views of one sticker, in the order in which the model writes them."""
     words = [tag for tag in entry.tags if len(tag) > 2 and tag.isascii() and tag.replace("-", "").isalpha()]
     feelings = [tag for tag in words if tag not in PART_TAGS | EMPTY_TAGS][:INTENTION_TAGS] or [emoji.name]
     kind = SUBGROUP_TEXTS.get(entry.subgroup, entry.subgroup.replace("-", " ").capitalize())
@@ -102,8 +102,8 @@ def describe(emoji: Emoji, entry: Entry, style: str) -> dict[str, str]:
     }
 
 
-def answer(views: dict[str, str]) -> str:
-    """The views as the JSON text that the model is to write.
+def as_response(views: dict[str, str]) -> str:
+    """Return the views as the JSON text that the model is to write.
 
     Compact separators: the engine's structured output forbids whitespace between tokens, and a small model
     that learned another form falls back on one text for every image.

@@ -1,4 +1,4 @@
-"""Trains the shipped interpreter from scratch: `python -m mghft.pipeline.tiny_llava.train --out DIR`.
+"""Trains the shipped stand-in from scratch: `python -m mghft.pipeline.tiny_llava.train --out DIR`.
 
 Stage 1 teaches the vision tower to tell emoji apart, stage 2 the whole LLaVA to write the four views. Steps
 are counted, not minutes, and everything is seeded, so that the run can be repeated.
@@ -26,7 +26,7 @@ from mghft.pipeline.tiny_llava.modeling import (
     save_checkpoint,
     start_tower,
 )
-from mghft.pipeline.tiny_llava.texts import answer, describe, load_entries
+from mghft.pipeline.tiny_llava.texts import as_response, describe, load_entries
 
 TOWER_STEPS, TOWER_BATCH = 1500, 64
 LANGUAGE_STEPS, LANGUAGE_BATCH = 700, 32
@@ -40,7 +40,7 @@ PROMPT_START, IMAGE_TOKEN, PROMPT_END = map(SPECIAL_TOKENS.index, ("<s>", "<imag
 class Examples:
     """The training set as tensors; row i of each belongs to one drawing.
 
-    `tokens` and `weights` are [N, T], the answer with its end and the loss weight per token (0 for padding).
+    `tokens` and `weights` are [N, T], the response with its end and the loss weight per token, 0 for padding.
     """
 
     ink: Tensor
@@ -63,7 +63,13 @@ class Heads(nn.Module):
         self.tags = nn.Linear(width, tags)
 
     def forward(self, patches: Tensor, examples: Examples, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss and share of emoji named right; `patches` are [B, 1 + K, C] with the class token first."""
+        """Return the loss and the share of emoji named right.
+
+        Args:
+            patches: [B, 1 + K, C], class token first.
+            examples: the training set.
+            index: [B], the rows that the patches are of.
+        """
         pooled = self.norm(patches[:, 1:].mean(1))
         identity = self.identity(pooled)
         loss = F.cross_entropy(identity, examples.identity[index], label_smoothing=0.1)
@@ -75,13 +81,13 @@ class Heads(nn.Module):
 
 
 def load_examples(cache: Path | None) -> tuple[Examples, PreTrainedTokenizerFast]:
-    """Drawings and answers of the styles set aside, without the emoji that the corpus holds out."""
+    """Return drawings and responses of the styles set aside, without the emoji that the corpus holds out."""
     table = [emoji for emoji in load_table() if not emoji.holdout]
     entries = load_entries(load_table(), cache)
     drawings = load_drawings(table, STAND_IN_STYLES, cache)
     views = [describe(d.emoji, entries[d.emoji.hexcode], d.style) for d in drawings]
-    tokenizer = build_tokenizer([answer(view) for view in views])
-    encoded = [tokenizer(answer(view))["input_ids"] + [tokenizer.eos_token_id] for view in views]
+    tokenizer = build_tokenizer([as_response(view) for view in views])
+    encoded = [tokenizer(as_response(view))["input_ids"] + [tokenizer.eos_token_id] for view in views]
     length = max(map(len, encoded))
     tokens = torch.zeros(len(encoded), length, dtype=torch.long)
     weights = torch.zeros(len(encoded), length)
@@ -114,7 +120,7 @@ def load_examples(cache: Path | None) -> tuple[Examples, PreTrainedTokenizerFast
 
 
 def batches(count: int, size: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """`steps` batches of indices, every example once before any comes again."""
+    """Yield `steps` batches of indices, every example once before any comes again."""
     queue = torch.empty(0, dtype=torch.long)
     for _ in range(steps):
         while len(queue) < size:
@@ -126,7 +132,7 @@ def batches(count: int, size: int, steps: int, generator: torch.Generator) -> It
 def optimizer_for(
     groups: list[tuple[list[nn.Parameter], float]], steps: int, warmup: int
 ) -> Callable[[], None]:
-    """AdamW with warm-up and cosine over groups (parameters, learning rate); the result makes one step."""
+    """Return the step of AdamW with warm-up and cosine over groups (parameters, learning rate)."""
     optimizer = torch.optim.AdamW(
         [
             {"params": [p for p in parameters if (p.ndim >= 2) == matrix], "lr": rate, "weight_decay": decay}
@@ -152,7 +158,7 @@ def optimizer_for(
 def train_tower(
     tower: nn.Module, heads: Heads, examples: Examples, steps: int, generator: torch.Generator
 ) -> float:
-    """Stage 1; returns the share of the last hundred batches' emoji that the heads name right."""
+    """Train the tower (stage 1); return the share of emoji in the last hundred batches named right."""
     step = optimizer_for(
         [([*tower.parameters(), *heads.parameters()], LEARNING_RATE)], steps, max(1, steps // 12)
     )
@@ -182,7 +188,7 @@ def train_language(
     steps: int,
     generator: torch.Generator,
 ) -> None:
-    """Stage 2: the whole model writes the answers; the tower goes on with its own task at 0.3 of the rate."""
+    """Train the whole model to write (stage 2); the tower goes on with its own task at 0.3 of the rate."""
     tower = model.model.vision_tower
     slow = [*tower.parameters(), *heads.parameters()]
     known = {id(parameter) for parameter in slow}
@@ -220,7 +226,7 @@ def train(
     language_steps: int = LANGUAGE_STEPS,
     seed: int = 0,
 ) -> Path:
-    """Trains and writes the checkpoint to `out`; needs no network when the npm packages are in `cache`."""
+    """Train, and write the checkpoint to `out`; needs no network when the npm packages are in `cache`."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     examples, tokenizer = load_examples(cache)
@@ -239,7 +245,7 @@ def train(
 
 
 def main() -> None:
-    """Command line of the training."""
+    """Run the training as a command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint")
     parser.add_argument("--cache", type=Path, default=None, help="folder of fetched npm packages")

@@ -1,12 +1,13 @@
-"""Prompts tried on the same few stickers: a run for each pack, a page side by side, a history."""
+"""Trials of prompts on the same few stickers: a run for each pack, a page side by side, a history."""
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "history": ["Entry"],
+        "history": ["Entry", "Score", "read_history"],
         "page": ["write_trial_page"],
-        "trial": ["Trial", "read_trial", "run_trial"],
+        "run": ["TrialResult", "run_trial"],
+        "trial": ["Subset", "Trial", "TrialPack", "read_trial"],
     },
 )

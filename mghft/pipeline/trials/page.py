@@ -1,10 +1,11 @@
-"""A try to look at: one web page with stickers as rows and prompts as columns, and a summary in Markdown."""
+"""A trial to look at: one page with stickers as rows and prompts as columns, and a summary in Markdown."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from mghft.pipeline.files import write_text
 from mghft.pipeline.html import picture_url, write_page
 from mghft.pipeline.images.color import ImageError
 from mghft.pipeline.images.decode import ImageTransform, decode_bytes, read_image
-from mghft.pipeline.runs.manifest import read_manifest
-from mghft.pipeline.runs.rows import Row
+from mghft.pipeline.runs.manifest import Manifest, read_manifest
 from mghft.pipeline.runs.shards import read_descriptions
-from mghft.pipeline.runs.status import run_status
-from mghft.pipeline.trials.trial import PAGE, SUMMARY, Done
+from mghft.pipeline.runs.status import RunStatus, run_status
+from mghft.pipeline.text import one_line
+from mghft.pipeline.trials.run import TrialResult
+from mghft.pipeline.trials.trial import PAGE, SUMMARY
 from mghft.pipeline.views import VIEWS
 
 # A page of more is slow to open; the rows are all in the runs.
@@ -26,55 +28,94 @@ _RAW_SHOWN = 4_000
 _REASONS_SHOWN = 5
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W_\u3040-\u30ff\u3400-\u9fff]+(?:['’]\w+)?")
 
+# Rows as they are read, by sticker id.
+Rows = Mapping[str, Mapping[str, Any]]
 
-def write_trial_page(done: Done, root: Path) -> tuple[Path, Path]:
-    """Writes page and summary of a finished try into its folder.
+
+@dataclass(frozen=True)
+class Column:
+    """One prompt: its run, and what is counted of its texts.
+
+    Attributes:
+        words: mean words of a text, by view asked for.
+        alike: stickers whose texts are word for word those of the first prompt.
+    """
+
+    title: str
+    folder: str
+    manifest: Manifest
+    status: RunStatus
+    words: dict[str, float]
+    alike: int
+
+    @property
+    def prompt(self) -> dict[str, Any]:
+        """Return the fields of the prompt pack."""
+        return self.manifest["prompt"]
+
+    @property
+    def prompt_tokens_each(self) -> float:
+        """Return tokens read for a sticker."""
+        return round(self.status["prompt_tokens"] / max(1, self.status["rows"]), 1)
+
+    @property
+    def output_tokens_each(self) -> float:
+        """Return tokens written for a sticker."""
+        return round(self.status["output_tokens"] / max(1, self.status["rows"]), 1)
+
+    @property
+    def reasons(self) -> list[tuple[str, int]]:
+        """Return the most frequent reasons of failure."""
+        return list(self.status["failures"].items())[:_REASONS_SHOWN]
+
+
+def write_trial_page(trial: TrialResult, root: Path) -> tuple[Path, Path]:
+    """Write page and summary of a finished trial into its folder.
 
     Args:
-        done: the try.
+        trial: the trial.
         root: of the corpus, for the pictures.
 
     Returns:
         Paths of the page and of the summary.
     """
-    runs = [_rows(done.folder / pack.folder) for pack in done.manifest.packs]
+    folders = [trial.folder / pack.folder for pack in trial.manifest.packs]
+    runs = [_rows(folder) for folder in folders]
     columns = [
-        _column(done.folder / pack.folder, pack.title, rows, runs[0])
-        for pack, rows in zip(done.manifest.packs, runs, strict=True)
+        _column(folder, pack.title, rows, runs[0])
+        for folder, pack, rows in zip(folders, trial.manifest.packs, runs, strict=True)
     ]
-    page, summary = done.folder / PAGE, done.folder / SUMMARY
-    shown = done.stickers[:MOST_STICKERS]
-    image = ImageTransform.model_validate({**columns[0]["manifest"]["image"], "max_side": _PICTURE_SIDE})
+    page, summary = trial.folder / PAGE, trial.folder / SUMMARY
+    shown = trial.stickers[:MOST_STICKERS]
+    fields = {**columns[0].manifest["image"], "max_side": _PICTURE_SIDE}
     facts = {
-        "manifest": done.manifest,
-        "subset": done.manifest.subset,
+        "manifest": trial.manifest,
+        "subset": trial.manifest.subset,
         "columns": columns,
         "views": VIEWS,
-        "labels": [(name, count) for name, count in done.manifest.subset.classes.items()],
-        "left_out": len(done.stickers) - len(shown),
+        "labels": list(trial.manifest.subset.classes.items()),
+        "left_out": len(trial.stickers) - len(shown),
         "count": len(shown),
-        "cards": _cards(done, runs, root, image),
+        "cards": _cards(trial, runs, root, ImageTransform.model_validate(fields)),
     }
-    write_page(page, "tries.html.j2", facts)
-    write_text(summary, _markdown(done, columns))
+    write_page(page, "trial.html.j2", facts)
+    write_text(summary, _markdown(trial, columns))
     return page, summary
 
 
 def count_words(text: str) -> int:
-    """Words of a text; in Chinese and Japanese, which have no blanks, characters."""
+    """Count the words of a text; in Chinese and Japanese, which have no blanks, characters."""
     return len(_WORD.findall(text))
 
 
-def _rows(folder: Path) -> dict[str, Row]:
+def _rows(folder: Path) -> Rows:
     return {row["sticker_id"]: row for row in read_descriptions(folder).to_pylist()}
 
 
-def _column(folder: Path, title: str, rows: dict[str, Row], first: dict[str, Row]) -> dict[str, Any]:
-    """What is counted of one prompt."""
-    manifest, status = read_manifest(folder), run_status(folder)
+def _column(folder: Path, title: str, rows: Rows, first: Rows) -> Column:
+    status = run_status(folder)
     asked = list(status["distinct_texts"])
     good = [row for row in rows.values() if row["status"] == "ok"]
-    count = max(1, len(rows))
     words = {
         view: round(sum(count_words(row[view]) for row in good) / len(good), 1) if good else 0.0
         for view in asked
@@ -84,33 +125,13 @@ def _column(folder: Path, title: str, rows: dict[str, Row], first: dict[str, Row
         for name, row in rows.items()
         if name in first and row["status"] == first[name]["status"] == "ok"
     )
-    return {
-        "title": title,
-        "folder": folder.name,
-        "manifest": manifest,
-        "mode": manifest["prompt"]["mode"],
-        "language": manifest["prompt"]["language"],
-        "prompt": manifest["prompt"],
-        "asked": asked,
-        "rows": len(rows),
-        "ok": status["ok"],
-        "failed": status["failed"],
-        "prompt_tokens": status["prompt_tokens"],
-        "output_tokens": status["output_tokens"],
-        "prompt_tokens_each": round(status["prompt_tokens"] / count, 1),
-        "output_tokens_each": round(status["output_tokens"] / count, 1),
-        "words": words,
-        "distinct": status["distinct_texts"],
-        "alike": alike,
-        "reasons": list(status["failures"].items())[:_REASONS_SHOWN],
-        "warnings": status["warnings"],
-    }
+    return Column(title, folder.name, read_manifest(folder), status, words, alike)
 
 
 def _cards(
-    done: Done, runs: list[dict[str, Row]], root: Path, transform: ImageTransform
+    trial: TrialResult, runs: Sequence[Rows], root: Path, transform: ImageTransform
 ) -> Iterator[dict[str, Any]]:
-    for sticker in done.stickers[:MOST_STICKERS]:
+    for sticker in trial.stickers[:MOST_STICKERS]:
         rows = [run[sticker.id] for run in runs]
         url, size, trouble = _picture(root, sticker.path, rows[0]["image_sha256"], transform)
         yield {
@@ -131,7 +152,7 @@ def _cards(
 def _picture(
     root: Path, path: str, sha256: str | None, transform: ImageTransform
 ) -> tuple[str | None, tuple[int, int], str | None]:
-    """Address and size of a sticker's picture, and what is wrong with it."""
+    """Return address and size of a sticker's picture, and what is wrong with it."""
     try:
         content = read_image(root, path)
         image = decode_bytes(content, transform)
@@ -142,11 +163,11 @@ def _picture(
     return picture_url(image), image.size, trouble
 
 
-def _markdown(done: Done, columns: list[dict[str, Any]]) -> str:
-    manifest, subset = done.manifest, done.manifest.subset
+def _markdown(trial: TrialResult, columns: Sequence[Column]) -> str:
+    manifest, subset = trial.manifest, trial.manifest.subset
     classes = ", ".join(f"{_cell(name)} {count}" for name, count in subset.classes.items())
     lines = [
-        f"# Prompts tried on {_cell(manifest.card)}: {done.folder.name}",
+        f"# Prompts tried on {_cell(manifest.card)}: {trial.folder.name}",
         "",
         f"Model {_cell(manifest.model)}, engine {_cell(manifest.engine)}, {manifest.created}. "
         f"{subset.stickers} stickers ({_cell(subset.words())}): {classes}.",
@@ -156,23 +177,25 @@ def _markdown(done: Done, columns: list[dict[str, Any]]) -> str:
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for column in columns:
-        words = ", ".join(f"{view} {count}" for view, count in column["words"].items())
-        texts = ", ".join(f"{view} {count}" for view, count in column["distinct"].items())
+        status = column.status
+        words = ", ".join(f"{view} {count}" for view, count in column.words.items())
+        texts = ", ".join(f"{view} {count}" for view, count in status["distinct_texts"].items())
         lines.append(
-            f"| {_cell(column['title'])} | {column['mode']}, {_cell(column['language'])} | {column['ok']} "
-            f"| {column['failed']} | {column['prompt_tokens']:,} | {column['output_tokens']:,} "
-            f"| {column['output_tokens_each']} | {words} | {texts} | {column['alike']} |"
+            f"| {_cell(column.title)} | {column.prompt['mode']}, {_cell(column.prompt['language'])} "
+            f"| {status['ok']} | {status['failed']} | {status['prompt_tokens']:,} "
+            f"| {status['output_tokens']:,} | {column.output_tokens_each} | {words} | {texts} "
+            f"| {column.alike} |"
         )
     lines += ["", "The last column counts stickers whose texts are word for word those of the first prompt."]
     for column in columns:
-        for reason, count in column["reasons"]:
-            lines.append(f"- {_cell(column['title'])}: {count} failed, {_cell(reason)}")
-        lines += [f"- {_cell(column['title'])}: {_cell(warning)}" for warning in column["warnings"]]
-    folders = ", ".join(f"`{column['folder']}`" for column in columns)
+        title = _cell(column.title)
+        lines += [f"- {title}: {count} failed, {_cell(reason)}" for reason, count in column.reasons]
+        lines += [f"- {title}: {_cell(warning)}" for warning in column.status["warnings"]]
+    folders = ", ".join(f"`{column.folder}`" for column in columns)
     lines += ["", f"Page: `{PAGE}`. Runs: {folders}.", ""]
     return "\n".join(lines)
 
 
 def _cell(text: str) -> str:
-    """A text that is no markup in a Markdown table: one line, signs of markup escaped."""
-    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", " ".join(str(text).split()))
+    """Return a text that is no markup in a Markdown table: one line, signs of markup escaped."""
+    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", one_line(text))

@@ -1,12 +1,19 @@
-"""Parts of a corpus: by conditions, ids, a draw; the same choice always gives the same stickers."""
+"""Subsets of a corpus: by conditions, ids, a draw; the same choice always gives the same stickers."""
 
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from mghft.pipeline.corpora.selection import class_counts, select
-from mghft.pipeline.corpora.sticker import Sticker
+from mghft.pipeline.corpora.card import load_card
+from mghft.pipeline.corpora.selection import Selection, class_counts
+from mghft.pipeline.corpora.sticker import Corpus, Sticker
+
+
+def select(stickers, **fields):
+    """The stickers that a selection chooses from a corpus of these."""
+    return Selection(**fields).choose(Corpus(load_card("emoji"), Path(), stickers))
 
 
 def stickers(count):
@@ -65,7 +72,7 @@ def test_sample_larger_than_the_corpus_is_all():
 @pytest.mark.parametrize("option", ["limit", "sample", "per_class"])
 @pytest.mark.parametrize("count", [0, -1])
 def test_count_that_is_not_positive(option, count):
-    with pytest.raises(ValueError, match=f"--{option.replace('_', '-')} must be at least 1, not {count}"):
+    with pytest.raises(ValueError, match=rf"{option}\n  Input should be greater than or equal to 1"):
         select(stickers(5), **{option: count})
 
 
@@ -77,7 +84,7 @@ def test_ids_from_a_file(tmp_path, text):
 
 def test_unknown_id_is_named(tmp_path):
     (tmp_path / "ids.txt").write_text("s1\nnope\n")
-    with pytest.raises(ValueError, match=r"1 ids of .* not in the corpus, the first is 'nope'"):
+    with pytest.raises(ValueError, match=r"1 id of .* is not in the corpus, the first is 'nope'"):
         select(stickers(5), ids=tmp_path / "ids.txt")
 
 
@@ -131,13 +138,6 @@ def test_condition_that_cannot_be_meant_is_refused(where, words):
         select(labelled(30), where=[where])
 
 
-@pytest.mark.parametrize("field", ["subset", "part"])
-def test_subset_by_its_name_and_by_its_earlier_one(field):
-    corpus = [replace(sticker, subset="seen" if i % 2 else "unseen") for i, sticker in enumerate(labelled(9))]
-    assert ids(select(corpus, where=[f"{field}=seen"])) == ["s001", "s003", "s005", "s007"]
-    assert len(select(corpus, where=[f"{field}!=seen"])) == 5
-
-
 def test_conditions_that_nothing_fits_together_are_named():
     with pytest.raises(ValueError, match=r"no sticker fits --where label=anger and --where text=no together"):
         select(labelled(30), where=["label=anger", "text=no"])
@@ -189,3 +189,10 @@ def test_order_is_where_then_ids_then_draw_then_limit(tmp_path):
 def test_two_ways_of_drawing_are_refused():
     with pytest.raises(ValueError, match="--per-class and --sample both draw"):
         select(labelled(9), per_class=1, sample=2)
+
+
+@pytest.mark.parametrize("field", ["subset", "part"])
+def test_subset_by_its_name_and_by_its_earlier_one(field):
+    corpus = [replace(sticker, subset="seen" if i % 2 else "unseen") for i, sticker in enumerate(labelled(9))]
+    assert ids(select(corpus, where=[f"{field}=seen"])) == ["s001", "s003", "s005", "s007"]
+    assert len(select(corpus, where=[f"{field}!=seen"])) == 5

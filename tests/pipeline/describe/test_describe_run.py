@@ -13,13 +13,14 @@ import pytest
 from datasets import load_dataset
 from describe_bench import KnownEngine, config, make_corpus, problems, rows, run
 
-from mghft.pipeline.engines.base import Response
+from mghft.pipeline.engines.base import RequestKey, Response
 from mghft.pipeline.errors import RunLockedError
 from mghft.pipeline.runs.lock import lock_run
 from mghft.pipeline.runs.shards import SCHEMA, read_descriptions, shard_paths
 from mghft.pipeline.runs.status import failed_rows, run_status
 
 BENCH = Path(__file__).parents[1] / "support" / "describe_bench.py"
+KEY = RequestKey("of the request")
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_sigterm_keeps_the_finished_rows(card, tmp_path):
     out = tmp_path / "out"
 
     def stop(request, text):
-        if request.key.endswith("0009.png"):
+        if request.key.sticker_id.endswith("0009.png"):
             os.kill(os.getpid(), signal.SIGTERM)
         return text
 
@@ -146,8 +147,8 @@ def test_one_writer_for_a_folder(card, tmp_path):
 
 
 def test_processes_with_shares_fill_one_folder(card, tmp_path):
-    for part in ("1/3", "3/3", "2/3"):
-        run(config(card, tmp_path / "out", part=part))
+    for worker in ("1/3", "3/3", "2/3"):
+        run(config(card, tmp_path / "out", worker=worker))
     assert problems(tmp_path / "out", card) == []
     assert {path.name.split("-")[1] for path in shard_paths(tmp_path / "out")} == {"1of3", "2of3", "3of3"}
 
@@ -175,15 +176,15 @@ def test_a_whole_window_of_bad_stickers_does_not_end_the_run(card, tmp_path):
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (Response("", '{"content": "a', "length"), "token limit"),
-        (Response("", "a cat", "stop"), "no valid JSON"),
-        (Response("", '{"content": "a cat"}', "stop"), "lacks the view style"),
-        (Response("", error="the engine refused the request: too long"), "too long"),
+        (Response(KEY, '{"content": "a', "length"), "token limit"),
+        (Response(KEY, "a cat", "stop"), "no valid JSON"),
+        (Response(KEY, '{"content": "a cat"}', "stop"), "lacks the view style"),
+        (Response(KEY, error="the engine refused the request: too long"), "too long"),
     ],
 )
 def test_a_bad_answer_is_a_failed_row_with_its_reason(card, tmp_path, answer, reason):
     def change(request, text):
-        bad = request.key.endswith("0002.png")
+        bad = request.key.sticker_id.endswith("0002.png")
         return Response(**{**answer.__dict__, "key": request.key}) if bad else text
 
     assert run(config(card, tmp_path / "out"), KnownEngine(change))["failed"] == 1
@@ -192,7 +193,7 @@ def test_a_bad_answer_is_a_failed_row_with_its_reason(card, tmp_path, answer, re
 
 def test_retry_failed_replaces_the_failed_rows_and_no_others(card, tmp_path):
     def change(request, text):
-        return "nothing" if int(request.key[-8:-4]) % 7 == 3 else text
+        return "nothing" if int(request.key.sticker_id[-8:-4]) % 7 == 3 else text
 
     run(config(card, tmp_path / "out"), KnownEngine(change))
     assert run_status(tmp_path / "out")["failed"] == 6
@@ -227,14 +228,14 @@ def test_per_view_asks_once_for_each_view(card, tmp_path):
 
 def test_strict_makes_failed_rows_an_error(card, tmp_path):
     (card.parent / "images" / "0003.png").unlink()
-    with pytest.raises(ValueError, match="1 stickers failed"):
+    with pytest.raises(ValueError, match="1 sticker failed"):
         run(config(card, tmp_path / "out", strict=True))
     assert len(rows(tmp_path / "out")) == 40
 
 
 def test_one_text_for_most_stickers_is_warned_of(card, tmp_path):
     same = '{"content": "a cat", "style": "flat", "intention": "greet", "details": "%s"}'
-    run(config(card, tmp_path / "out"), KnownEngine(lambda request, _: same % request.key[-8:-4]))
+    run(config(card, tmp_path / "out"), KnownEngine(lambda request, _: same % request.key.sticker_id[-8:-4]))
     status = run_status(tmp_path / "out")
     assert status["distinct_texts"] == {"content": 1, "style": 1, "intention": 1, "details": 40}
     assert len(status["warnings"]) == 3

@@ -1,4 +1,4 @@
-"""The describe run under the real vLLM with the shipped interpreter: real processes, really killed."""
+"""The describe run under the real vLLM with the shipped stand-in: real processes, really killed."""
 
 import json
 import os

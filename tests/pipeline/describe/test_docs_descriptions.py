@@ -1,4 +1,4 @@
-"""The code in docs/descriptions.md runs as it stands there."""
+"""The code in docs/descriptions.md runs as it stands there, and its settings are the defaults."""
 
 from __future__ import annotations
 
@@ -8,14 +8,20 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from describe_bench import config, make_corpus, run
 
+from mghft.pipeline.describe.config import DescribeConfig
+
 ROOT = Path(__file__).parents[3]
-BLOCKS = re.findall(
-    r"^```python\n(.*?)^```$",
-    (ROOT / "docs" / "descriptions.md").read_text("utf-8"),
-    re.DOTALL | re.MULTILINE,
-)
+
+
+def blocks(language):
+    text = (ROOT / "docs" / "descriptions.md").read_text("utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+BLOCKS = blocks("python")
 
 
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
@@ -36,3 +42,9 @@ def test_block_runs(number, tmp_path):
 
 def test_there_are_three_blocks():
     assert len(BLOCKS) == 3
+
+
+def test_settings_are_the_defaults():
+    (block,) = blocks("yaml")
+    least = DescribeConfig(card="emoji", data="demo/data", out="demo/descriptions")
+    assert DescribeConfig(**yaml.safe_load(block)) == least

@@ -19,6 +19,7 @@ from mghft.pipeline.runs.journal import Journal, read_journal
 from mghft.pipeline.runs.lock import lock_run
 from mghft.pipeline.runs.shards import read_descriptions, shard_paths
 from mghft.pipeline.runs.status import run_status, verify_run
+from mghft.pipeline.runs.worker import Worker
 
 BENCH = Path(__file__).parents[1] / "support" / "describe_bench.py"
 
@@ -144,20 +145,20 @@ def test_two_processes_on_one_folder(card, tmp_path):
     assert finish(card, out, tmp_path / "undisturbed") == (40, 0)
 
 
-def test_other_numbers_of_parts_do_not_run_beside_each_other(card, tmp_path):
+def test_other_numbers_of_workers_do_not_run_beside_each_other(card, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    with lock_run(out, (1, 3)), pytest.raises(RunLockedError, match="in use by process"):
-        run(config(card, out, part="1/4"))
-    run(config(card, out, part="1/4"))
+    with lock_run(out, Worker(1, 3)), pytest.raises(RunLockedError, match="in use by process"):
+        run(config(card, out, worker="1/4"))
+    run(config(card, out, worker="1/4"))
     assert finish(card, out, tmp_path / "undisturbed")[1] < 40
 
 
-def test_a_part_leaves_the_journals_of_others_alone(card, tmp_path):
+def test_a_worker_leaves_the_journals_of_others_alone(card, tmp_path):
     out = tmp_path / "out"
-    run(config(card, out, part="1/2"))
+    run(config(card, out, worker="1/2"))
     other = Journal(out / ".descriptions-2of2-00000.rows", "some run")
-    run(config(card, out, part="1/2", retry_failed=True))
+    run(config(card, out, worker="1/2", retry_failed=True))
     assert other.path.exists()
     other.remove()
 
@@ -241,7 +242,7 @@ def test_embedded_images_come_back_with_the_rows_of_a_journal(card, tmp_path):
     out, halted = tmp_path / "out", []
 
     def halt(request, text):
-        if request.key.endswith("0013.png"):
+        if request.key.sticker_id.endswith("0013.png"):
             # As a kill would leave it: the shard of the journal's rows was never written.
             halted.append(shutil.copytree(out, tmp_path / "killed"))
         return text

@@ -29,7 +29,7 @@ def card(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=["known", "vllm"])
 def runs(request, card, tmp_path_factory):
-    """Every moment's runs, with the engine whose answers are known and with the interpreter under vLLM."""
+    """Every moment's runs, with the engine whose answers are known and with the stand-in under vLLM."""
     command = [sys.executable, HERE / "kill_child.py", request.param, card, tmp_path_factory.mktemp("runs")]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

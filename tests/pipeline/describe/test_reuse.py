@@ -17,6 +17,11 @@ def card(tmp_path):
     return make_corpus(tmp_path / "data", 40)
 
 
+def failing():
+    """An engine whose responses about stickers with numbers that end in 3 or 7 are of no use."""
+    return KnownEngine(lambda request, text: "no" if request.key.sticker_id[-5] in "37" else text)
+
+
 def reusing(card, out, *sources, engine=None, **fields):
     """A run with sources; how many stickers were asked about, and its statistics."""
     engine = engine or KnownEngine()
@@ -85,12 +90,18 @@ def test_an_image_that_has_changed_is_asked_about(card, tmp_path):
 
 
 def test_failed_rows_are_asked_again(card, tmp_path):
-    run(config(card, tmp_path / "try"), KnownEngine(lambda r, text: "no" if r.key[-5] in "37" else text))
+    run(
+        config(card, tmp_path / "try"),
+        failing(),
+    )
     assert reusing(card, tmp_path / "out", tmp_path / "try")[0] == 8
 
 
 def test_a_failed_sticker_that_is_retried_takes_a_good_row(card, tmp_path):
-    run(config(card, tmp_path / "out"), KnownEngine(lambda r, text: "no" if r.key[-5] in "37" else text))
+    run(
+        config(card, tmp_path / "out"),
+        failing(),
+    )
     run(config(card, tmp_path / "try", limit=20))
     asked, stats = reusing(card, tmp_path / "out", tmp_path / "try", retry_failed=True)
     assert (asked, stats["reused"], stats["ok"]) == (4, 4, 40)

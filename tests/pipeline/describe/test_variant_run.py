@@ -21,5 +21,5 @@ def test_descriptions_of_a_variant_serve_another_task_and_other_splits(tmp_path)
     assert run(config, KnownEngine())["ok"] == 5
     corpus = load_corpus(load_card(f"met-meme:intention@{tmp_path}/own.csv"), root)
     assert [sticker.id for sticker in corpus.split("train")] == ["Chinese/Image_(2).jpg"]
-    found = read_texts(config.out, ["content"]).of(corpus.stickers)
+    found = read_texts(config.run.out, ["content"]).of(corpus.stickers)
     assert found.mask.tolist() == [[False], [True]]

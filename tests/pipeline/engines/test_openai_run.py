@@ -20,8 +20,10 @@ from openai_bench import no_key as no_key
 from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.corpora.load import load_corpus
 from mghft.pipeline.describe.run import describe
-from mghft.pipeline.engines.endpoint import check_address, server_facts
-from mghft.pipeline.engines.openai_engine import OpenAiEngine, cost
+from mghft.pipeline.engines.endpoint import check_address
+from mghft.pipeline.engines.factory import server_facts
+from mghft.pipeline.engines.openai_client import ChatClient
+from mghft.pipeline.engines.openai_engine import OpenAiEngine
 from mghft.pipeline.engines.options import ServerOptions
 from mghft.pipeline.errors import EngineDiedError
 from mghft.pipeline.runs.status import verify_run
@@ -163,10 +165,18 @@ def test_facts_for_the_manifest():
     }
 
 
-def test_cost():
-    prices = ServerOptions(price_input=2.5, price_output=10.0)
-    assert cost(1_000_000, 500_000, prices) == pytest.approx(7.5)
-    assert cost(1, 1, ServerOptions(price_input=2.5)) is None
+@pytest.mark.parametrize(
+    ("prices", "money"),
+    [
+        ({"price_input": 2.5, "price_output": 10.0}, 7.5),
+        ({"price_input": 2.5}, 2.5),
+        ({"price_output": 10.0}, 5.0),
+        ({"price_input": 0.0}, 0.0),
+        ({}, None),
+    ],
+)
+def test_a_price_that_is_not_given_counts_nothing(prices, money):
+    assert ServerOptions(**prices).cost(1_000_000, 500_000) == money
 
 
 def test_a_proxy_is_not_used_for_this_machine(monkeypatch):
@@ -177,6 +187,16 @@ def test_a_proxy_is_not_used_for_this_machine(monkeypatch):
 
 
 # The end
+
+
+def test_a_client_that_cannot_be_made_ends_the_start(monkeypatch):
+    async def fail(_self):
+        raise RuntimeError("no more sockets")
+
+    monkeypatch.setattr(ChatClient, "__aenter__", fail)
+    options = ServerOptions(base_url="http://localhost:9/v1")
+    with pytest.raises(EngineDiedError, match="the engine broke: RuntimeError: no more sockets"):
+        OpenAiEngine("painter", options)
 
 
 def test_close_drops_what_is_in_flight_and_leaves_nothing():
@@ -225,7 +245,7 @@ def card(tmp_path):
 def run(settings, server, **options):
     engines = []
 
-    def begin(_source, _config):
+    def begin():
         engines.append(start(server, **{"max_retries": 8, "timeout": 0.5, "backoff": 0.002, **options}))
         return engines[0]
 
@@ -281,3 +301,11 @@ def test_a_run_whose_server_stops_goes_on_later(card, tmp_path):
     assert verify_run(out, load_corpus(load_card(card), card.parent)) == []
     for name, row in rows(out).items():
         assert row["style"] == f"style of {int(Path(name).stem)}-0-128"
+
+
+def test_dataset_card_names_no_weights_that_nobody_knows(card, tmp_path):
+    with BadServer() as server:
+        options = ServerOptions(base_url=server.url)
+        run(config(card, tmp_path / "out", engine="openai", model="painter", server=options, limit=2), server)
+    said = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "model `painter`, prompt pack `multiview`, engine openai." in said

@@ -200,14 +200,14 @@ def test_answers_from_before_the_end_are_handed_out():
         engine = start(server, concurrency=1, max_retries=1)
         for number in range(9):
             engine.submit(request(number))
-        while engine._lost is None:
+        while engine._death is None:
             time.sleep(0.01)
         answers = collect(engine)
         with pytest.raises(EngineDiedError):
             collect(engine)
         engine.close()
     assert len(answers) == 5
-    assert all(is_good(answer, int(answer.key.split()[1])) for answer in answers)
+    assert all(is_good(answer, int(answer.key.sticker_id.split()[1])) for answer in answers)
 
 
 def test_refusals_without_end_are_not_the_stickers_fault():

@@ -1,4 +1,4 @@
-"""The engine for servers against vLLM's own server with the shipped interpreter: a real server, real texts.
+"""The engine for servers against vLLM's own server with the shipped stand-in: a real server, real texts.
 
 Run as a program it prints what the engine in its own process says to the same stickers.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from mghft.pipeline.engines.base import Engine, Request, Response
+from mghft.pipeline.engines.base import Engine, Request, RequestKey, Response
 from mghft.pipeline.engines.model_source import find_model
 from mghft.pipeline.engines.openai_engine import OpenAiEngine
 from mghft.pipeline.engines.options import ServerOptions, VllmOptions
@@ -44,7 +44,7 @@ def picture(number):
 
 def request(number, **sampling):
     settings = SAMPLING.model_copy(update=sampling)
-    return Request(str(number), picture(number), str(number), None, "?", views_schema(), settings)
+    return Request(RequestKey(str(number)), picture(number), str(number), None, "?", views_schema(), settings)
 
 
 def ask(engine: Engine, asked: list[Request]) -> dict[str, Response]:
@@ -52,7 +52,7 @@ def ask(engine: Engine, asked: list[Request]) -> dict[str, Response]:
         engine.submit(request)
     answers: dict[str, Response] = {}
     while len(answers) < len(asked):
-        answers.update((answer.key, answer) for answer in engine.collect())
+        answers.update((answer.key.sticker_id, answer) for answer in engine.collect())
     return answers
 
 
@@ -76,7 +76,7 @@ def url(tmp_path_factory, texts_in_process):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--enforce-eager"]
-    command += ["--model", checkpoint_path(), "--served-model-name", "interpreter", "--max-num-seqs", "8"]
+    command += ["--model", checkpoint_path(), "--served-model-name", "tiny-llava", "--max-num-seqs", "8"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--generation-config", "vllm"]
     command += ["--structured-outputs-config", '{"backend":"xgrammar","disable_any_whitespace":true}']
     environment = {
@@ -111,7 +111,7 @@ def url(tmp_path_factory, texts_in_process):
 @pytest.fixture
 def engine(url, monkeypatch):
     monkeypatch.setenv("MY_KEY", KEY)
-    engine = OpenAiEngine("interpreter", ServerOptions(base_url=url, key_env="MY_KEY", max_retries=2))
+    engine = OpenAiEngine("tiny-llava", ServerOptions(base_url=url, key_env="MY_KEY", max_retries=2))
     yield engine
     engine.close()
 
@@ -149,7 +149,7 @@ def test_modes_without_a_schema(url, monkeypatch):
     monkeypatch.setenv("MY_KEY", KEY)
     for structured in ("object", "none"):
         options = ServerOptions(base_url=url, key_env="MY_KEY", structured=structured)
-        engine = OpenAiEngine("interpreter", options)
+        engine = OpenAiEngine("tiny-llava", options)
         (answer,) = ask(engine, [request(0)]).values()
         engine.close()
         assert answer.error is None
@@ -159,17 +159,17 @@ def test_modes_without_a_schema(url, monkeypatch):
 @pytest.mark.timeout(600)
 def test_another_model_and_a_wrong_key_are_refused_at_the_start(url, monkeypatch):
     monkeypatch.setenv("MY_KEY", KEY)
-    with pytest.raises(FileNotFoundError, match="has no model painter: give --model, for example int"):
+    with pytest.raises(FileNotFoundError, match="has no model painter: give --model, for example tiny"):
         OpenAiEngine("painter", ServerOptions(base_url=url, key_env="MY_KEY"))
     monkeypatch.setenv("MY_KEY", "another")
     with pytest.raises(ValueError, match=r"does not let us in \(401 Unauthorized\): check the key in"):
-        OpenAiEngine("interpreter", ServerOptions(base_url=url, key_env="MY_KEY"))
+        OpenAiEngine("tiny-llava", ServerOptions(base_url=url, key_env="MY_KEY"))
 
 
 def _main() -> None:
     from mghft.pipeline.engines.vllm_engine import VllmEngine
 
-    engine = VllmEngine(find_model("interpreter"), VllmOptions(max_num_seqs=8))
+    engine = VllmEngine(find_model("tiny-llava"), VllmOptions(max_num_seqs=8))
     answers = ask(engine, [request(n) for n in range(STICKERS)])
     print(json.dumps({key: [a.text, a.prompt_tokens, a.output_tokens] for key, a in answers.items()}))
 

@@ -105,7 +105,9 @@ def test_a_word_that_only_begins_like_the_link_stays():
 
 def test_exported_run_comes_back_with_the_same_views(tmp_path):
     card = make_corpus(tmp_path / "data", 20)
-    failing = KnownEngine(lambda request, text: "no" if "0003" in request.key else text, backwards=False)
+    failing = KnownEngine(
+        lambda request, text: "no" if "0003" in request.key.sticker_id else text, backwards=False
+    )
     run(config(card, tmp_path / "run"), failing)
     export_annotations(tmp_path / "run", tmp_path / "mg")
     corpus = load_corpus(load_card(card), card.parent)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.corpora.load import load_corpus
-from mghft.pipeline.corpora.selection import select
+from mghft.pipeline.corpora.selection import Selection
 from mghft.pipeline.exports import preview
 from mghft.pipeline.exports.preview import PreviewOptions, write_preview
 from mghft.pipeline.runs.shards import SCHEMA, read_shard, shard_paths, write_shard
@@ -55,7 +55,7 @@ class Page(HTMLParser):
 
 
 def answers(request, text):
-    number = int(request.key[-8:-4])
+    number = int(request.key.sticker_id[-8:-4])
     if number == 3:
         return f"no JSON but {HOSTILE}"
     return json.dumps({**json.loads(text), "style": HOSTILE}) if number == 2 else text
@@ -174,7 +174,7 @@ def test_sample_depends_on_the_seed_alone_and_keeps_the_order(folder):
 def test_sample_is_that_of_describe_whatever_the_order_of_the_rows(folder, card):
     path = shard_paths(folder)[0]
     write_shard(path, read_shard(path, SCHEMA.names).to_pylist()[::-1], "fingerprint")
-    wanted = select(load_corpus(load_card(card), card.parent).stickers, sample=6, seed=3)
+    wanted = Selection(sample=6, seed=3).choose(load_corpus(load_card(card), card.parent))
     assert sorted(page_of(folder, sample=6, seed=3).ids()) == sorted(sticker.id for sticker in wanted)
 
 
@@ -236,7 +236,7 @@ def test_one_shard_is_in_memory_at_a_time(folder, card, monkeypatch):
 def test_header_has_the_counts_and_the_warnings(card, tmp_path):
     make_corpus(card.parent, 40)
     same = '{"content": "a cat", "style": "flat", "intention": "greet", "details": "%s"}'
-    run(config(card, tmp_path / "out"), KnownEngine(lambda request, _: same % request.key[-8:-4]))
+    run(config(card, tmp_path / "out"), KnownEngine(lambda request, _: same % request.key.sticker_id[-8:-4]))
     text = html.unescape(page_of(tmp_path / "out").text)
     assert "40 of 40 stickers share one text in the view content: 'a cat'" in text
     assert "<b>40</b>" in text

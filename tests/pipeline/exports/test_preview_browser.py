@@ -27,7 +27,7 @@ def page(tmp_path_factory):
     card = make_corpus(folder / "data", 12, COLOURS)
 
     def answer(request, text):
-        number = int(request.key[-8:-4])
+        number = int(request.key.sticker_id[-8:-4])
         if number in (1, 9):
             return f"no JSON {ATTACK}"
         if number == 2:

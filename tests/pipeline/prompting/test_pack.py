@@ -8,7 +8,7 @@ import yaml
 from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.corpora.sticker import Sticker
 from mghft.pipeline.prompting.lint import pack_notes
-from mghft.pipeline.prompting.pack import PACKS_FOLDER, load_pack, pack_names, read_pack
+from mghft.pipeline.prompting.load import PACKS_FOLDER, load_pack, pack_names, read_pack
 from mghft.pipeline.views import VIEWS
 
 STICKER = Sticker(id="a", path="a.png", split="train", text="hello")

@@ -15,6 +15,7 @@ from mghft.pipeline.runs.shards import (
     shard_paths,
     write_shard,
 )
+from mghft.pipeline.runs.worker import Worker
 
 FIRST = "descriptions-00000.parquet"
 
@@ -186,16 +187,16 @@ def test_name_after_the_last_of_five_digits(tmp_path):
     assert next_shard_path(tmp_path).name == "descriptions-100000.parquet"
 
 
-def test_parts_have_names_of_their_own(tmp_path):
+def test_workers_have_names_of_their_own(tmp_path):
     (tmp_path / "descriptions-00000.parquet").touch()
     (tmp_path / "descriptions-1of2-00000.parquet").touch()
-    names = [next_shard_path(tmp_path, part).name for part in ((0, 2), (1, 2))]
-    assert names == ["descriptions-0of2-00000.parquet", "descriptions-1of2-00001.parquet"]
+    names = [next_shard_path(tmp_path, Worker(index, 2)).name for index in (1, 2)]
+    assert names == ["descriptions-1of2-00001.parquet", "descriptions-2of2-00000.parquet"]
 
 
-def test_shards_of_parts_are_read_together(tmp_path):
-    for i in range(2):
-        write_shard(next_shard_path(tmp_path, (i, 2)), [row(f"s{i}")], "f")
+def test_shards_of_workers_are_read_together(tmp_path):
+    for i in (1, 2):
+        write_shard(next_shard_path(tmp_path, Worker(i, 2)), [row(f"s{i}")], "f")
     assert read_descriptions(tmp_path).num_rows == 2
 
 
@@ -206,9 +207,9 @@ def test_leftovers_are_removed(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [FIRST]
 
 
-def test_leftovers_of_another_part_stay(tmp_path):
+def test_leftovers_of_another_worker_stay(tmp_path):
     other = tmp_path / ".descriptions-1of2-00000.parquet.123.tmp"
     other.touch()
-    (tmp_path / ".descriptions-0of2-00000.parquet.124.tmp").touch()
-    assert remove_leftovers(tmp_path, (0, 2)) == 1
+    (tmp_path / ".descriptions-2of2-00000.parquet.124.tmp").touch()
+    assert remove_leftovers(tmp_path, Worker(2, 2)) == 1
     assert list(tmp_path.iterdir()) == [other]

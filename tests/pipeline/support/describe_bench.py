@@ -127,7 +127,7 @@ class KnownEngine(AtOnce):
 def run(settings: DescribeConfig, engine: KnownEngine | None = None) -> dict[str, Any]:
     """A describe run with the known engine."""
     engine = engine or KnownEngine()
-    return describe(settings, start_engine=lambda _source, _config: engine)
+    return describe(settings, start_engine=lambda: engine)
 
 
 if __name__ == "__main__":

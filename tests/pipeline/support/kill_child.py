@@ -78,7 +78,7 @@ def start_vllm() -> Engine:
 
     # A first request would start threads, which a fork does not take along.
     VllmEngine._probe = lambda *_: None
-    return Lent(VllmEngine(find_model("interpreter"), VllmOptions(max_num_seqs=4, max_model_len=256)))
+    return Lent(VllmEngine(find_model("tiny-llava"), VllmOptions(max_num_seqs=4, max_model_len=256)))
 
 
 def main(mode: str, card: Path, folder: Path) -> None:

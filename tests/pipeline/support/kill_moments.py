@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 STICKERS, SHARD_ROWS = 24, 8
+READ = "mghft.pipeline.describe.scheduler.parse_responses"
 
 
 @dataclass(frozen=True)
@@ -29,18 +30,16 @@ MOMENTS = {
     "start: before the corpus is listed": Moment("mghft.pipeline.describe.run.load_corpus"),
     "start: corpus listed": Moment("mghft.pipeline.describe.run.load_corpus", "after"),
     "start: before the lock": Moment("mghft.pipeline.describe.run.lock_run"),
-    "start: before the engine": Moment("mghft.pipeline.describe.run._work"),
+    "start: before the engine": Moment("mghft.pipeline.describe.run._describe_remaining"),
     "manifest: half written": Moment("mghft.pipeline.runs.manifest.json.dumps", "after"),
     "manifest: before its rename": Moment("pathlib.Path.replace", "before", file="manifest.json"),
     "manifest: after its rename": Moment("pathlib.Path.replace", "after", file="manifest.json"),
     "decoding: first image": Moment("mghft.pipeline.images.prefetch.load"),
     "decoding: tenth image": Moment("mghft.pipeline.images.prefetch.load", "after", 10),
     "generation: before the first request": Moment("mghft.pipeline.describe.scheduler.make_requests"),
-    "generation: first answer not yet read": Moment("mghft.pipeline.describe.scheduler.judge"),
-    "generation: in the second shard": Moment(
-        "mghft.pipeline.describe.scheduler.judge", "after", SHARD_ROWS + 3
-    ),
-    "generation: last answer": Moment("mghft.pipeline.describe.scheduler.judge", "before", STICKERS),
+    "generation: first answer not yet read": Moment(READ),
+    "generation: in the second shard": Moment(READ, "after", SHARD_ROWS + 3),
+    "generation: last answer": Moment(READ, "before", STICKERS),
     "journal: first line torn": Moment("mghft.pipeline.runs.journal.os.write", "torn", 1),
     "journal: third row torn": Moment("mghft.pipeline.runs.journal.os.write", "torn", 4),
     "journal: row of the second shard torn": Moment("mghft.pipeline.runs.journal.os.write", "torn", 14),

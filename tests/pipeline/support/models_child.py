@@ -12,7 +12,7 @@ from typing import Any
 
 from mghft.pipeline.describe.config import build_describe_config
 from mghft.pipeline.describe.run import describe
-from mghft.pipeline.engines.base import Request, Response
+from mghft.pipeline.engines.base import Request, RequestKey, Response
 from mghft.pipeline.engines.vllm_engine import VllmEngine
 from mghft.pipeline.images.decode import decode_image
 from mghft.pipeline.prompting.pack import Sampling
@@ -33,10 +33,10 @@ def compare(engine: VllmEngine) -> list[list[Any]]:
     images = [decode_image(Path(card).parent, f"images/000{number}.png") for number in range(2)]
     sampling, schema = Sampling(max_tokens=40), views_schema()
     for number, image in enumerate(images):
-        engine.submit(Request(str(number), image, str(number), "a b", "c d", schema, sampling))
+        engine.submit(Request(RequestKey(str(number)), image, str(number), "a b", "c d", schema, sampling))
     answers: dict[str, Response] = {}
     while len(answers) < 2:
-        answers |= {answer.key: answer for answer in engine.collect()}
+        answers |= {answer.key.sticker_id: answer for answer in engine.collect()}
     content = [
         [{"type": "image_pil", "image_pil": image}, {"type": "text", "text": "c d"}] for image in images
     ]

@@ -6,7 +6,7 @@ import os
 import pytest
 from PIL import Image
 
-from mghft.pipeline.engines.base import Request
+from mghft.pipeline.engines.base import Request, RequestKey
 from mghft.pipeline.engines.openai_engine import OpenAiEngine
 from mghft.pipeline.engines.options import ServerOptions
 from mghft.pipeline.errors import EngineDiedError
@@ -26,7 +26,7 @@ def no_key(monkeypatch):
 
 def request(number=1, system=None):
     image = Image.new("RGB", (8, 8), (number, 0, 128))
-    return Request(f"key {number}", image, str(number), system, "what?", views_schema(), SAMPLING)
+    return Request(RequestKey(f"key {number}"), image, str(number), system, "what?", views_schema(), SAMPLING)
 
 
 def start(server, backoff=0.02, **options):
@@ -50,7 +50,7 @@ def ask(server, *requests, **options):
             engine.submit(one)
         answers = {}
         while batch := collect(engine):
-            answers.update({answer.key: answer for answer in batch})
+            answers.update({answer.key.sticker_id: answer for answer in batch})
         return answers, engine.retries
     finally:
         engine.close()

@@ -1,10 +1,10 @@
-"""Run by test_describe_vllm in a process of its own: asks the shipped interpreter under vLLM, prints JSON."""
+"""Run by test_describe_vllm in a process of its own: asks the shipped stand-in under vLLM, prints JSON."""
 
 import json
 import sys
 from pathlib import Path
 
-from mghft.pipeline.engines.base import Request, Response
+from mghft.pipeline.engines.base import Request, RequestKey, Response
 from mghft.pipeline.engines.model_source import find_model
 from mghft.pipeline.engines.options import VllmOptions
 from mghft.pipeline.engines.vllm_engine import VllmEngine
@@ -14,14 +14,14 @@ from mghft.pipeline.views import VIEWS, views_schema
 
 root = Path(sys.argv[1])
 images = [decode_image(root, f"images/{number:04d}.png") for number in range(12)]
-# The interpreter's chat template drops the words, so a system message long enough to overflow is no use here:
+# The stand-in's chat template drops the words, so a system message long enough to overflow is no use here:
 # the limit of tokens is what a request can break.
-engine = VllmEngine(find_model("interpreter"), VllmOptions(max_model_len=128, max_num_seqs=16))
+engine = VllmEngine(find_model("tiny-llava"), VllmOptions(max_model_len=128, max_num_seqs=16))
 
 
 def request(number: int, keys: tuple[str, ...] = VIEWS, **sampling: float) -> Request:
     return Request(
-        str(number),
+        RequestKey(str(number)),
         images[number],
         str(number),
         None,
@@ -40,10 +40,10 @@ def ask(*requests: Request) -> list[Response]:
     return answers
 
 
-together = {a.key: a.text for a in ask(*(request(n) for n in range(12)))}
-alone = {a.key: a.text for n in range(12) for a in ask(request(n))}
-bad = Request("bad", images[0], "0", None, "?", {"type": "no such type"}, Sampling(max_tokens=70))
-mixed = {a.key: a for a in ask(request(1), bad, request(2))}
+together = {a.key.sticker_id: a.text for a in ask(*(request(n) for n in range(12)))}
+alone = {a.key.sticker_id: a.text for n in range(12) for a in ask(request(n))}
+bad = Request(RequestKey("bad"), images[0], "0", None, "?", {"type": "no such type"}, Sampling(max_tokens=70))
+mixed = {a.key.sticker_id: a for a in ask(request(1), bad, request(2))}
 one_view = ask(request(3, ("style",)))[0]
 print(
     json.dumps(

@@ -6,11 +6,11 @@ from transformers import LlavaForConditionalGeneration
 
 from mghft.pipeline.corpora.emoji import load_table
 from mghft.pipeline.tiny_llava import checkpoint_path
-from mghft.pipeline.tiny_llava.evaluate import ask_transformers, load_pictures, measure, read_answer
+from mghft.pipeline.tiny_llava.evaluate import ask_transformers, load_pictures, measure, read_response
 
 
 @pytest.fixture(scope="module")
-def answers():
+def responses():
     pictures = load_pictures("twemoji")[::5]
     return pictures, ask_transformers(checkpoint_path(), pictures)
 
@@ -29,22 +29,22 @@ def test_transformers_loads_it_with_nothing_missing():
     assert not report["missing_keys"] and not report["unexpected_keys"] and not report["mismatched_keys"]
 
 
-def test_its_json_is_learned_not_only_forced(answers):
-    _, texts = answers
-    assert all(read_answer(text) is not None for text in texts)
+def test_its_json_is_learned_not_only_forced(responses):
+    _, texts = responses
+    assert all(read_response(text) is not None for text in texts)
 
 
-def test_it_does_not_say_one_thing_for_every_sticker(answers):
-    _, texts = answers
-    contents = {views["content"] for text in texts if (views := read_answer(text))}
+def test_it_does_not_say_one_thing_for_every_sticker(responses):
+    _, texts = responses
+    contents = {views["content"] for text in texts if (views := read_response(text))}
     assert len(contents) > len(texts) / 2
 
 
-def test_it_names_emoji_in_an_art_style_it_never_saw(answers):
-    pictures, texts = answers
+def test_it_names_emoji_in_an_art_style_it_never_saw(responses):
+    pictures, texts = responses
     figures = measure(pictures, texts)
-    assert figures["seen"]["name_exact"] >= 0.4
-    assert figures["seen"]["emotion_right"] > figures["seen"]["always_happiness"] + 0.1
+    assert figures.seen.name_exact >= 0.4
+    assert figures.seen.emotion_right > figures.seen.always_happiness + 0.1
 
 
 def test_the_card_says_what_it_is():

@@ -1,4 +1,4 @@
-"""The parts of the interpreter's training: texts, tokenizer, chat template, augmentation, saving."""
+"""The parts of the tiny LLaVA's training: texts, tokenizer, chat template, augmentation, saving."""
 
 import json
 
@@ -8,9 +8,9 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoProcessor, LlavaForConditionalGeneration
 
-from mghft.pipeline import tiny_llava as interpreter
 from mghft.pipeline.corpora.emoji.table import LABELS, STAND_IN_STYLES, Emoji
-from mghft.pipeline.tiny_llava.evaluate import Picture, measure, read_answer
+from mghft.pipeline.tiny_llava import shipped
+from mghft.pipeline.tiny_llava.evaluate import Picture, measure, read_response
 from mghft.pipeline.tiny_llava.images import augment, normalize, to_ink
 from mghft.pipeline.tiny_llava.modeling import (
     IMAGE_TOKENS,
@@ -21,7 +21,7 @@ from mghft.pipeline.tiny_llava.modeling import (
     save_checkpoint,
     start_tower,
 )
-from mghft.pipeline.tiny_llava.texts import STYLE_TEXTS, Entry, answer, describe
+from mghft.pipeline.tiny_llava.texts import STYLE_TEXTS, Entry, as_response, describe
 from mghft.pipeline.tiny_llava.train import PROMPT_END, batches
 from mghft.pipeline.views import VIEWS
 
@@ -32,7 +32,7 @@ VIEWS_OF_CRYING = describe(CRYING, ENTRY, "openmoji")
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return build_tokenizer([answer(VIEWS_OF_CRYING)])
+    return build_tokenizer([as_response(VIEWS_OF_CRYING)])
 
 
 def test_a_description_has_the_four_views_in_their_order():
@@ -56,8 +56,8 @@ def test_every_style_of_the_training_has_its_own_text():
     assert len(set(STYLE_TEXTS.values())) == len(STAND_IN_STYLES)
 
 
-def test_answers_have_no_whitespace_between_json_tokens():
-    text = answer({"content": "A: b, c.", "style": "d"})
+def test_responses_have_no_whitespace_between_json_tokens():
+    text = as_response({"content": "A: b, c.", "style": "d"})
     assert text == '{"content":"A: b, c.","style":"d"}'
 
 
@@ -150,23 +150,27 @@ def test_a_saved_checkpoint_has_published_names_and_loads_with_nothing_missing(t
         json.dumps(dict.fromkeys(VIEWS, 1)),
     ],
 )
-def test_an_answer_that_is_not_the_four_views_is_invalid(text):
-    assert read_answer(text) is None
+def test_a_response_that_is_not_the_four_views_is_invalid(text):
+    assert read_response(text) is None
 
 
-def test_an_invalid_answer_counts_as_wrong_and_a_named_emoji_counts_by_its_label():
+def test_an_invalid_response_counts_as_wrong_and_a_named_emoji_counts_by_its_label():
     picture = Picture(CRYING, Image.new("RGB", (8, 8)))
     figures = measure(
         [picture] * 3,
-        [answer(VIEWS_OF_CRYING), answer(VIEWS_OF_CRYING | {"content": "Loudly crying face."}), "{"],
+        [
+            as_response(VIEWS_OF_CRYING),
+            as_response(VIEWS_OF_CRYING | {"content": "Loudly crying face."}),
+            "{",
+        ],
     )
-    assert figures["valid_json"] == pytest.approx(2 / 3, abs=1e-3)
-    assert figures["seen"]["name_exact"] == pytest.approx(1 / 3, abs=1e-3)
-    assert figures["seen"]["emotion_right"] == pytest.approx(2 / 3, abs=1e-3)
-    assert figures["distinct_texts"]["content"] == 2
+    assert figures.valid_json == pytest.approx(2 / 3, abs=1e-3)
+    assert figures.seen.name_exact == pytest.approx(1 / 3, abs=1e-3)
+    assert figures.seen.emotion_right == pytest.approx(2 / 3, abs=1e-3)
+    assert figures.distinct_texts["content"] == 2
 
 
 def test_a_missing_checkpoint_is_answered_in_one_sentence(monkeypatch, tmp_path):
-    monkeypatch.setattr(interpreter, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(shipped, "__file__", str(tmp_path / "__init__.py"))
     with pytest.raises(FileNotFoundError, match=r"has no model\.safetensors; .*--out DIR`\.$"):
-        interpreter.checkpoint_path()
+        shipped.checkpoint_path()

@@ -13,7 +13,7 @@ import pytest
 from browser import chromium, needs_chromium
 from describe_bench import make_corpus
 from PIL import Image
-from tries_bench import ATTACK, Tellers, attempt, write_pack
+from trial_bench import ATTACK, Tellers, attempt, write_pack
 
 from mghft.pipeline.trials.page import write_trial_page
 

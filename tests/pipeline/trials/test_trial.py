@@ -1,4 +1,4 @@
-"""Tries: the same stickers for every prompt, one engine, every row kept; and the list of what was tried."""
+"""Trials: the same stickers for every prompt, one engine, every row kept; and the list of what was tried."""
 
 import json
 import shutil
@@ -6,7 +6,7 @@ import shutil
 import pytest
 from bad_server import BadServer
 from describe_bench import KnownEngine, config, make_corpus, run
-from tries_bench import Tellers, attempt, write_pack
+from trial_bench import Tellers, attempt, write_pack
 
 from mghft.pipeline.describe.run import describe
 from mghft.pipeline.engines.options import ServerOptions
@@ -15,10 +15,11 @@ from mghft.pipeline.runs.lock import lock_run
 from mghft.pipeline.runs.manifest import read_manifest
 from mghft.pipeline.runs.shards import read_descriptions
 from mghft.pipeline.runs.status import verify_run
-from mghft.pipeline.trials import trial as prompt_tries
-from mghft.pipeline.trials.history import history
+from mghft.pipeline.trials import run as trial_run
+from mghft.pipeline.trials.history import read_history
 from mghft.pipeline.trials.page import count_words, write_trial_page
-from mghft.pipeline.trials.trial import read_trial, run_trial
+from mghft.pipeline.trials.run import run_trial
+from mghft.pipeline.trials.trial import read_trial
 
 
 @pytest.fixture
@@ -165,9 +166,9 @@ def test_the_same_prompt_twice_is_refused(card, tmp_path, a):
         attempt(card, tmp_path / "tries")
 
 
-@pytest.mark.parametrize("fields", [{"part": "1/2"}, {"dry_run": True}])
-def test_parts_and_dry_runs_are_refused(card, tmp_path, a, fields):
-    with pytest.raises(ValueError, match="neither parts nor a dry run"):
+@pytest.mark.parametrize("fields", [{"worker": "1/2"}, {"dry_run": True}])
+def test_workers_and_dry_runs_are_refused(card, tmp_path, a, fields):
+    with pytest.raises(ValueError, match="neither workers nor a dry run"):
         attempt(card, tmp_path / "tries", a, **fields)
 
 
@@ -183,7 +184,7 @@ def test_one_writer_for_a_folder_of_tries(card, tmp_path, a):
 def test_the_engine_shares_images_when_a_pack_asks_by_view(card, tmp_path, monkeypatch, prompts, shared):
     seen = []
     monkeypatch.setattr(
-        prompt_tries, "open_engine", lambda *_, share_images: (seen.append(share_images), KnownEngine())[1]
+        trial_run, "open_engine", lambda *_, share_images: (seen.append(share_images), KnownEngine())[1]
     )
     run_trial(config(card, tmp_path / "tries", per_class=1), prompts)
     assert seen == [shared]
@@ -226,17 +227,17 @@ def test_history_lists_every_pack_of_every_try_with_its_score(card, tmp_path, a,
     score = {"accuracy": 0.5, "f1_macro": 0.4, "interval": [0.3, 0.7], "more": 1}
     folder = second.folder / second.manifest.packs[1].folder
     (folder / "score.json").write_text(json.dumps(score))
-    entries, notes = history(tmp_path / "tries")
+    entries, notes = read_history(tmp_path / "tries")
     assert notes == []
     assert [(entry.folder, entry.pack.title) for entry in entries] == [
         (first.folder, "alpha"), (second.folder, "alpha"), (second.folder, "beta"),
     ]  # fmt: skip
     found = entries[2]
     assert (found.status["ok"], found.status["failed"]) == (8, 1)
-    assert (found.accuracy, found.f1_macro, found.interval) == (0.5, 0.4, (0.3, 0.7))
-    assert entries[0].accuracy is None
+    assert found.score == (0.5, 0.4, 0.3, 0.7)
+    assert entries[0].score is None
     assert found.manifest.subset.words() == "where label=dark, where split!=test, first 9"
-    assert [entry.pack.title for entry in history(second.folder)[0]] == ["alpha", "beta"]
+    assert [entry.pack.title for entry in read_history(second.folder)[0]] == ["alpha", "beta"]
 
 
 @pytest.mark.parametrize(
@@ -253,8 +254,8 @@ def test_history_lists_every_pack_of_every_try_with_its_score(card, tmp_path, a,
 def test_a_score_that_cannot_be_read_is_said(card, tmp_path, a, content):
     done = attempt(card, tmp_path / "tries", a, per_class=1)
     (done.folder / done.manifest.packs[0].folder / "score.json").write_text(content)
-    entries, notes = history(tmp_path / "tries")
-    assert entries[0].accuracy is None
+    entries, notes = read_history(tmp_path / "tries")
+    assert entries[0].score is None
     assert len(notes) == 1 and "score.json cannot be read" in notes[0]
 
 
@@ -263,15 +264,15 @@ def test_a_damaged_try_hides_no_other_and_stops_no_new_one(card, tmp_path, a, b)
     attempt(card, tmp_path / "tries", b, per_class=1)
     manifest = first.folder / "try.json"
     manifest.write_text(manifest.read_text().replace('"alpha-', '"../alpha-'))
-    entries, notes = history(tmp_path / "tries")
+    entries, notes = read_history(tmp_path / "tries")
     assert [entry.pack.title for entry in entries] == ["beta"]
     assert len(notes) == 1 and "is damaged or was changed" in notes[0]
     assert attempt(card, tmp_path / "tries", a, per_class=1).folder.name == "try-003"
 
 
 def test_a_folder_without_tries_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds no try: make one with"):
-        history(tmp_path)
+    with pytest.raises(FileNotFoundError, match="holds no trial: make one with"):
+        read_history(tmp_path)
 
 
 # The summary

@@ -1,4 +1,4 @@
-"""A try under the real vLLM with the shipped interpreter, and the run that takes its rows over."""
+"""A trial under the real vLLM with the shipped stand-in, and the run that takes its rows over."""
 
 import json
 import os
@@ -20,7 +20,7 @@ def test_three_prompts_one_start_and_a_run_that_reuses_one_of_them(tmp_path):
     card = make_corpus(tmp_path / "data", 20)
     environment = {**os.environ, "PYTHONPATH": f"{HERE.parents[2]}:{HERE}"}
     child = subprocess.run(
-        [sys.executable, HERE / "tries_vllm_child.py", card, tmp_path / "tries"],
+        [sys.executable, HERE / "trial_vllm_child.py", card, tmp_path / "tries"],
         capture_output=True, text=True, env=environment, check=False,
     )  # fmt: skip
     assert child.returncode == 0, child.stderr

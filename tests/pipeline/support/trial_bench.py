@@ -1,4 +1,4 @@
-"""What the tests of tries share: a second pack, and an engine whose texts show which prompt was asked."""
+"""What the tests of trials share: a second pack, and an engine whose texts show which prompt was asked."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from describe_bench import KnownEngine, config
 
-from mghft.pipeline.trials.trial import Done, run_trial
+from mghft.pipeline.trials.run import TrialResult, run_trial
 from mghft.pipeline.views import VIEWS
 
 ATTACK = "<script>document.title = 'attacked'</script><img src=x onerror=\"document.title = 'attacked'\">"
@@ -30,7 +30,7 @@ class Tellers:
         self.asked: list[tuple[str, str]] = []
         self.change = change or (lambda _number, _prompt, views: views)
 
-    def __call__(self, _source: Any, _config: Any) -> KnownEngine:
+    def __call__(self) -> KnownEngine:
         self.starts += 1
         engine = KnownEngine(self._answer)
         close = engine.close
@@ -44,13 +44,15 @@ class Tellers:
 
     def _answer(self, request: Any, text: str) -> str:
         prompt = request.user.split()[0]
-        number = int(request.key[-8:-4])
-        self.asked.append((prompt, request.key))
+        number = int(request.key.sticker_id[-8:-4])
+        self.asked.append((prompt, request.key.sticker_id))
         views = {view: f"{told}, told by {prompt}" for view, told in json.loads(text).items()}
         answer = self.change(number, prompt, views)
         return answer if isinstance(answer, str) else json.dumps(answer)
 
 
-def attempt(card: Path, tries: Path, *prompts: str, engine: Tellers | None = None, **fields: Any) -> Done:
-    """A try with the telling engine."""
-    return run_trial(config(card, tries, **fields), list(prompts), start_engine=engine or Tellers())
+def attempt(
+    card: Path, trials: Path, *prompts: str, engine: Tellers | None = None, **fields: Any
+) -> TrialResult:
+    """A trial with the telling engine."""
+    return run_trial(config(card, trials, **fields), list(prompts), start_engine=engine or Tellers())

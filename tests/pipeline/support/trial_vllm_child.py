@@ -1,4 +1,4 @@
-"""Run by test_prompt_tries_vllm in a process of its own: a try under vLLM; prints starts, page and rows."""
+"""Run by test_trial_vllm in a process of its own: a trial under vLLM; prints starts, page and rows."""
 
 import json
 import sys
@@ -9,9 +9,9 @@ from describe_bench import config
 from mghft.pipeline.engines import vllm_engine
 from mghft.pipeline.runs.shards import read_descriptions
 from mghft.pipeline.trials.page import write_trial_page
-from mghft.pipeline.trials.trial import run_trial
+from mghft.pipeline.trials.run import run_trial
 
-card, tries = Path(sys.argv[1]), Path(sys.argv[2])
+card, trials = Path(sys.argv[1]), Path(sys.argv[2])
 starts, original = [], vllm_engine.VllmEngine.__init__
 
 
@@ -22,7 +22,7 @@ def counted(self: vllm_engine.VllmEngine, *arguments: object, share_images: bool
 
 vllm_engine.VllmEngine.__init__ = counted
 done = run_trial(
-    config(card, tries, per_class=6, vllm={"max_num_seqs": 16}), ["multiview", "figure", "per-view"]
+    config(card, trials, per_class=6, vllm={"max_num_seqs": 16}), ["multiview", "figure", "per-view"]
 )
 page, _ = write_trial_page(done, card.parent)
 print(
