@@ -1,1 +1,6 @@
-"""Training and evaluation of MGHFT on described stickers; heavy imports stay inside the modules."""
+"""Descriptions to a model: data, trainer, evaluation, probing.
+
+The names are those of the rooms below; nothing heavy is loaded before one of them is used.
+"""
+
+__all__: list[str] = []

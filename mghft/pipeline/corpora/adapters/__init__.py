@@ -7,6 +7,8 @@ that a name in somebody's file of splits may mean.
 import importlib
 from types import ModuleType
 
+__all__ = ["open_adapter"]
+
 
 def open_adapter(name: str) -> ModuleType:
     """Return the module that reads the corpora of a card's field `adapter`."""
