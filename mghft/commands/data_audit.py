@@ -78,23 +78,24 @@ def duplicates(
       mghft train ser30k@duplicates/clean-split.csv --data SER_Dataset --no-text --out runs/clean
     """
     from mghft.pipeline.audit.duplicates import find_duplicates
-    from mghft.pipeline.audit.duplicates_report import check_report, pair_line, summary, write_report
+    from mghft.pipeline.audit.duplicates_report import check_report, pair_line, summarize, write_report
     from mghft.pipeline.corpora.card import load_card
     from mghft.pipeline.corpora.load import load_corpus
     from mghft.pipeline.progress import bar
+    from mghft.pipeline.text import plural
 
     check_report(out, drop_leaks=drop_leaks)
     corpus = load_corpus(load_card(card), data)
     with bar() as progress:
         found = find_duplicates(corpus, near=near, progress=progress)
-    for line in summary(found):
+    for line in summarize(found):
         typer.echo(line)
     for pair in found.pairs[:_NAMED]:
         typer.echo(f"  {pair_line(pair)}")
     if len(found.pairs) > _NAMED:
         typer.echo(f"  and {len(found.pairs) - _NAMED} more")
     if drop_leaks:
-        typer.echo(f"{len(found.leaks)} stickers are left out of the clean split")
+        typer.echo(f"left out of the clean split: {plural(found.leaks, 'sticker')}")
     written = write_report(found, out, drop_leaks=drop_leaks, shown=pairs)
     for path in written:
         typer.echo(f"written: {path}")
@@ -121,7 +122,7 @@ def stats(
       mghft data stats emoji --data demo/data
       mghft data stats emoji --data demo/data --out stats --sample 40 --seed 1
     """
-    from mghft.pipeline.audit.statistics import corpus_stats, lines
+    from mghft.pipeline.audit.statistics import corpus_stats
     from mghft.pipeline.corpora.card import load_card
     from mghft.pipeline.corpora.load import load_corpus
     from mghft.pipeline.files import write_json
@@ -130,7 +131,14 @@ def stats(
     corpus = load_corpus(load_card(card), data)
     with bar() as progress:
         found = corpus_stats(corpus, progress=progress)
-    for line in lines(found):
+    header, rows = found.class_table()
+    width = max((len(row[0]) for row in rows), default=0)
+    typer.echo(f"{found.stickers} stickers of {found.corpus}\n")
+    for name, *cells in (["", *header[1:]], *rows):
+        aligned = [f"{cell:>{len(column)}}" for cell, column in zip(cells, header[1:], strict=True)]
+        typer.echo("  ".join([f"{name:{width}}", *aligned]))
+    typer.echo()
+    for line in found.sentences():
         typer.echo(line)
     if out is None:
         return

@@ -10,6 +10,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+# Called with (done, in all).
+Advance = Callable[[int, int], None]
+
 _LINE_SECONDS = 15.0
 
 

@@ -23,8 +23,8 @@ class Loaded:
     error: str | None = None
 
 
-def load(root: Path, path: str, transform: ImageTransform, keep: bool) -> Loaded:
-    """Reads and decodes an image; never raises for what is wrong with the file.
+def load_image(root: Path, path: str, transform: ImageTransform, keep: bool) -> Loaded:
+    """Read and decode an image; never raises for what is wrong with the file.
 
     Args:
         root: of the corpus.

@@ -1,0 +1,365 @@
+"""Processes that work on images and may crash, and the pool that keeps them busy.
+
+A file that crashes a decoder, or never ends, costs its own answer: its worker is killed and replaced, and the
+other images are asked for again. The pool has no thread, since one that waits for answers takes Python's lock
+from whoever works beside it (LOG.md, "Speed of the describe run"): its caller polls it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import json
+import operator
+import os
+import resource
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mghft.pipeline.images.color import ImageError
+
+# Far above what a slow disk or the largest image allowed needs; a decoder that is stuck never ends.
+SECONDS = 120.0
+# Images that a worker is asked for at once: it must not run dry while the caller does something else.
+_DEPTH = 16
+# Less than a pipe holds, so that a worker that is stuck does not stop whoever writes to it.
+_QUEUED_BYTES = 32 << 10
+# Shared memory that an image leaves behind for the next one.
+_KEPT_BYTES = 1 << 20
+_MEMORY_BYTES = 8 << 30
+# Workers that may end in a row before they have started.
+_STARTS = 3
+_CRASHED = "the image makes the decoder crash"
+
+Job = Callable[..., Any]
+
+
+class WorkerGoneError(Exception):
+    """The end of a worker, come by itself or brought about; the message is the reason."""
+
+
+class WorkerStartError(RuntimeError):
+    """Processes of this environment that end before they can work."""
+
+    exit_code = 1
+
+
+class Payload(NamedTuple):
+    """A job's answer, and bytes that go through shared memory beside it."""
+
+    answer: Any
+    parts: Sequence[bytes]
+
+
+class Reply(NamedTuple):
+    """A job's answer about one image, or why there is none.
+
+    Attributes:
+        answer: as JSON holds it.
+        parts: of a `Payload`.
+        error: why the image cannot be used: what the job raised as an `ImageError`, or how the worker ended.
+        fault: any other exception of the job.
+    """
+
+    answer: Any = None
+    parts: Sequence[bytes] = ()
+    error: str | None = None
+    fault: str | None = None
+
+
+@dataclass(eq=False)
+class PendingImage:
+    """An image that was asked for; `reply` is filled in by `WorkerPool.poll`."""
+
+    path: str
+    reply: Reply | None = None
+    line: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.line = json.dumps(self.path).encode() + b"\n"
+
+
+class WorkerPool:
+    """Workers that share a queue of images, first come, first served.
+
+    Args:
+        root: of the corpus.
+        job: called as `job(root, path, *arguments)` in the workers; its answer is what JSON can hold, or a
+            `Payload` of it.
+        arguments: what JSON can hold.
+        workers: number of processes; their start is not waited for.
+        payload: whether the job returns a `Payload`.
+        nice: by how much others go first.
+
+    Raises:
+        ValueError: another process cannot import the job.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        job: Job,
+        arguments: Sequence[Any] = (),
+        *,
+        workers: int,
+        payload: bool = False,
+        nice: int = 0,
+    ) -> None:
+        name = importable_name(job)
+        self._start = functools.partial(Worker, root, name, arguments, payload=payload, nice=nice)
+        self._queue: deque[PendingImage] = deque()
+        self.workers = [self._start() for _ in range(workers)]
+
+    def submit(self, path: str) -> PendingImage:
+        """Ask for the image at `path` below the root; the workers learn of it when the pool is polled."""
+        image = PendingImage(path)
+        self._queue.append(image)
+        return image
+
+    def poll(self) -> list[PendingImage]:
+        """Take what is finished and return it; give the workers more to do. Waits for nothing.
+
+        Raises:
+            WorkerStartError: workers do not start.
+        """
+        finished: list[PendingImage] = []
+        for place, worker in enumerate(self.workers):
+            try:
+                finished += worker.receive()
+            except WorkerGoneError as gone:
+                finished += self._replace(place, str(gone))
+        self._dispatch()
+        return finished
+
+    def wait(self, seconds: float = 0.2) -> None:
+        """Wait until a worker has something to tell, at most some seconds."""
+        poller = select.poll()
+        for worker in self.workers:
+            poller.register(worker.output, select.POLLIN)
+        poller.poll(seconds * 1000)
+
+    def close(self) -> None:
+        """Drop what is not finished and end the processes."""
+        self._queue.clear()
+        for worker in self.workers:
+            worker.close()
+
+    def _dispatch(self) -> None:
+        while self._queue:
+            worker = min(self.workers, key=lambda worker: len(worker.asked))
+            if not worker.has_room(self._queue[0]):
+                return
+            try:
+                worker.ask(self._queue[0])
+            except BrokenPipeError:
+                return  # The end of its output tells the same at the next poll.
+            self._queue.popleft()
+
+    def _replace(self, place: int, reason: str) -> list[PendingImage]:
+        """Start a new worker for one that is gone: the image it was at fails, others are asked for again."""
+        gone = self.workers[place]
+        gone.close()
+        failed = []
+        if gone.started and gone.asked:
+            failed.append(gone.asked.popleft())
+            failed[0].reply = Reply(error=reason)
+        elif not gone.started and gone.attempt == _STARTS:
+            raise WorkerStartError(
+                f"a process that reads images does not start (job {gone.job}): run `mghft doctor`"
+            )
+        self._queue.extendleft(reversed(gone.asked))
+        self.workers[place] = self._start(attempt=1 if gone.started else gone.attempt + 1)
+        return failed
+
+
+class Worker:
+    """A process that does one job on one image after the other; lines of JSON go both ways.
+
+    Attributes:
+        asked: images it was asked for and has not answered, in order.
+        job: "module:name".
+        output: file descriptor that its lines come from.
+        started: whether it has said that it is ready.
+        attempt: 1, and one more than that of the worker it replaces where that one did not start.
+    """
+
+    def __init__(
+        self, root: Path, job: str, arguments: Sequence[Any], *, payload: bool, nice: int, attempt: int = 1
+    ) -> None:
+        self.asked: deque[PendingImage] = deque()
+        self.job, self.attempt, self.started = job, attempt, False
+        self._slots = [os.memfd_create("image") for _ in range(_DEPTH if payload else 0)]
+        setting = json.dumps([os.fsdecode(root), job, list(arguments), self._slots, nice])
+        self.process = subprocess.Popen(
+            # -P: a file in the current folder that is called like a library is not imported.
+            [sys.executable, "-P", "-c", f"from {__name__} import serve; serve()", setting],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            # libtiff and others write their own complaints there.
+            stderr=subprocess.DEVNULL,
+            pass_fds=self._slots,
+            bufsize=0,
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+                "OMP_NUM_THREADS": "1",
+                "OPENBLAS_NUM_THREADS": "1",
+            },
+        )
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self._input, self._output = self.process.stdin, self.process.stdout
+        self.output = self._output.fileno()
+        os.set_blocking(self.output, False)
+        self._received = b""
+        self._ended = False
+        self._answered = 0
+        self._since = time.monotonic()
+
+    def has_room(self, image: PendingImage) -> bool:
+        """Whether it can be asked for this image too."""
+        queued = sum(len(asked.line) for asked in self.asked)
+        return not self.asked or (len(self.asked) < _DEPTH and queued + len(image.line) <= _QUEUED_BYTES)
+
+    def ask(self, image: PendingImage) -> None:
+        """Ask for an image.
+
+        Raises:
+            BrokenPipeError: the process is gone, and does not know of the image.
+        """
+        self._input.write(image.line)
+        if self.started and not self.asked:
+            self._since = time.monotonic()
+        self.asked.append(image)
+
+    def receive(self) -> list[PendingImage]:
+        """Fill in the replies that have come and return their images; waits for nothing.
+
+        Raises:
+            WorkerGoneError: the process has ended, or does not finish an image; all its replies were taken.
+        """
+        answered = []
+        for line in self._lines():
+            if self.started:
+                image = self.asked.popleft()
+                image.reply = self._reply(**json.loads(line))
+                answered.append(image)
+            self.started = True
+            self._since = time.monotonic()
+        if answered:
+            return answered  # Whatever else is to be told is told at the next call.
+        if self._ended:
+            raise WorkerGoneError(_CRASHED)
+        if (self.asked or not self.started) and time.monotonic() - self._since > SECONDS:
+            raise WorkerGoneError(f"the image takes longer than {SECONDS:.0f} s to decode")
+        return []
+
+    def close(self) -> None:
+        """End the process at once: it holds nothing but images being worked on."""
+        self.process.kill()
+        self.process.wait()
+        self._output.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._input.close()
+        for slot in self._slots:
+            os.close(slot)
+
+    def _lines(self) -> list[bytes]:
+        while not self._ended:
+            try:
+                data = os.read(self.output, 1 << 16)
+            except BlockingIOError:
+                break
+            self._received += data
+            self._ended = not data
+        *lines, self._received = self._received.split(b"\n")
+        return lines
+
+    def _reply(
+        self,
+        answer: Any = None,
+        sizes: Sequence[int] = (),
+        error: str | None = None,
+        fault: str | None = None,
+    ) -> Reply:
+        parts, place = [], 0
+        if self._slots:
+            slot = self._slots[self._answered % _DEPTH]
+            for size in sizes:
+                parts.append(os.pread(slot, size, place))
+                place += size
+            if place > _KEPT_BYTES:
+                os.ftruncate(slot, 0)
+        self._answered += 1
+        return Reply(answer, parts, error, fault)
+
+
+def importable_name(job: Job) -> str:
+    """Return "module:name", by which another process can import a function.
+
+    Raises:
+        ValueError: it is no function of a module's own, or one of `__main__`.
+    """
+    module, name = getattr(job, "__module__", None), getattr(job, "__qualname__", None)
+    if module and name and module != "__main__":
+        with contextlib.suppress(AttributeError):
+            if operator.attrgetter(name)(sys.modules.get(module)) is job:
+                return f"{module}:{name}"
+    raise ValueError(
+        f"the job {name or repr(job)} cannot be imported by another process: "
+        "give a function that is defined at the top of a module"
+    )
+
+
+def serve() -> None:
+    """Answer requests until the input ends, as it does when the parent is killed: the worker's side."""
+    # Ctrl-C reaches every process of the terminal; the parent decides when a worker ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+    root, name, arguments, slots, nice = json.loads(sys.argv[1])
+    os.nice(nice)
+    # What a library prints, be it written in C, is no part of the protocol.
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+
+    def send(line: bytes) -> None:
+        out.write(line + b"\n")
+        out.flush()
+
+    module, _, function = name.partition(":")
+    job = operator.attrgetter(function)(importlib.import_module(module))
+    send(b"ready")
+    for number, request in enumerate(sys.stdin.buffer):
+        slot = slots[number % len(slots)] if slots else None
+        send(_answer(functools.partial(job, Path(root), json.loads(request), *arguments), slot))
+
+
+def _answer(work: Callable[[], Any], slot: int | None) -> bytes:
+    """Do the work on one image; its reply as JSON, the parts of a payload in the slot."""
+    try:
+        answer = work()
+        if not isinstance(answer, Payload):
+            return json.dumps({"answer": answer}).encode()
+        assert slot is not None
+        place = 0
+        for part in answer.parts:
+            rest = memoryview(part)
+            while rest:
+                written = os.pwrite(slot, rest, place)
+                rest, place = rest[written:], place + written
+        sizes = [len(part) for part in answer.parts]
+        return json.dumps({"answer": answer.answer, "sizes": sizes}).encode()
+    except ImageError as error:
+        return json.dumps({"error": str(error)}).encode()
+    except MemoryError:
+        return json.dumps({"error": "the image does not fit into memory"}).encode()
+    except Exception as error:
+        return json.dumps({"fault": f"{type(error).__name__}: {error}"}).encode()
