@@ -30,7 +30,7 @@ class Pair:
     Attributes:
         kind: "bytes", "pixels", "near" or "mirrored".
         bits: of 64, how many of their perceptual hashes differ.
-        difference: largest mean difference of colour in any 1/64 of the picture, 0 to 255.
+        difference: largest mean difference of color in any 1/64 of the picture, 0 to 255.
     """
 
     kind: str

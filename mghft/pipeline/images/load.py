@@ -15,7 +15,14 @@ from mghft.pipeline.text import valid_utf8
 
 @dataclass(frozen=True)
 class Loaded:
-    """A sticker's image, or why there is none."""
+    """A sticker's image, or why there is none.
+
+    Attributes:
+        image: RGB, decoded.
+        sha256: of the bytes of its file, None where they cannot be read.
+        content: these bytes, where they are to be kept.
+        error: why there is no image.
+    """
 
     image: Image.Image | None
     sha256: str | None

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from mghft.pipeline.images.color import ImageError
-from mghft.pipeline.images.worker import WorkerPool, importable_name
+from mghft.pipeline.images.pool import WorkerPool
+from mghft.pipeline.images.worker import importable_name
 from mghft.pipeline.progress import Advance
 
 T = TypeVar("T")

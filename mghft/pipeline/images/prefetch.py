@@ -14,7 +14,8 @@ from PIL import Image
 
 from mghft.pipeline.images.decode import ImageTransform
 from mghft.pipeline.images.load import Loaded, load_image
-from mghft.pipeline.images.worker import Payload, PendingImage, Reply, WorkerPool
+from mghft.pipeline.images.pool import WorkerPool
+from mghft.pipeline.images.worker import Payload, PendingImage, Reply
 
 __all__ = ["ImagePrefetcher", "PendingImage"]
 

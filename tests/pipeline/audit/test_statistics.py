@@ -137,13 +137,13 @@ def test_charts_are_pictures_and_labels_no_formulas(corpus, tmp_path):
 def test_a_sheet_per_class_shows_its_stickers_on_white(corpus, tmp_path):
     paths = draw_sheets(corpus, tmp_path / "out")
     assert [path.name for path in paths] == ["sheet-0-green.png", "sheet-1-red_x.png"]
-    colours = []
+    colors = []
     for path in paths:
         with Image.open(path) as image:
-            colours.append({colour for _, colour in image.convert("RGB").getcolors()})
-    assert GREEN in colours[0] and RED not in colours[0]
-    assert RED in colours[1] and GREEN not in colours[1]
-    assert all((255, 255, 255) in found for found in colours)
+            colors.append({color for _, color in image.convert("RGB").getcolors()})
+    assert GREEN in colors[0] and RED not in colors[0]
+    assert RED in colors[1] and GREEN not in colors[1]
+    assert all((255, 255, 255) in found for found in colors)
 
 
 def test_the_sample_depends_on_ids_and_seed_alone(corpus):

@@ -13,7 +13,7 @@ from odd_jobs import odd_job
 from mghft.pipeline.images import worker
 from mghft.pipeline.images.color import ImageError
 from mghft.pipeline.images.parallel import map_images
-from mghft.pipeline.images.worker import WorkerStartError
+from mghft.pipeline.images.pool import WorkerStartError
 
 
 def look(paths, workers=1, **options):

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import sys
+import threading
 import time
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from PIL import Image
 from mghft.pipeline.images import worker
 from mghft.pipeline.images.decode import ImageTransform
 from mghft.pipeline.images.load import load_image
+from mghft.pipeline.images.pool import WorkerStartError
 from mghft.pipeline.images.prefetch import ImagePrefetcher
 from mghft.pipeline.runs.shards import read_descriptions
 from mghft.pipeline.runs.status import failed_rows
@@ -95,6 +98,25 @@ def test_an_image_that_never_ends_is_given_up(pool, monkeypatch):
     assert errors == ["the image takes longer than 0 s to decode"] * 2
     monkeypatch.undo()
     assert pool.result(pool.submit("a.png")).error is None
+
+
+def test_polling_waits_for_nothing_and_takes_no_thread(pool):
+    threads = threading.active_count()
+    wanted = stop(pool, 5)
+    began = time.monotonic()
+    for _ in range(100):
+        pool.poll()
+    assert time.monotonic() - began < 1
+    assert not any(map(pool.done, wanted))
+    assert threading.active_count() == threads
+
+
+def test_processes_that_do_not_start_are_said(root, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    pool = ImagePrefetcher(root, ImageTransform(), workers=2)
+    with pytest.raises(WorkerStartError, match="does not start .* run `mghft doctor`"):
+        pool.result(pool.submit("a.png"))
+    pool.close()
 
 
 def test_close_ends_the_processes(root):
