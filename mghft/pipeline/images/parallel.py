@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 # A process takes half a second to start; below this many images per process that is not worth it.
 _WORTHWHILE = 100
+# After that long without news the time limit of images is looked at.
+_WAIT_SECONDS = 0.2
 
 
 def map_images(
@@ -63,8 +65,7 @@ def map_images(
         images = [pool.submit(path) for path in paths]
         done = 0
         while done < len(images):
-            pool.wait()
-            for image in pool.poll():
+            for image in pool.poll(_WAIT_SECONDS):
                 if image.reply is not None and image.reply.fault is not None:
                     raise RuntimeError(f"reading images failed: {image.reply.fault}")
                 done += 1

@@ -56,6 +56,9 @@ class WorkerPool:
         self._start = functools.partial(Worker, root, name, arguments, payload=payload, nice=nice)
         self._queue: deque[PendingImage] = deque()
         self.workers = [self._start() for _ in range(workers)]
+        self._outputs = select.poll()
+        for worker in self.workers:
+            self._outputs.register(worker.output, select.POLLIN)
 
     def submit(self, path: str) -> PendingImage:
         """Ask for the image at `path` below the root; the workers learn of it when the pool is polled."""
@@ -63,27 +66,28 @@ class WorkerPool:
         self._queue.append(image)
         return image
 
-    def poll(self) -> list[PendingImage]:
-        """Take what is finished and return it; give the workers more to do. Waits for nothing.
+    def poll(self, seconds: float = 0.0) -> list[PendingImage]:
+        """Take what is finished and return it; give the workers more to do.
+
+        Args:
+            seconds: how long a worker is waited for at most, where none has anything to tell.
 
         Raises:
             WorkerStartError: workers do not start.
         """
+        self._dispatch()
+        ready = {output for output, _ in self._outputs.poll(1000 * seconds)}
         finished: list[PendingImage] = []
         for place, worker in enumerate(self.workers):
             try:
-                finished += worker.receive()
+                if worker.output in ready:
+                    finished += worker.receive()
+                else:
+                    worker.check_time()
             except WorkerGoneError as gone:
                 finished += self._replace(place, str(gone))
         self._dispatch()
         return finished
-
-    def wait(self, seconds: float = 0.2) -> None:
-        """Wait until a worker has something to tell, at most some seconds."""
-        poller = select.poll()
-        for worker in self.workers:
-            poller.register(worker.output, select.POLLIN)
-        poller.poll(seconds * 1000)
 
     def close(self) -> None:
         """Drop what is not finished and end the processes."""
@@ -105,6 +109,7 @@ class WorkerPool:
     def _replace(self, place: int, reason: str) -> list[PendingImage]:
         """Start a new worker for one that is gone: the image it was at fails, others are asked for again."""
         gone = self.workers[place]
+        self._outputs.unregister(gone.output)
         gone.close()
         failed = []
         if gone.started and gone.asked:
@@ -115,5 +120,6 @@ class WorkerPool:
                 f"a process that reads images does not start (job {gone.job}): run `mghft doctor`"
             )
         self._queue.extendleft(reversed(gone.asked))
-        self.workers[place] = self._start(attempt=1 if gone.started else gone.attempt + 1)
+        worker = self.workers[place] = self._start(attempt=1 if gone.started else gone.attempt + 1)
+        self._outputs.register(worker.output, select.POLLIN)
         return failed

@@ -21,6 +21,8 @@ __all__ = ["ImagePrefetcher", "PendingImage"]
 
 # The engine goes first: decoding takes the time that it leaves.
 _NICE = 5
+# After that long without news the time limit of images is looked at.
+_WAIT_SECONDS = 0.2
 
 
 class ImagePrefetcher:
@@ -52,10 +54,8 @@ class ImagePrefetcher:
         """Wait for the image and return it; never raises for what is wrong with its file."""
         if not self._pool.workers:
             return load_image(self._root, image.path, self._transform, self._keep)
-        self._pool.poll()
         while image.reply is None:
-            self._pool.wait()
-            self._pool.poll()
+            self._pool.poll(_WAIT_SECONDS)
         return _to_loaded(image.reply)
 
     def poll(self) -> None:

@@ -24,7 +24,7 @@ from mghft.pipeline.images.color import ImageError
 # Far above what a slow disk or the largest image allowed needs; a decoder that is stuck never ends.
 SECONDS = 120.0
 # Images that a worker is asked for at once: it must not run dry while the caller does something else.
-_DEPTH = 16
+DEPTH = 16
 # Less than a pipe holds, so that a worker that is stuck does not stop whoever writes to it.
 _QUEUED_BYTES = 32 << 10
 # Shared memory that an image leaves behind for the next one.
@@ -89,7 +89,7 @@ class Worker:
     ) -> None:
         self.asked: deque[PendingImage] = deque()
         self.job, self.attempt, self.started = job, attempt, False
-        self._slots = [os.memfd_create("image") for _ in range(_DEPTH if payload else 0)]
+        self._slots = [os.memfd_create("image") for _ in range(DEPTH if payload else 0)]
         setting = json.dumps([os.fsdecode(root), job, list(arguments), self._slots, nice])
         self.process = subprocess.Popen(
             # -P: a file in the current folder that is called like a library is not imported.
@@ -110,16 +110,14 @@ class Worker:
         assert self.process.stdin is not None and self.process.stdout is not None
         self._input, self._output = self.process.stdin, self.process.stdout
         self.output = self._output.fileno()
-        os.set_blocking(self.output, False)
         self._received = b""
-        self._ended = False
         self._answered = 0
         self._since = time.monotonic()
 
     def has_room(self, image: PendingImage) -> bool:
         """Whether it can be asked for this image too."""
         queued = sum(len(asked.line) for asked in self.asked)
-        return not self.asked or (len(self.asked) < _DEPTH and queued + len(image.line) <= _QUEUED_BYTES)
+        return not self.asked or (len(self.asked) < DEPTH and queued + len(image.line) <= _QUEUED_BYTES)
 
     def ask(self, image: PendingImage) -> None:
         """Ask for an image.
@@ -133,47 +131,43 @@ class Worker:
         self.asked.append(image)
 
     def receive(self) -> list[PendingImage]:
-        """Fill in the replies that have come and return their images; waits for nothing.
+        """Fill in replies that have come and return their images; to be called when `output` can be read.
 
         Raises:
-            WorkerGoneError: the process has ended, or does not finish an image; all its replies were taken.
+            WorkerGoneError: the process has ended, and all its replies were taken.
         """
+        data = os.read(self.output, 1 << 16)
+        if not data:
+            raise WorkerGoneError("the image makes the decoder crash")
+        *lines, self._received = (self._received + data).split(b"\n")
         answered = []
-        for line in self._lines():
+        for line in lines:
             if self.started:
                 image = self.asked.popleft()
                 image.reply = self._reply(**json.loads(line))
                 answered.append(image)
             self.started = True
             self._since = time.monotonic()
-        if answered:
-            return answered  # Whatever else is to be told is told at the next call.
-        if self._ended:
-            raise WorkerGoneError("the image makes the decoder crash")
+        return answered
+
+    def check_time(self) -> None:
+        """Look how long nothing has come.
+
+        Raises:
+            WorkerGoneError: too long for the image it is at.
+        """
         if (self.asked or not self.started) and time.monotonic() - self._since > SECONDS:
             raise WorkerGoneError(f"the image takes longer than {SECONDS:.0f} s to decode")
-        return []
 
     def close(self) -> None:
-        """End the process at once: it holds nothing but images being worked on."""
+        """End the process at once, also for the second time: it holds nothing but images being worked on."""
         self.process.kill()
         self.process.wait()
         self._output.close()
         with contextlib.suppress(BrokenPipeError):
             self._input.close()
-        for slot in self._slots:
-            os.close(slot)
-
-    def _lines(self) -> list[bytes]:
-        while not self._ended:
-            try:
-                data = os.read(self.output, 1 << 16)
-            except BlockingIOError:
-                break
-            self._received += data
-            self._ended = not data
-        *lines, self._received = self._received.split(b"\n")
-        return lines
+        while self._slots:
+            os.close(self._slots.pop())
 
     def _reply(
         self,
@@ -184,7 +178,7 @@ class Worker:
     ) -> Reply:
         parts, place = [], 0
         if self._slots:
-            slot = self._slots[self._answered % _DEPTH]
+            slot = self._slots[self._answered % DEPTH]
             for size in sizes:
                 parts.append(os.pread(slot, size, place))
                 place += size

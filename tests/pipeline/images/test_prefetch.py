@@ -114,7 +114,7 @@ def test_polling_waits_for_nothing_and_takes_no_thread(pool):
 def test_processes_that_do_not_start_are_said(root, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     pool = ImagePrefetcher(root, ImageTransform(), workers=2)
-    with pytest.raises(WorkerStartError, match="does not start .* run `mghft doctor`"):
+    with pytest.raises(WorkerStartError, match=r"does not start .* run `mghft doctor`"):
         pool.result(pool.submit("a.png"))
     pool.close()
 
