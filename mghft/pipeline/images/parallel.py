@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 # A process takes half a second to start; below this many images per process that is not worth it.
 _WORTHWHILE = 100
+_DEPTH = 32
 # After that long without news the time limit of images is looked at.
 _WAIT_SECONDS = 0.2
 
@@ -61,7 +62,7 @@ def map_images(
             answers.append(_ask_here(root, path, job))
             report(len(answers), len(paths))
         return answers
-    with closing(WorkerPool(root, job, workers=min(workers, len(paths)))) as pool:
+    with closing(WorkerPool(root, job, workers=min(workers, len(paths)), depth=_DEPTH)) as pool:
         images = [pool.submit(path) for path in paths]
         done = 0
         while done < len(images):

@@ -35,6 +35,7 @@ class WorkerPool:
             `Payload` of it.
         arguments: what JSON can hold.
         workers: number of processes; their start is not waited for.
+        depth: images that each is asked for at once, so that it does not run dry between two polls.
         payload: whether the job returns a `Payload`.
         nice: by how much others go first.
 
@@ -49,11 +50,14 @@ class WorkerPool:
         arguments: Sequence[Any] = (),
         *,
         workers: int,
+        depth: int,
         payload: bool = False,
         nice: int = 0,
     ) -> None:
         name = importable_name(job)
-        self._start = functools.partial(Worker, root, name, arguments, payload=payload, nice=nice)
+        self._start = functools.partial(
+            Worker, root, name, arguments, depth=depth, payload=payload, nice=nice
+        )
         self._queue: deque[PendingImage] = deque()
         self.workers = [self._start() for _ in range(workers)]
         self._outputs = select.poll()

@@ -21,6 +21,8 @@ __all__ = ["ImagePrefetcher", "PendingImage"]
 
 # The engine goes first: decoding takes the time that it leaves.
 _NICE = 5
+# Each has shared memory of its own in every worker.
+_DEPTH = 16
 # After that long without news the time limit of images is looked at.
 _WAIT_SECONDS = 0.2
 
@@ -40,7 +42,9 @@ class ImagePrefetcher:
     ) -> None:
         self._root, self._transform, self._keep = root, transform, keep
         arguments = [transform.model_dump(mode="json"), keep]
-        self._pool = WorkerPool(root, decode_job, arguments, workers=workers, payload=True, nice=_NICE)
+        self._pool = WorkerPool(
+            root, decode_job, arguments, workers=workers, depth=_DEPTH, payload=True, nice=_NICE
+        )
 
     def submit(self, path: str) -> PendingImage:
         """Ask for the image at `path` below the root."""

@@ -23,8 +23,6 @@ from mghft.pipeline.images.color import ImageError
 
 # Far above what a slow disk or the largest image allowed needs; a decoder that is stuck never ends.
 SECONDS = 120.0
-# Images that a worker is asked for at once: it must not run dry while the caller does something else.
-DEPTH = 16
 # Less than a pipe holds, so that a worker that is stuck does not stop whoever writes to it.
 _QUEUED_BYTES = 32 << 10
 # Shared memory that an image leaves behind for the next one.
@@ -85,11 +83,20 @@ class Worker:
     """
 
     def __init__(
-        self, root: Path, job: str, arguments: Sequence[Any], *, payload: bool, nice: int, attempt: int = 1
+        self,
+        root: Path,
+        job: str,
+        arguments: Sequence[Any],
+        *,
+        depth: int,
+        payload: bool,
+        nice: int,
+        attempt: int = 1,
     ) -> None:
         self.asked: deque[PendingImage] = deque()
         self.job, self.attempt, self.started = job, attempt, False
-        self._slots = [os.memfd_create("image") for _ in range(DEPTH if payload else 0)]
+        self._depth = depth
+        self._slots = [os.memfd_create("image") for _ in range(depth if payload else 0)]
         setting = json.dumps([os.fsdecode(root), job, list(arguments), self._slots, nice])
         self.process = subprocess.Popen(
             # -P: a file in the current folder that is called like a library is not imported.
@@ -117,7 +124,7 @@ class Worker:
     def has_room(self, image: PendingImage) -> bool:
         """Whether it can be asked for this image too."""
         queued = sum(len(asked.line) for asked in self.asked)
-        return not self.asked or (len(self.asked) < DEPTH and queued + len(image.line) <= _QUEUED_BYTES)
+        return not self.asked or (len(self.asked) < self._depth and queued + len(image.line) <= _QUEUED_BYTES)
 
     def ask(self, image: PendingImage) -> None:
         """Ask for an image.
@@ -178,7 +185,7 @@ class Worker:
     ) -> Reply:
         parts, place = [], 0
         if self._slots:
-            slot = self._slots[self._answered % DEPTH]
+            slot = self._slots[self._answered % self._depth]
             for size in sizes:
                 parts.append(os.pread(slot, size, place))
                 place += size
