@@ -14,7 +14,7 @@ _NAMED = 10
 
 
 def attach(app: typer.Typer) -> None:
-    """Adds the commands to the group `data`."""
+    """Add the commands to the group `data`."""
     app.command("duplicates")(duplicates)
     app.command("stats")(stats)
     app.command("import-mg")(import_mg)
@@ -64,12 +64,12 @@ def duplicates(
     ] = False,
     pairs: Annotated[int, typer.Option(min=0, help="Pairs on the page.")] = 60,
 ) -> None:
-    """Find images that are there twice (same bytes, same pixels, nearly the same, mirrored) and what leaks.
+    """Find duplicated images (same bytes, same pixels, nearly the same, mirrored) and what leaks.
 
     Every image is decoded once: first frame, transparency on white. Two labels for one picture and topics
     shared by train and test are counted. --drop-leaks leaves stickers of train and validation out whose
     picture is in test (or, of train, in validation); the corpus stays as it is, test stays whole, and a clean
-    split that is there is never replaced.
+    split that already exists is never replaced.
 
     \b
     Examples:

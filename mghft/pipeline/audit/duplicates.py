@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 
 from mghft.pipeline.audit.hashes import Fingerprints, take_fingerprints
-from mghft.pipeline.audit.near import near_pairs
+from mghft.pipeline.audit.near import NearPair, near_pairs
 from mghft.pipeline.corpora.sticker import Corpus, Sticker
 from mghft.pipeline.progress import Advance
 
@@ -41,15 +42,15 @@ class Pair:
 
     @property
     def across_splits(self) -> bool:
-        """In two splits."""
+        """Return whether the stickers are in two splits."""
         return self.first.split != self.second.split
 
     @property
     def two_labels(self) -> bool:
-        """Under two labels."""
+        """Return whether the stickers have two labels."""
         return self.first.label != self.second.label
 
-    def rank(self) -> tuple[bool, bool, bool, float, int, str, str]:
+    def sort_key(self) -> tuple[bool, bool, bool, float, int, str, str]:
         """Return a key that sorts the worst first: leaks into test, other leaks, two labels, likeness."""
         test = "test" in {self.first.split, self.second.split}
         likeness = (self.difference, KINDS.index(self.kind), self.first.id, self.second.id)
@@ -147,21 +148,21 @@ def find_duplicates(
     pairs: list[Pair] = []
     for rows, group in zip(groups, members, strict=True):
         pairs += _equal_pairs(rows, group, prints)
-    links: list[tuple[int, int, str]] = []
-    cut = False
+    links: list[NearPair] = []
     if near > 0:
         chosen = np.array([group[0] for group in groups], dtype=np.int64)
-        for a, b, bits, difference, kind in near_pairs(prints, chosen, near):
-            if len(links) == MAX_PAIRS:
-                cut = True
-                break
-            links.append((a, b, kind))
-            pairs.append(Pair(kind, *_most_telling(members[a], members[b]), bits, difference))
+        links = list(islice(near_pairs(prints, chosen, near), MAX_PAIRS + 1))
+    cut = len(links) > MAX_PAIRS
+    links = links[:MAX_PAIRS]
+    pairs += [
+        Pair(link.kind, *_most_telling(members[link.a], members[link.b]), link.bits, link.difference)
+        for link in links
+    ]
     return Duplicates(
         corpus,
-        sorted(pairs, key=Pair.rank),
+        sorted(pairs, key=Pair.sort_key),
         _leaks(members, links),
-        _topics(stickers),
+        _count_topics(stickers),
         [(stickers[number].id, reason) for number, reason in prints.errors],
         cut,
     )
@@ -169,14 +170,16 @@ def find_duplicates(
 
 def _equal_pairs(rows: Sequence[int], group: Sequence[Sticker], prints: Fingerprints) -> Iterator[Pair]:
     """Every sticker of a group but the first, with the earlier one that tells most about it."""
-    for place in range(1, len(group)):
-        sticker = group[place]
-        _, _, best = min(
-            (earlier.split == sticker.split, earlier.label == sticker.label, number)
-            for number, earlier in enumerate(group[:place])
-        )
-        same = prints.content[rows[best]] == prints.content[rows[place]]
-        yield Pair("bytes" if same else "pixels", group[best], sticker)
+    first: dict[tuple[str, int | None], int] = {}
+    for place, sticker in enumerate(group):
+        if first:
+            _, _, best = min(
+                (split == sticker.split, label == sticker.label, earlier)
+                for (split, label), earlier in first.items()
+            )
+            same = prints.content[rows[best]] == prints.content[rows[place]]
+            yield Pair("bytes" if same else "pixels", group[best], sticker)
+        first.setdefault((sticker.split, sticker.label), place)
 
 
 def _most_telling(some: Sequence[Sticker], others: Sequence[Sticker]) -> tuple[Sticker, Sticker]:
@@ -188,7 +191,7 @@ def _most_telling(some: Sequence[Sticker], others: Sequence[Sticker]) -> tuple[S
     )
 
 
-def _leaks(members: Sequence[Sequence[Sticker]], links: Sequence[tuple[int, int, str]]) -> dict[str, Leak]:
+def _leaks(members: Sequence[Sequence[Sticker]], links: Sequence[NearPair]) -> dict[str, Leak]:
     """Stickers of train and validation whose picture is in a later split."""
 
     def rank(sticker: Sticker) -> int:
@@ -196,10 +199,10 @@ def _leaks(members: Sequence[Sequence[Sticker]], links: Sequence[tuple[int, int,
 
     latest = [max(group, key=rank) for group in members]
     later: list[tuple[Sticker, str]] = [(sticker, "equal") for sticker in latest]
-    for a, b, kind in links:
-        for group, other in ((a, b), (b, a)):
+    for link in links:
+        for group, other in ((link.a, link.b), (link.b, link.a)):
             if rank(latest[other]) > rank(later[group][0]):
-                later[group] = (latest[other], kind)
+                later[group] = (latest[other], link.kind)
     return {
         sticker.id: Leak(sticker_of_later.id, kind)
         for stickers, (sticker_of_later, kind) in zip(members, later, strict=True)
@@ -208,7 +211,7 @@ def _leaks(members: Sequence[Sequence[Sticker]], links: Sequence[tuple[int, int,
     }
 
 
-def _topics(stickers: Sequence[Sticker]) -> TopicCounts | None:
+def _count_topics(stickers: Sequence[Sticker]) -> TopicCounts | None:
     by_split: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for sticker in stickers:
         if sticker.topic is not None:
