@@ -33,8 +33,8 @@ MOMENTS = {
     "manifest: half written": Moment("mghft.pipeline.runs.manifest.json.dumps", "after"),
     "manifest: before its rename": Moment("pathlib.Path.replace", "before", file="manifest.json"),
     "manifest: after its rename": Moment("pathlib.Path.replace", "after", file="manifest.json"),
-    "decoding: first image": Moment("mghft.pipeline.images.prefetch.load"),
-    "decoding: tenth image": Moment("mghft.pipeline.images.prefetch.load", "after", 10),
+    "decoding: first image": Moment("mghft.pipeline.images.prefetch.load_image"),
+    "decoding: tenth image": Moment("mghft.pipeline.images.prefetch.load_image", "after", 10),
     "generation: before the first request": Moment("mghft.pipeline.describe.scheduler.make_requests"),
     "generation: first answer not yet read": Moment("mghft.pipeline.describe.scheduler.judge"),
     "generation: in the second shard": Moment(
