@@ -28,6 +28,9 @@ _QUEUED_BYTES = 32 << 10
 # Shared memory that an image leaves behind for the next one.
 _KEPT_BYTES = 1 << 20
 _MEMORY_BYTES = 8 << 30
+# glibc gives the memory of each image back to the system and takes it anew for the next, which cost 13 to 19 %
+# of decoding stickers of 256 and 512 px. So much of it is kept; larger pieces still go back at once.
+_MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(16 << 20), "MALLOC_MMAP_THRESHOLD_": str(4 << 20)}
 
 Job = Callable[..., Any]
 
@@ -109,6 +112,7 @@ class Worker:
             bufsize=0,
             env={
                 **os.environ,
+                **_MALLOC,
                 "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
                 "OMP_NUM_THREADS": "1",
                 "OPENBLAS_NUM_THREADS": "1",
