@@ -1,4 +1,4 @@
-"""What is wrong with a corpus, and what it is made of: checks, duplicates, leaks, statistics, agreement."""
+"""The quality of a corpus: checks, duplicates, leaks, statistics, agreement of its annotators."""
 
 import lazy_loader
 

@@ -16,9 +16,10 @@ from mghft.pipeline.corpora.card import Card
 from mghft.pipeline.corpora.load import load_corpus
 from mghft.pipeline.corpora.sticker import Sticker
 from mghft.pipeline.images.color import ImageError
-from mghft.pipeline.images.decode import ImageTransform, decode_bytes, read_image
+from mghft.pipeline.images.decode import decode_bytes, read_image
 from mghft.pipeline.images.header import read_header
 from mghft.pipeline.images.parallel import map_images
+from mghft.pipeline.images.transform import ImageTransform
 from mghft.pipeline.progress import Advance
 from mghft.pipeline.text import first_and_more, plural, printable
 

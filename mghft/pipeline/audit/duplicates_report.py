@@ -15,7 +15,8 @@ from mghft.pipeline.corpora.sticker import Sticker
 from mghft.pipeline.files import write_json, write_text
 from mghft.pipeline.html import check_page, picture_url, write_page
 from mghft.pipeline.images.color import ImageError
-from mghft.pipeline.images.decode import ImageTransform, decode_image
+from mghft.pipeline.images.decode import decode_image
+from mghft.pipeline.images.transform import ImageTransform
 from mghft.pipeline.text import plural
 
 TABLE, FIGURES, PAGE, CLEAN = "duplicates.csv", "duplicates.json", "duplicates.html", "clean-split.csv"

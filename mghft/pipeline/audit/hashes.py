@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from mghft.pipeline.images.color import ImageError
-from mghft.pipeline.images.decode import ImageTransform, decode_bytes, read_image
+from mghft.pipeline.images.decode import decode_bytes, read_image
 from mghft.pipeline.images.parallel import map_images
+from mghft.pipeline.images.transform import ImageTransform
 from mghft.pipeline.progress import Advance
 from mghft.pipeline.text import printable
 

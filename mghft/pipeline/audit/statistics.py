@@ -1,4 +1,4 @@
-"""What a corpus is made of: classes by split, sizes and modes of images, lengths and scripts of texts.
+"""Statistics of a corpus: classes by split, sizes and modes of images, lengths and scripts of texts.
 
 Of images only the header is read. Languages are told by script, counted letter by letter from Unicode's own
 names: the texts on stickers are a word or two, too short for a statistical language detector, and the script

@@ -9,7 +9,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "decode": [
             "FORMATS",
             "MAX_FILE_BYTES",
-            "ImageTransform",
             "decode_bytes",
             "decode_image",
             "read_image",
@@ -19,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "parallel": ["map_images"],
         "pool": ["WorkerStartError"],
         "prefetch": ["ImagePrefetcher"],
+        "transform": ["ImageTransform"],
         "worker": ["PendingImage"],
     },
 )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import stat
 import struct
 import warnings
@@ -25,10 +24,20 @@ from PIL import (
     UnidentifiedImageError,
     WebPImagePlugin,
 )
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mghft.pipeline.images.animation import Animation, check_length, read_apng, read_gif
 from mghft.pipeline.images.color import ImageError, check_size, fit, to_rgb, true_color_key, turned, upright
+from mghft.pipeline.images.transform import SHEET, ImageTransform
+
+__all__ = [
+    "FORMATS",
+    "MAX_FILE_BYTES",
+    "ImageTransform",
+    "decode_bytes",
+    "decode_image",
+    "plain_errors",
+    "read_image",
+]
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
 # Raster formats that say what they are in their first bytes. None that runs a program (EPS starts
@@ -36,10 +45,7 @@ MAX_FILE_BYTES = 256 * 1024 * 1024
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "ICO", "PPM", "AVIF")
 # Loaded here: for a format that is not, Pillow loads all it has.
 _LOADED = (AvifImagePlugin, IcoImagePlugin, TiffImagePlugin, WebPImagePlugin)
-# Above this Pillow itself refuses, whatever `max_pixels` says.
-_PILLOW_PIXELS = 2 * 89_478_485
 _MAX_PAGES = 10_000
-_SHEET = re.compile(r"sheet:([2-9]|1[0-6])")
 _SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"\xff\xd8\xff": "JPEG",
@@ -48,48 +54,6 @@ _SIGNATURES = {
     b"II*\0": "TIFF",
     b"MM\0*": "TIFF",
 }
-
-
-class ImageTransform(BaseModel):
-    """Treatment of an image between the file and the engine; part of a run's manifest.
-
-    Always, and so no field: EXIF rotation is applied, and an embedded color profile is converted to sRGB.
-
-    Attributes:
-        background: RGB on which transparency is laid.
-        frame: of an animation, "first", "middle", a number from 0 (the last frame where there are fewer), or
-            "sheet:K" with K from 2 to 16: K evenly spaced frames in reading order in one near-square grid,
-            each reduced so that the grid keeps to `max_side`; both limits hold for the whole grid. A still
-            image stays itself, and an animation of fewer frames shows each once.
-        max_pixels: a larger image is refused before it is decoded.
-        max_side: a longer side is reduced to this, keeping the aspect; None keeps every size.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    background: tuple[int, int, int] = (255, 255, 255)
-    frame: str | int = "first"
-    max_pixels: int = Field(default=50_000_000, ge=1, le=_PILLOW_PIXELS)
-    max_side: int | None = Field(default=1024, ge=16)
-
-    @field_validator("background")
-    @classmethod
-    def _background(cls, color: tuple[int, int, int]) -> tuple[int, int, int]:
-        if not all(0 <= value <= 255 for value in color):
-            raise ValueError(f"must be three numbers from 0 to 255, not {color}")
-        return color
-
-    @field_validator("frame", mode="before")
-    @classmethod
-    def _frame(cls, frame: Any) -> str | int:
-        """A number has one spelling, so that "3" and 3 are the same run."""
-        if isinstance(frame, str) and re.fullmatch(r"[0-9]{1,9}", frame):
-            return int(frame)
-        if frame in ("first", "middle") or (isinstance(frame, str) and _SHEET.fullmatch(frame)):
-            return str(frame)
-        if isinstance(frame, int) and not isinstance(frame, bool) and 0 <= frame < 10**9:
-            return frame
-        raise ValueError(f"must be first, middle, a number from 0, or sheet:2 to sheet:16, not {frame!r}")
 
 
 def read_image(root: Path, relative: str) -> bytes:
@@ -206,7 +170,7 @@ def decode_image(
 
 
 def _chosen_frames(content: bytes, transform: ImageTransform) -> tuple[int, Iterator[Image.Image]]:
-    """How many frames are chosen, and those frames, loaded, one at a time."""
+    """The number of chosen frames, and those frames, loaded, one at a time."""
     limit = (
         1 if transform.frame == "first" else transform.frame + 1 if isinstance(transform.frame, int) else None
     )
@@ -237,7 +201,7 @@ def _chosen_numbers(count: int, frame: str | int) -> list[int]:
     """The numbers of the chosen frames, rising."""
     if isinstance(frame, int):
         return [min(frame, count - 1)]
-    if sheet := _SHEET.fullmatch(frame):
+    if sheet := SHEET.fullmatch(frame):
         cells = min(int(sheet[1]), count)
         return [number * count // cells for number in range(cells)]
     return [count // 2 if frame == "middle" else 0]

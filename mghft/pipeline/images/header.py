@@ -1,4 +1,4 @@
-"""What an image file says of itself before any pixel is decoded: format, size, mode, whether it is whole."""
+"""Headers of image files, before any pixel is decoded: format, size, mode, whether the file is whole."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from io import BytesIO
 from PIL import Image, UnidentifiedImageError
 
 from mghft.pipeline.images.color import check_size
-from mghft.pipeline.images.decode import FORMATS, ImageTransform, decode_bytes, plain_errors
+from mghft.pipeline.images.decode import FORMATS, decode_bytes, plain_errors
+from mghft.pipeline.images.transform import ImageTransform
 
 # Pillow decodes icons as soon as it opens them, and their end has no mark.
 _ICON = b"\0\0\1\0"

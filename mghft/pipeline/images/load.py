@@ -9,7 +9,8 @@ from pathlib import Path
 from PIL import Image
 
 from mghft.pipeline.images.color import ImageError
-from mghft.pipeline.images.decode import ImageTransform, decode_bytes, read_image
+from mghft.pipeline.images.decode import decode_bytes, read_image
+from mghft.pipeline.images.transform import ImageTransform
 from mghft.pipeline.text import valid_utf8
 
 

@@ -56,8 +56,8 @@ def map_images(
     if workers is None:
         workers = max(1, min(len(os.sched_getaffinity(0)), -(-len(paths) // _WORTHWHILE)))
     report = progress or (lambda done, total: None)
-    answers: list[T | ImageError] = []
     if workers == 0 or not paths:
+        answers = []
         for path in paths:
             answers.append(_ask_here(root, path, job))
             report(len(answers), len(paths))
@@ -67,14 +67,11 @@ def map_images(
         done = 0
         while done < len(images):
             for image in pool.poll(_WAIT_SECONDS):
-                if image.reply is not None and image.reply.fault is not None:
-                    raise RuntimeError(f"reading images failed: {image.reply.fault}")
+                if image.fault is not None:
+                    raise RuntimeError(f"reading images failed: {image.fault}")
                 done += 1
                 report(done, len(images))
-    for image in images:
-        assert image.reply is not None
-        answers.append(image.reply.answer if image.reply.error is None else ImageError(image.reply.error))
-    return answers
+    return [image.answer if image.error is None else ImageError(image.error) for image in images]
 
 
 def _ask_here(root: Path, path: str, job: Callable[[Path, str], T]) -> T | ImageError:

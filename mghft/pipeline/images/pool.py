@@ -7,14 +7,14 @@ whoever works beside it (LOG.md, "Describing 1,000 stickers against the engine a
 
 from __future__ import annotations
 
-import functools
 import select
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mghft.pipeline.images.worker import Job, PendingImage, Reply, Worker, WorkerGoneError, importable_name
+from mghft.pipeline.images.worker import Job, PendingImage, Worker, WorkerGoneError, importable_name
 
 # Workers that may end one after the other before they have started.
 _STARTS = 3
@@ -55,9 +55,7 @@ class WorkerPool:
         nice: int = 0,
     ) -> None:
         name = importable_name(job)
-        self._start = functools.partial(
-            Worker, root, name, arguments, depth=depth, payload=payload, nice=nice
-        )
+        self._start = partial(Worker, root, name, arguments, depth=depth, payload=payload, nice=nice)
         self._queue: deque[PendingImage] = deque()
         self.workers = [self._start() for _ in range(workers)]
         self._outputs = select.poll()
@@ -117,8 +115,9 @@ class WorkerPool:
         gone.close()
         failed = []
         if gone.started and gone.asked:
-            failed.append(gone.asked.popleft())
-            failed[0].reply = Reply(error=reason)
+            image = gone.asked.popleft()
+            image.done, image.error = True, reason
+            failed.append(image)
         elif not gone.started and gone.attempt == _STARTS:
             raise WorkerStartError(
                 f"a process that reads images does not start (job {gone.job}): run `mghft doctor`"

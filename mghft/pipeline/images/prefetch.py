@@ -12,10 +12,10 @@ from typing import Any, TypedDict
 
 from PIL import Image
 
-from mghft.pipeline.images.decode import ImageTransform
 from mghft.pipeline.images.load import Loaded, load_image
 from mghft.pipeline.images.pool import WorkerPool
-from mghft.pipeline.images.worker import Payload, PendingImage, Reply
+from mghft.pipeline.images.transform import ImageTransform
+from mghft.pipeline.images.worker import Payload, PendingImage
 
 __all__ = ["ImagePrefetcher", "PendingImage"]
 
@@ -52,15 +52,15 @@ class ImagePrefetcher:
 
     def done(self, image: PendingImage) -> bool:
         """Return whether `result` would not wait for another process."""
-        return image.reply is not None or not self._pool.workers
+        return image.done or not self._pool.workers
 
     def result(self, image: PendingImage) -> Loaded:
         """Wait for the image and return it; never raises for what is wrong with its file."""
         if not self._pool.workers:
             return load_image(self._root, image.path, self._transform, self._keep)
-        while image.reply is None:
+        while not image.done:
             self._pool.poll(_WAIT_SECONDS)
-        return _to_loaded(image.reply)
+        return _to_loaded(image)
 
     def poll(self) -> None:
         """Take what the workers have finished, and give them more to do; waits for nothing."""
@@ -72,7 +72,7 @@ class ImagePrefetcher:
 
 
 class _Decoded(TypedDict):
-    """What `Loaded` holds besides bytes."""
+    """The fields of `Loaded` that are no bytes."""
 
     size: tuple[int, int] | None
     sha256: str | None
@@ -88,13 +88,13 @@ def decode_job(root: Path, path: str, transform: Mapping[str, Any], keep: bool) 
     return Payload(answer, (pixels, loaded.content or b""))
 
 
-def _to_loaded(reply: Reply) -> Loaded:
-    if reply.answer is None:
-        return Loaded(None, None, None, reply.error or f"decoding the image failed: {reply.fault}")
-    answer: _Decoded = reply.answer
-    pixels, content = reply.parts
-    image = None
+def _to_loaded(image: PendingImage) -> Loaded:
+    if image.answer is None:
+        return Loaded(None, None, None, image.error or f"decoding the image failed: {image.fault}")
+    answer: _Decoded = image.answer
+    pixels, content = image.parts
+    picture = None
     if answer["size"] is not None:
         width, height = answer["size"]
-        image = Image.frombytes("RGB", (width, height), pixels)
-    return Loaded(image, answer["sha256"], content or None, answer["error"])
+        picture = Image.frombytes("RGB", (width, height), pixels)
+    return Loaded(picture, answer["sha256"], content or None, answer["error"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib
 import json
 import operator
@@ -15,7 +14,8 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,8 +28,8 @@ _QUEUED_BYTES = 32 << 10
 # Shared memory that an image leaves behind for the next one.
 _KEPT_BYTES = 1 << 20
 _MEMORY_BYTES = 8 << 30
-# glibc gives the memory of each image back to the system and takes it anew for the next, which cost 13 to 19 %
-# of decoding stickers of 256 and 512 px. So much of it is kept; larger pieces still go back at once.
+# glibc gives the memory of each image back to the system and takes it anew for the next, which cost 13 to 19
+# % of decoding stickers of 256 and 512 px. So much of it is kept; larger pieces still go back at once.
 _MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(16 << 20), "MALLOC_MMAP_THRESHOLD_": str(4 << 20)}
 
 Job = Callable[..., Any]
@@ -46,32 +46,28 @@ class Payload(NamedTuple):
     parts: Sequence[bytes]
 
 
-class Reply(NamedTuple):
-    """A job's answer about one image, or why there is none.
+@dataclass(eq=False)
+class PendingImage:
+    """An image that was asked for and, once it is done, a job's answer about it or why there is none.
 
     Attributes:
-        answer: as JSON holds it.
-        parts: of a `Payload`.
+        path: below the root.
+        answer: as JSON holds it; parts: of a `Payload`.
         error: why the image cannot be used: what the job raised as an `ImageError`, or how the worker ended.
         fault: any other exception of the job.
     """
 
+    path: str
+    done: bool = False
     answer: Any = None
     parts: Sequence[bytes] = ()
     error: str | None = None
     fault: str | None = None
 
-
-@dataclass(eq=False)
-class PendingImage:
-    """An image that was asked for; `reply` is filled in when the worker has answered."""
-
-    path: str
-    reply: Reply | None = None
-    line: bytes = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self.line = json.dumps(self.path).encode() + b"\n"
+    @cached_property
+    def line(self) -> bytes:
+        """The request for it."""
+        return json.dumps(self.path).encode() + b"\n"
 
 
 class Worker:
@@ -126,7 +122,7 @@ class Worker:
         self._since = time.monotonic()
 
     def has_room(self, image: PendingImage) -> bool:
-        """Whether it can be asked for this image too."""
+        """Return whether it can be asked for this image too."""
         queued = sum(len(asked.line) for asked in self.asked)
         return not self.asked or (len(self.asked) < self._depth and queued + len(image.line) <= _QUEUED_BYTES)
 
@@ -154,9 +150,7 @@ class Worker:
         answered = []
         for line in lines:
             if self.started:
-                image = self.asked.popleft()
-                image.reply = self._reply(**json.loads(line))
-                answered.append(image)
+                answered.append(self._fill_in(self.asked.popleft(), **json.loads(line)))
             self.started = True
             self._since = time.monotonic()
         return answered
@@ -180,23 +174,25 @@ class Worker:
         while self._slots:
             os.close(self._slots.pop())
 
-    def _reply(
+    def _fill_in(
         self,
+        image: PendingImage,
         answer: Any = None,
         sizes: Sequence[int] = (),
         error: str | None = None,
         fault: str | None = None,
-    ) -> Reply:
-        parts, place = [], 0
+    ) -> PendingImage:
+        image.done, image.answer, image.error, image.fault = True, answer, error, fault
         if self._slots:
-            slot = self._slots[self._answered % self._depth]
+            slot, place, parts = self._slots[self._answered % self._depth], 0, []
             for size in sizes:
                 parts.append(os.pread(slot, size, place))
                 place += size
             if place > _KEPT_BYTES:
                 os.ftruncate(slot, 0)
+            image.parts = parts
         self._answered += 1
-        return Reply(answer, parts, error, fault)
+        return image
 
 
 def importable_name(job: Job) -> str:
@@ -236,7 +232,7 @@ def serve() -> None:
     send(b"ready")
     for number, request in enumerate(sys.stdin.buffer):
         slot = slots[number % len(slots)] if slots else None
-        send(_answer(functools.partial(job, Path(root), json.loads(request), *arguments), slot))
+        send(_answer(partial(job, Path(root), json.loads(request), *arguments), slot))
 
 
 def _answer(work: Callable[[], Any], slot: int | None) -> bytes:

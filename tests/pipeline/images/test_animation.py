@@ -22,7 +22,8 @@ from image_bytes import (
 from PIL import Image
 
 from mghft.pipeline.images.color import ImageError
-from mghft.pipeline.images.decode import ImageTransform, decode_bytes
+from mghft.pipeline.images.decode import decode_bytes
+from mghft.pipeline.images.transform import ImageTransform
 
 ALL, LEFT, CORNER = (0, 0, 8, 8), (0, 0, 4, 8), (6, 6, 8, 8)
 YELLOW = (255, 255, 0)

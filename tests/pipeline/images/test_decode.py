@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from mghft.pipeline.images.color import ImageError
-from mghft.pipeline.images.decode import ImageTransform, decode_bytes, decode_image, read_image
+from mghft.pipeline.images.decode import decode_bytes, decode_image, read_image
+from mghft.pipeline.images.transform import ImageTransform
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 

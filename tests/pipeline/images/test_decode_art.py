@@ -20,7 +20,8 @@ from PIL import Image, ImageCms
 from pydantic import ValidationError
 
 from mghft.pipeline.images.color import to_rgb
-from mghft.pipeline.images.decode import FORMATS, ImageTransform, decode_bytes
+from mghft.pipeline.images.decode import FORMATS, decode_bytes
+from mghft.pipeline.images.transform import ImageTransform
 
 ROOT = Path(__file__).parents[3]
 

@@ -17,7 +17,8 @@ CHILD = """
 import re, sys
 from pathlib import Path
 from mghft.pipeline.images.color import ImageError
-from mghft.pipeline.images.decode import ImageTransform, decode_bytes
+from mghft.pipeline.images.decode import decode_bytes
+from mghft.pipeline.images.transform import ImageTransform
 from image_bytes import RED, encode
 from PIL import Image
 

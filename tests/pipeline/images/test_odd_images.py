@@ -16,7 +16,8 @@ from odd_images import odd_files, write_files, write_odd_paths
 from PIL import Image
 
 from mghft.pipeline.images.color import ImageError
-from mghft.pipeline.images.decode import ImageTransform, decode_bytes, read_image
+from mghft.pipeline.images.decode import decode_bytes, read_image
+from mghft.pipeline.images.transform import ImageTransform
 from mghft.pipeline.runs.shards import read_descriptions
 
 ROOT = Path(__file__).parents[3]

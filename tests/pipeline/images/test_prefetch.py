@@ -12,10 +12,10 @@ from describe_bench import KnownEngine, config, make_corpus, run
 from PIL import Image
 
 from mghft.pipeline.images import worker
-from mghft.pipeline.images.decode import ImageTransform
 from mghft.pipeline.images.load import load_image
 from mghft.pipeline.images.pool import WorkerStartError
 from mghft.pipeline.images.prefetch import ImagePrefetcher
+from mghft.pipeline.images.transform import ImageTransform
 from mghft.pipeline.runs.shards import read_descriptions
 from mghft.pipeline.runs.status import failed_rows
 
