@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def generate(folder: Path, count: int, size: int) -> None:
-    """A corpus of drawings; files of one kind differ in every colour and shape."""
+    """A corpus of drawings; files of one kind differ in every color and shape."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
     lines = ["path,label,split"]
     for number in range(count):
@@ -68,8 +68,8 @@ def generate(folder: Path, count: int, size: int) -> None:
         for _ in range(12):
             x, y = random.integers(0, size * 3 // 4, 2).tolist()
             wide, high = random.integers(size // 16, size // 2, 2).tolist()
-            colour = (*random.integers(0, 256, 3).tolist(), 255)
-            draw.ellipse((x, y, x + wide, y + high), fill=colour, outline="black", width=size // 100)
+            color = (*random.integers(0, 256, 3).tolist(), 255)
+            draw.ellipse((x, y, x + wide, y + high), fill=color, outline="black", width=size // 100)
         # Shading, as drawn stickers have it; flat areas alone would make PNG files of a few kB.
         pixels = np.asarray(image).copy()
         grain = random.integers(0, 6, (size // 2, size // 2, 1)).repeat(2, 0).repeat(2, 1)

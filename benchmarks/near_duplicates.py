@@ -16,8 +16,9 @@ import numpy as np
 from PIL import Image, ImageOps
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from mghft.pipeline.audit.duplicates import HASH_BITS, NEAR, find_duplicates, near_pairs
-from mghft.pipeline.audit.hashes import Prints, take_prints
+from mghft.pipeline.audit.duplicates import NEAR, find_duplicates
+from mghft.pipeline.audit.hashes import Fingerprints, take_fingerprints
+from mghft.pipeline.audit.near import HASH_BITS, near_pairs
 from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.corpora.load import load_corpus
 from mghft.pipeline.corpora.sticker import Corpus, Sticker
@@ -100,7 +101,7 @@ def judge(name: str, change: Change, suffix: str, corpus: Corpus, near: float) -
 
 def search(corpus: Corpus, count: int, near: float) -> None:
     """Times the search among as many fingerprints, made of the corpus' own: as crowded, all different."""
-    prints = take_prints(corpus.root, [sticker.path for sticker in corpus.stickers])
+    prints = take_fingerprints(corpus.root, [sticker.path for sticker in corpus.stickers])
     random = np.random.default_rng(0)
     rows = random.integers(0, len(prints.numbers), count)
 
@@ -109,7 +110,7 @@ def search(corpus: Corpus, count: int, near: float) -> None:
         return hashes[rows] ^ np.packbits(bits, axis=-1).view(np.uint64)[..., 0]
 
     thumbs = np.stack([np.roll(prints.thumbs[row], random.integers(4, 28, 2), (1, 2)) for row in rows])
-    many = Prints(
+    many = Fingerprints(
         np.arange(count), [""] * count, [""] * count, noisy(prints.hashes), noisy(prints.mirrored), thumbs, []
     )
     start = time.perf_counter()

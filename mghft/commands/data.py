@@ -79,7 +79,7 @@ def check(
 
     # What loading logs is part of what is printed here.
     logging.getLogger("mghft.pipeline.corpora.load").setLevel(logging.ERROR)
-    from mghft.pipeline.audit.agreement import agreement
+    from mghft.pipeline.audit.agreement import measure_agreement
     from mghft.pipeline.audit.check import check_corpus
     from mghft.pipeline.corpora.adapters.listing import summarize_skipped
     from mghft.pipeline.corpora.card import load_card
@@ -93,7 +93,7 @@ def check(
     for split, labels in found.counts.items():
         counts = ", ".join(f"{name} {count}" for name, count in labels.items())
         typer.echo(f"{split}: {plural(sum(labels.values()), 'sticker')} ({counts})")
-    voted = agreement(corpus.stickers, corpus.card.labels)
+    voted = measure_agreement(corpus.stickers, corpus.card.labels)
     for note in [*corpus.notes, *(voted.lines() if voted else []), *found.notes]:
         typer.echo(f"note: {note}")
     for clause in summarize_skipped(corpus.skipped):

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from mghft.options import RequiredCard, RequiredData
+from mghft.output import print_table
 
 _PAIRS_SHOWN = 10
 
@@ -75,23 +76,24 @@ def duplicates(
       mghft train ser30k@duplicates/clean-split.csv --data SER_Dataset --no-text --out runs/clean
     """
     from mghft.pipeline.audit.duplicates import find_duplicates
-    from mghft.pipeline.audit.duplicates_report import check_report, pair_line, summary, write_report
+    from mghft.pipeline.audit.duplicates_report import check_report, pair_line, summarize, write_report
     from mghft.pipeline.corpora.card import load_card
     from mghft.pipeline.corpora.load import load_corpus
     from mghft.pipeline.progress import bar
+    from mghft.pipeline.text import plural
 
     check_report(out, drop_leaks=drop_leaks)
     corpus = load_corpus(load_card(card), data)
     with bar() as progress:
         found = find_duplicates(corpus, near=near, progress=progress)
-    for line in summary(found):
+    for line in summarize(found):
         typer.echo(line)
     for pair in found.pairs[:_PAIRS_SHOWN]:
         typer.echo(f"  {pair_line(pair)}")
     if len(found.pairs) > _PAIRS_SHOWN:
         typer.echo(f"  and {len(found.pairs) - _PAIRS_SHOWN} more")
     if drop_leaks:
-        typer.echo(f"{len(found.leaks)} stickers are left out of the clean split")
+        typer.echo(f"left out of the clean split: {plural(found.leaks, 'sticker')}")
     written = write_report(found, out, drop_leaks=drop_leaks, shown=pairs)
     for path in written:
         typer.echo(f"written: {path}")
@@ -118,7 +120,7 @@ def stats(
       mghft data stats emoji --data demo/data
       mghft data stats emoji --data demo/data --out stats --sample 40 --seed 1
     """
-    from mghft.pipeline.audit.statistics import corpus_stats, lines
+    from mghft.pipeline.audit.statistics import corpus_stats
     from mghft.pipeline.corpora.card import load_card
     from mghft.pipeline.corpora.load import load_corpus
     from mghft.pipeline.files import check_folder, write_json
@@ -129,7 +131,11 @@ def stats(
     corpus = load_corpus(load_card(card), data)
     with bar() as progress:
         found = corpus_stats(corpus, progress=progress)
-    for line in lines(found):
+    header, rows = found.class_table()
+    typer.echo(f"{found.stickers} stickers of {found.corpus}\n")
+    print_table(["", *header[1:]], rows, numeric=range(1, len(header)))
+    typer.echo()
+    for line in found.sentences():
         typer.echo(line)
     if out is None:
         return

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+_SYNC_SINGLY = 64
+
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write a file through `write(binary_file)`, durable before it has its name.
@@ -112,8 +114,7 @@ def replace_folder(target: Path, write: Callable[[Path], object]) -> None:
     try:
         fresh.mkdir()
         write(fresh)
-        for path in [*fresh.rglob("*"), fresh]:
-            sync(path)
+        _sync_tree(fresh)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
@@ -122,6 +123,15 @@ def replace_folder(target: Path, write: Callable[[Path], object]) -> None:
     fresh.rename(target)
     sync(target.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync_tree(folder: Path) -> None:
+    paths = [*folder.rglob("*"), folder]
+    if len(paths) > _SYNC_SINGLY:  # a wait for each of 30,000 images would take minutes
+        os.sync()
+    else:
+        for path in paths:
+            sync(path)
 
 
 def remove_folder(target: Path) -> None:

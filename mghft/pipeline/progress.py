@@ -10,11 +10,14 @@ from typing import Any
 
 from tqdm import tqdm
 
+# Takes how much is done, and how much there is in all.
+Advance = Callable[[int, int], None]
+
 _LINE_SECONDS = 15.0
 
 
 class Progress:
-    """Counts rows and tokens of this process; a context manager around the work.
+    """Counts of rows and tokens of this process; a context manager around the work.
 
     Args:
         total: stickers of the selection.
@@ -27,7 +30,7 @@ class Progress:
         self.total, self.resumed, self.recovered, self.reused = total, resumed, recovered, reused
         self.rows = self.failed = self.prompt_tokens = self.output_tokens = 0
         self.engine_seconds = self.seconds = 0.0
-        self._bar: Any = None
+        self._bar: tqdm[None] | None = None
 
     def __enter__(self) -> Progress:
         self._began = self._said = time.monotonic()
@@ -38,14 +41,14 @@ class Progress:
         return self
 
     def engine_is_up(self, seconds: float) -> None:
-        """Notes and says how long the engine took to start; the clock of the work begins here."""
+        """Note and say how long the engine took to start; the clock of the work begins here."""
         self.engine_seconds = seconds
         self._began = self._said = time.monotonic()
         if self._bar is None:
             recovered = f", {self.recovered} rows recovered from a killed run" if self.recovered else ""
             reused = f", {self.reused} rows reused" if self.reused else ""
-            left = self.total - self.resumed - self.reused
-            say(f"engine up after {seconds:.1f} s; {left} stickers to do{recovered}{reused}")
+            remaining = self.total - self.resumed - self.reused
+            say(f"engine up after {seconds:.1f} s; {remaining} stickers to do{recovered}{reused}")
 
     def __exit__(self, *_: object) -> None:
         self.seconds = time.monotonic() - self._began
@@ -53,7 +56,7 @@ class Progress:
             self._bar.close()
 
     def advance(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Counts finished rows and shows them."""
+        """Count finished rows and show them."""
         self.rows += len(rows)
         self.failed += sum(row["status"] == "failed" for row in rows)
         self.prompt_tokens += sum(row["prompt_tokens"] or 0 for row in rows)
@@ -66,15 +69,15 @@ class Progress:
         elif time.monotonic() - self._said >= _LINE_SECONDS:
             self._said = time.monotonic()
             rate = self.rows / max(self.seconds, 1e-9)
-            there = self.resumed + self.reused + self.rows
-            left = (self.total - there) / max(rate, 1e-9)
+            done = self.resumed + self.reused + self.rows
+            seconds = (self.total - done) / max(rate, 1e-9)
             say(
-                f"{there}/{self.total} stickers, {rate:.1f} stickers/s, "
-                f"{self.failed} failed, {left:.0f} s left"
+                f"{done}/{self.total} stickers, {rate:.1f} stickers/s, "
+                f"{self.failed} failed, {seconds:.0f} s left"
             )
 
     def rates(self) -> dict[str, float]:
-        """Stickers and tokens per second of this process, the engine's start left out."""
+        """Return stickers and tokens per second of this process, the engine's start left out."""
         seconds = max(self.seconds, 1e-9)
         return {
             "stickers_per_second": round(self.rows / seconds, 2),
@@ -84,8 +87,8 @@ class Progress:
 
 
 @contextmanager
-def bar(unit: str = "image", doing: str = "", shown: bool = True) -> Iterator[Callable[[int, int], None]]:
-    """A function to report (done, in all) to: a bar in a terminal, a line now and then elsewhere.
+def bar(unit: str = "image", doing: str = "", shown: bool = True) -> Iterator[Advance]:
+    """Yield a function to report progress to: a bar in a terminal, a line now and then elsewhere.
 
     Args:
         doing: said before the numbers, such as "reading images".
@@ -101,9 +104,9 @@ def bar(unit: str = "image", doing: str = "", shown: bool = True) -> Iterator[Ca
             drawn = drawn or tqdm(total=total, unit=unit, desc=doing or None, dynamic_ncols=True, leave=False)
             drawn.update(done - drawn.n)
         elif (now := time.monotonic()) - said >= _LINE_SECONDS:
-            said, left = now, (now - began) / max(done, 1) * (total - done)
+            said, seconds = now, (now - began) / max(done, 1) * (total - done)
             before = f"{doing}: " if doing else ""
-            print(f"{before}{done}/{total} {unit}s, {left:.0f} s left", file=sys.stderr, flush=True)
+            print(f"{before}{done}/{total} {unit}s, {seconds:.0f} s left", file=sys.stderr, flush=True)
 
     try:
         yield advance

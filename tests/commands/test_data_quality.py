@@ -32,9 +32,9 @@ def test_duplicates_says_shows_and_writes(mghft, squares, tmp_path):
     )
     assert answer.code == 0, answer.err
     said = answer.out.splitlines()
-    assert said[0] == "the same bytes: 1 pairs, 1 across splits, 0 under two labels"
+    assert said[0] == "the same bytes: 1 pair, 1 across splits, 0 under two labels"
     assert "  the same bytes: art/0.png (train, anger) = art/2.png (validation, anger)" in said
-    assert "1 stickers of train show what a sticker of validation shows" in said
+    assert "leaks: 1 sticker of train also in validation" in said
     with (tmp_path / "found" / "clean-split.csv").open(newline="") as file:
         assert [row["id"] for row in csv.DictReader(file)] == ["art/1.png", "art/2.png", "art/3.png"]
     again = mghft("data", "duplicates", "emoji", "--data", squares, "--out", "found", "--drop-leaks")
@@ -47,7 +47,13 @@ def test_duplicates_says_shows_and_writes(mghft, squares, tmp_path):
 def test_stats_says_and_draws(mghft, squares, tmp_path):
     answer = mghft("data", "stats", "emoji", "--data", squares, "--out", "stats", "--sample", 2)
     assert answer.code == 0, answer.err
-    assert answer.out.startswith("4 stickers of emoji\n")
+    assert answer.out.startswith(
+        "4 stickers of emoji\n\n"
+        "            anger  disgust  fear  happiness  neutral  sadness  surprise  all\n"
+        "train           1        0     1          0        0        0         0    2\n"
+        "validation      1        0     1          0        0        0         0    2\n\n"
+        "images: PNG 4"
+    )
     assert "images: PNG 4; modes RGB 4" in answer.out
     names = sorted(path.name for path in (tmp_path / "stats").iterdir())
     assert names == ["classes.png", "sheet-0-anger.png", "sheet-2-fear.png", "sizes.png", "stats.json"]

@@ -1,4 +1,4 @@
-"""What the labels of single annotators tell: how far they agree, and labels that hold their doubt."""
+"""The labels of single annotators: how far they agree, and soft labels that hold their doubt."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mghft.pipeline.corpora.sticker import Sticker
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of the stickers on which all annotators voted.
+    """Agreement on the stickers on which all annotators voted.
 
     Attributes:
         stickers: how many they are.
@@ -34,7 +34,7 @@ class Agreement:
     by_label: dict[str, float]
 
     def lines(self) -> list[str]:
-        """The figures, one sentence a line."""
+        """Return the figures, one sentence a line."""
         shares = ", ".join(f"{name} {share:.0%}" for name, share in self.by_label.items())
         return [
             f"{self.annotators} annotators on {self.stickers:,} stickers: all agree on {self.unanimous:.1%}, "
@@ -45,7 +45,7 @@ class Agreement:
 
 
 def vote_counts(stickers: Sequence[Sticker], classes: int) -> NDArray[np.int64]:
-    """[n, classes] votes per sticker and label."""
+    """Return [n, classes] votes per sticker and label."""
     counts = np.zeros((len(stickers), classes), dtype=np.int64)
     for row, sticker in enumerate(stickers):
         for vote in sticker.votes:
@@ -55,7 +55,7 @@ def vote_counts(stickers: Sequence[Sticker], classes: int) -> NDArray[np.int64]:
 
 
 def soft_labels(stickers: Sequence[Sticker], classes: int) -> NDArray[np.float64]:
-    """[n, classes] shares of the annotators' votes; where there are none, all of it on the label.
+    """Return [n, classes] shares of the annotators' votes; where there are none, all of it on the label.
 
     Raises:
         ValueError: a sticker has neither votes nor a label.
@@ -70,8 +70,8 @@ def soft_labels(stickers: Sequence[Sticker], classes: int) -> NDArray[np.float64
     return shares
 
 
-def agreement(stickers: Sequence[Sticker], labels: Sequence[str]) -> Agreement | None:
-    """How far the annotators agree; None where no sticker has at least two votes, all of them given."""
+def measure_agreement(stickers: Sequence[Sticker], labels: Sequence[str]) -> Agreement | None:
+    """Return how far annotators agree; None where no sticker has at least two votes, all of them given."""
     most = max((len(sticker.votes) for sticker in stickers), default=0)
     rated = [s for s in stickers if len(s.votes) == most and None not in s.votes and s.label is not None]
     if most < 2 or not rated:

@@ -1,4 +1,4 @@
-"""Checks a corpus on disk against its card: counts, labels, images that cannot be read, duplicates.
+"""A corpus on disk against its card: counts, labels, images that cannot be read, duplicates.
 
 Problems are what makes figures wrong or a run fail; notes are what a person should know.
 """
@@ -7,26 +7,28 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict
 
 from mghft.pipeline.corpora.card import Card
 from mghft.pipeline.corpora.load import load_corpus
 from mghft.pipeline.corpora.sticker import Sticker
 from mghft.pipeline.images.color import ImageError
-from mghft.pipeline.images.decode import ImageTransform, decode_bytes, read_image
+from mghft.pipeline.images.decode import decode_bytes, read_image
 from mghft.pipeline.images.header import read_header
-from mghft.pipeline.images.parallel import Answer, Progress, map_images
-from mghft.pipeline.text import printable
+from mghft.pipeline.images.parallel import map_images
+from mghft.pipeline.images.transform import ImageTransform
+from mghft.pipeline.progress import Advance
+from mghft.pipeline.text import first_and_more, plural, printable
 
 UNLABELLED = "(none)"
-_NAMED = 3
 
 
 @dataclass(frozen=True)
 class CorpusCheck:
-    """What was found.
+    """Findings on one corpus.
 
     Attributes:
         problems: one sentence each; empty means that the corpus is fit for use.
@@ -39,15 +41,27 @@ class CorpusCheck:
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
+class ImageCheck(TypedDict):
+    """Findings on one image.
+
+    Attributes:
+        sha256: of the bytes, None where there are none.
+        error: why the image cannot be used, None where it can.
+    """
+
+    sha256: str | None
+    error: str | None
+
+
 def check_corpus(
     card: Card,
     root: str | Path,
     *,
     fast: bool = False,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: Advance | None = None,
 ) -> CorpusCheck:
-    """Reads the whole corpus, every image included.
+    """Read the whole corpus, every image included, and compare it with its card.
 
     Args:
         card: the corpus' card.
@@ -69,48 +83,51 @@ def check_corpus(
 
     unreadable: list[tuple[str, str]] = []
     by_digest: defaultdict[str, list[Sticker]] = defaultdict(list)
-    job = "mghft.pipeline.audit.check:glance" if fast else "mghft.pipeline.audit.check:inspect"
+    job = check_header if fast else check_pixels
     paths = [sticker.path for sticker in stickers]
-    answers = map_images(root, paths, job, workers=workers, progress=progress)
-    for sticker, answer in zip(stickers, answers, strict=True):
-        if answer.get("sha256"):
-            by_digest[answer["sha256"]].append(sticker)
-        if answer.get("error"):
-            unreadable.append((sticker.id, answer["error"]))
+    checks = map_images(root, paths, job, workers=workers, progress=progress)
+    for sticker, check in zip(stickers, checks, strict=True):
+        if isinstance(check, ImageError):
+            unreadable.append((sticker.id, str(check)))
+            continue
+        if check["sha256"] is not None:
+            by_digest[check["sha256"]].append(sticker)
+        if check["error"] is not None:
+            unreadable.append((sticker.id, check["error"]))
     if unreadable:
-        named = _first(f"{name} ({reason})" for name, reason in unreadable)
-        problems.append(f"{_many(len(unreadable), 'image')} cannot be read: {named}")
+        named = first_and_more((f"{name} ({reason})" for name, reason in unreadable), separator="; ")
+        problems.append(f"{plural(unreadable, 'image')} cannot be read: {named}")
     across, within = _duplicates(by_digest.values())
     return CorpusCheck(problems + across, notes + within, counts)
 
 
 def _count(card: Card, stickers: Sequence[Sticker]) -> dict[str, dict[str, int]]:
-    found = Counter((sticker.split, sticker.label_name or UNLABELLED) for sticker in stickers)
+    counted = Counter((sticker.split, sticker.label_name or UNLABELLED) for sticker in stickers)
     # The card's splits first, in its order; its labels in index order, those without a sticker as 0.
-    here = dict.fromkeys(sticker.split for sticker in stickers)
-    splits = [name for name in card.counts if name in here]
-    splits += [name for name in here if name not in card.counts]
-    counts = {split: {label: found[split, label] for label in card.labels} for split in splits}
+    present = dict.fromkeys(sticker.split for sticker in stickers)
+    splits = [name for name in card.counts if name in present]
+    splits += [name for name in present if name not in card.counts]
+    counts = {split: {label: counted[split, label] for label in card.labels} for split in splits}
     for split in splits:
-        if missing := found[split, UNLABELLED]:
-            counts[split][UNLABELLED] = missing
+        if unlabelled := counted[split, UNLABELLED]:
+            counts[split][UNLABELLED] = unlabelled
     return counts
 
 
 def _check_counts(card: Card, counts: dict[str, dict[str, int]]) -> tuple[list[str], list[str]]:
     problems, notes = [], []
     for split, expected in card.counts.items():
-        found = sum(counts.get(split, {}).values())
-        if found != expected:
-            problems.append(f"the split {split} has {_many(found, 'sticker')}, the card says {expected}")
-    for split, wanted in card.label_counts.items():
-        here = {label: counts.get(split, {}).get(label, 0) for label in card.labels}
+        count = sum(counts.get(split, {}).values())
+        if count != expected:
+            problems.append(f"the split {split} has {plural(count, 'sticker')}, the card says {expected}")
+    for split, expected_labels in card.label_counts.items():
+        labels = {label: counts.get(split, {}).get(label, 0) for label in card.labels}
         differ = [
-            f"{label} {here[label]}, not {wanted[label]}"
-            for label in card.labels
-            if here[label] != wanted[label]
+            f"{label} {count}, not {expected_labels[label]}"
+            for label, count in labels.items()
+            if count != expected_labels[label]
         ]
-        if differ and sorted(here.values()) == sorted(wanted.values()):
+        if differ and sorted(labels.values()) == sorted(expected_labels.values()):
             problems.append(
                 f"the split {split} has the card's counts under other labels ({'; '.join(differ)}): "
                 "the card's labels are in another order than the corpus' numbers"
@@ -129,25 +146,26 @@ def _check_counts(card: Card, counts: dict[str, dict[str, int]]) -> tuple[list[s
 
 
 def _check_labels(card: Card, stickers: Sequence[Sticker]) -> list[str]:
-    bare = [sticker.id for sticker in stickers if sticker.label is None]
-    if bare:
-        return [f"{_many(len(bare), 'sticker')} without a label: {_first(bare)}"]
+    unlabelled = [sticker.id for sticker in stickers if sticker.label is None]
+    if unlabelled:
+        named = first_and_more(unlabelled, separator="; ")
+        return [f"{plural(unlabelled, 'sticker')} without a label: {named}"]
     used = {sticker.label for sticker in stickers}
     unused = [name for index, name in enumerate(card.labels) if index not in used]
     return [f"no sticker at all has the label {', '.join(unused)}"] if unused else []
 
 
-def inspect(root: Path, path: str) -> Answer:
-    """SHA-256 of the bytes (None where there are none) and why the image cannot be used (None: it can)."""
-    return _judge(root, path, fast=False)
+def check_pixels(root: Path, path: str) -> ImageCheck:
+    """Check one image by decoding all of it."""
+    return _check_image(root, path, fast=False)
 
 
-def glance(root: Path, path: str) -> Answer:
-    """As `inspect`, by header and end of the file where they are enough."""
-    return _judge(root, path, fast=True)
+def check_header(root: Path, path: str) -> ImageCheck:
+    """Check one image by its header and the end of its file, where they are enough."""
+    return _check_image(root, path, fast=True)
 
 
-def _judge(root: Path, path: str, *, fast: bool) -> Answer:
+def _check_image(root: Path, path: str, *, fast: bool) -> ImageCheck:
     digest = None
     try:
         content = read_image(root, path)
@@ -161,35 +179,22 @@ def _judge(root: Path, path: str, *, fast: bool) -> Answer:
 
 
 def _duplicates(groups: Iterable[list[Sticker]]) -> tuple[list[str], list[str]]:
-    """Problems: the same bytes in several splits or under several labels; notes: again in one split."""
+    """Problems: the same bytes in several splits; notes: again in one split, or under several labels."""
     same = [group for group in groups if len(group) > 1]
     across = [group for group in same if len({sticker.split for sticker in group}) > 1]
     within = [group for group in same if len({sticker.split for sticker in group}) == 1]
-    torn = [group for group in same if len({sticker.label for sticker in group}) > 1]
-    problems, notes = [], []
-    if across:
-        named = _first(_group(group) for group in across)
-        problems.append(f"{_many(len(across), 'image')} in more than one split, byte for byte: {named}")
-    if within:
-        named = _first(_group(group) for group in within)
-        notes.append(f"{_many(len(within), 'image')} more than once in one split, byte for byte: {named}")
-    if torn:
-        named = _first(_group(group, labels=True) for group in torn)
-        notes.append(f"{_many(len(torn), 'image')} with more than one label, byte for byte: {named}")
+    labels = [group for group in same if len({sticker.label for sticker in group}) > 1]
+    problems = _sentence("in more than one split", across, lambda sticker: sticker.split)
+    notes = _sentence("more than once in one split", within, lambda sticker: sticker.split)
+    notes += _sentence("with more than one label", labels, lambda one: one.label_name or UNLABELLED)
     return problems, notes
 
 
-def _group(group: Sequence[Sticker], *, labels: bool = False) -> str:
-    return " = ".join(
-        f"{sticker.id} ({(sticker.label_name or UNLABELLED) if labels else sticker.split})"
-        for sticker in group[:_NAMED]
-    )
-
-
-def _first(items: Iterable[str]) -> str:
-    named = list(items)
-    return "; ".join(named[:_NAMED]) + ("; …" if len(named) > _NAMED else "")
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def _sentence(what: str, groups: Sequence[Sequence[Sticker]], fact: Callable[[Sticker], str]) -> list[str]:
+    if not groups:
+        return []
+    named = [
+        first_and_more((f"{sticker.id} ({fact(sticker)})" for sticker in group), separator=" = ")
+        for group in groups
+    ]
+    return [f"{plural(groups, 'image')} {what}, byte for byte: {first_and_more(named, separator='; ')}"]

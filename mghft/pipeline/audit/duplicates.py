@@ -1,27 +1,25 @@
-"""Finds exact and near duplicates in a corpus: what leaks between splits, which labels contradict others."""
+"""Exact and near duplicates in a corpus: what leaks between splits, which labels contradict others."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mghft.pipeline.audit.hashes import SIDE, Prints, take_prints
+from mghft.pipeline.audit.hashes import Fingerprints, take_fingerprints
+from mghft.pipeline.audit.near import NearPair, near_pairs
 from mghft.pipeline.corpora.sticker import Corpus, Sticker
-from mghft.pipeline.images.parallel import Progress
+from mghft.pipeline.progress import Advance
 
-# Measured in docs/data_quality.md. The hash alone at the usual 8 to 10 bits misses re-encoded flat art and
-# takes different faces for one; so it is generous, and the thumbnails are strict.
-HASH_BITS = 16
+# Measured in docs/data_quality.md.
 NEAR = 15.0
 # More pairs than that are no finding about single stickers, and would fill the memory.
 MAX_PAIRS = 200_000
-_BLOCK_ROWS = 128
-_CHUNK = 4096
+KINDS = ("bytes", "pixels", "near", "mirrored")
 # Of a pair in two splits, the sticker of the later one here stays: figures on test stay comparable.
 _RANK = {"train": 0, "validation": 1, "test": 2}
 
@@ -33,7 +31,7 @@ class Pair:
     Attributes:
         kind: "bytes", "pixels", "near" or "mirrored".
         bits: of 64, how many of their perceptual hashes differ.
-        difference: largest mean difference of colour in any 1/64 of the picture, 0 to 255.
+        difference: largest mean difference of color in any 1/64 of the picture, 0 to 255.
     """
 
     kind: str
@@ -43,51 +41,83 @@ class Pair:
     difference: float = 0.0
 
     @property
-    def across(self) -> bool:
-        """In two splits."""
+    def across_splits(self) -> bool:
+        """Return whether the stickers are in two splits."""
         return self.first.split != self.second.split
 
     @property
-    def torn(self) -> bool:
-        """Under two labels."""
+    def two_labels(self) -> bool:
+        """Return whether the stickers have two labels."""
         return self.first.label != self.second.label
 
-    def badness(self) -> tuple[Any, ...]:
-        """Sorts the worst pairs first: leaks into the test split, other leaks, two labels, then likeness."""
-        splits = {self.first.split, self.second.split}
-        kinds = ("bytes", "pixels", "near", "mirrored")
-        order = (self.difference, kinds.index(self.kind), self.first.id, self.second.id)
-        return (not (self.across and "test" in splits), not self.across, not self.torn, *order)
+    def sort_key(self) -> tuple[bool, bool, bool, float, int, str, str]:
+        """Return a key that sorts the worst first: leaks into test, other leaks, two labels, likeness."""
+        test = "test" in {self.first.split, self.second.split}
+        likeness = (self.difference, KINDS.index(self.kind), self.first.id, self.second.id)
+        return (not (self.across_splits and test), not self.across_splits, not self.two_labels, *likeness)
 
 
-@dataclass
+class Leak(NamedTuple):
+    """A sticker of a later split that shows what one of train or validation shows.
+
+    Attributes:
+        id: of the sticker in the later split.
+        kind: "equal", "near" or "mirrored".
+    """
+
+    id: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class PairCounts:
+    """Pairs of one kind."""
+
+    pairs: int
+    across_splits: int
+    two_labels: int
+
+
+@dataclass(frozen=True)
+class TopicCounts:
+    """Topics (SER30K: sticker sets) of train and test, and stickers of test whose topic train has too."""
+
+    train: int
+    test: int
+    shared: int
+    test_stickers: int
+    test_stickers_of_shared: int
+
+
+@dataclass(frozen=True)
 class Duplicates:
-    """What was found.
+    """Duplicates of one corpus.
 
     Attributes:
         pairs: worst first; in a group of k equal pictures k - 1 pairs, so that every sticker of it is named.
-        leaks: id of a sticker in train or validation: (id in a later split, kind).
-        topics: figures on topics in train and test, empty where the corpus has none.
+        leaks: by the id of a sticker in train or validation.
+        topics: None where the corpus has none, in train or in test.
         errors: (id, reason) of images that could not be compared.
         cut: whether there were more near pairs than are kept.
     """
 
     corpus: Corpus
     pairs: list[Pair]
-    leaks: dict[str, tuple[str, str]]
-    topics: dict[str, int] = field(default_factory=dict)
-    errors: list[tuple[str, str]] = field(default_factory=list)
-    cut: bool = False
+    leaks: dict[str, Leak]
+    topics: TopicCounts | None
+    errors: list[tuple[str, str]]
+    cut: bool
 
-    def counts(self) -> dict[str, dict[str, int]]:
-        """Pairs by kind: in all, across splits, under two labels."""
+    def counts(self) -> dict[str, PairCounts]:
+        """Count pairs by kind."""
+        by_kind = {kind: [pair for pair in self.pairs if pair.kind == kind] for kind in KINDS}
         return {
-            kind: {
-                "pairs": sum(pair.kind == kind for pair in self.pairs),
-                "across_splits": sum(pair.kind == kind and pair.across for pair in self.pairs),
-                "two_labels": sum(pair.kind == kind and pair.torn for pair in self.pairs),
-            }
-            for kind in ("bytes", "pixels", "near", "mirrored")
+            kind: PairCounts(
+                len(pairs),
+                sum(pair.across_splits for pair in pairs),
+                sum(pair.two_labels for pair in pairs),
+            )
+            for kind, pairs in by_kind.items()
         }
 
 
@@ -96,9 +126,9 @@ def find_duplicates(
     *,
     near: float = NEAR,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: Advance | None = None,
 ) -> Duplicates:
-    """Compares every image of a corpus with every other.
+    """Compare every image of a corpus with every other.
 
     Args:
         corpus: the stickers.
@@ -107,9 +137,8 @@ def find_duplicates(
         progress: called with (images decoded, images in all).
     """
     stickers = corpus.stickers
-    prints = take_prints(
-        corpus.root, [sticker.path for sticker in stickers], workers=workers, progress=progress
-    )
+    paths = [sticker.path for sticker in stickers]
+    prints = take_fingerprints(corpus.root, paths, workers=workers, progress=progress)
     # Equal pictures form groups; one picture of each stands for it in the search for near ones.
     by_pixels: defaultdict[str, list[int]] = defaultdict(list)
     for row, digest in enumerate(prints.pixels):
@@ -119,112 +148,41 @@ def find_duplicates(
     pairs: list[Pair] = []
     for rows, group in zip(groups, members, strict=True):
         pairs += _equal_pairs(rows, group, prints)
-    links: list[tuple[int, int, str]] = []
-    cut = False
+    links: list[NearPair] = []
     if near > 0:
         chosen = np.array([group[0] for group in groups], dtype=np.int64)
-        for a, b, bits, difference, kind in near_pairs(prints, chosen, near):
-            if len(links) == MAX_PAIRS:
-                cut = True
-                break
-            links.append((a, b, kind))
-            pairs.append(Pair(kind, *_telling(members[a], members[b]), bits, difference))
+        links = list(islice(near_pairs(prints, chosen, near), MAX_PAIRS + 1))
+    cut = len(links) > MAX_PAIRS
+    links = links[:MAX_PAIRS]
+    pairs += [
+        Pair(link.kind, *_most_telling(members[link.a], members[link.b]), link.bits, link.difference)
+        for link in links
+    ]
     return Duplicates(
         corpus,
-        sorted(pairs, key=Pair.badness),
+        sorted(pairs, key=Pair.sort_key),
         _leaks(members, links),
-        _topics(stickers),
+        _count_topics(stickers),
         [(stickers[number].id, reason) for number, reason in prints.errors],
         cut,
     )
 
 
-def near_pairs(
-    prints: Prints, rows: NDArray[np.int64], near: float
-) -> Iterator[tuple[int, int, int, float, str]]:
-    """Near duplicates among the chosen rows: (a, b, bits, difference, kind), a < b counting in `rows`.
-
-    Every pair of hashes is compared, a block of rows at a time by XOR and popcount: 30,000 images are 450
-    million pairs. Proposed pairs then pass a bound from 8 x 8 means that is exact, and last the thumbnails.
-    """
-    hashes, mirrored = prints.hashes[rows], prints.mirrored[rows]
-    thumbs = prints.thumbs[rows]
-    # In parts: as floats all thumbnails at once would take four times their memory.
-    cells = np.empty((len(thumbs), 2, 8, 8, 3), np.float32)
-    for at in range(0, len(thumbs), _CHUNK):
-        cells[at : at + _CHUNK] = _cells(thumbs[at : at + _CHUNK].astype(np.float32))
-    for start in range(0, len(rows), _BLOCK_ROWS):
-        stop = min(start + _BLOCK_ROWS, len(rows))
-        upright = _proposed(hashes[start:stop], hashes[start:], start)
-        turned = _proposed(hashes[start:stop], mirrored[start:], start)
-        seen: set[tuple[int, int]] = set()
-        for kind, (a, b, bits) in (("near", upright), ("mirrored", turned)):
-            for at in range(0, len(a), _CHUNK):
-                some = slice(at, at + _CHUNK)
-                for i, j, bit, far in _confirmed(
-                    thumbs, cells, a[some], b[some], bits[some], near, mirror=kind == "mirrored"
-                ):
-                    # A symmetric picture is its own mirror image: once is enough.
-                    if (i, j) not in seen:
-                        seen.add((i, j))
-                        yield i, j, bit, far, kind
-
-
-def _proposed(
-    some: NDArray[np.uint64], others: NDArray[np.uint64], start: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs within HASH_BITS, of the whole pictures or of the trimmed ones; `others` begin with `some`."""
-    bits = np.bitwise_count(some[:, None, 0] ^ others[None, :, 0])
-    np.minimum(bits, np.bitwise_count(some[:, None, 1] ^ others[None, :, 1]), out=bits)
-    a, b = np.nonzero(bits <= HASH_BITS)
-    later = b > a
-    a, b = a[later], b[later]
-    return a + start, b + start, bits[a, b].astype(np.int64)
-
-
-def _confirmed(
-    thumbs: NDArray[np.uint8],
-    cells: NDArray[np.float32],
-    a: NDArray[np.int64],
-    b: NDArray[np.int64],
-    bits: NDArray[np.int64],
-    near: float,
-    *,
-    mirror: bool,
-) -> Iterator[tuple[int, int, int, float]]:
-    """The pairs whose thumbnails, whole or trimmed, differ by at most `near`."""
-    other = cells[b][:, :, :, ::-1] if mirror else cells[b]
-    # |mean of differences| <= mean of |differences|: nothing is lost here.
-    bound = np.abs(cells[a] - other).mean(-1).max((2, 3)).min(1)
-    kept = np.flatnonzero(bound <= near)
-    a, b, bits = a[kept], b[kept], bits[kept]
-    other_thumbs = thumbs[b][:, :, :, ::-1] if mirror else thumbs[b]
-    far = np.abs(thumbs[a].astype(np.float32) - other_thumbs)
-    difference = _cells(far).mean(-1).max((2, 3)).min(1)
-    for i in np.flatnonzero(difference <= near):
-        yield int(a[i]), int(b[i]), int(bits[i]), round(float(difference[i]), 2)
-
-
-def _cells(thumbs: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Means of 8 x 8 cells: [n, 2, 32, 32, 3] to [n, 2, 8, 8, 3]."""
-    cell = SIDE // 8
-    means: NDArray[np.float32] = thumbs.reshape(len(thumbs), 2, 8, cell, 8, cell, 3).mean((3, 5))
-    return means
-
-
-def _equal_pairs(rows: Sequence[int], group: Sequence[Sticker], prints: Prints) -> Iterator[Pair]:
+def _equal_pairs(rows: Sequence[int], group: Sequence[Sticker], prints: Fingerprints) -> Iterator[Pair]:
     """Every sticker of a group but the first, with the earlier one that tells most about it."""
-    for place in range(1, len(group)):
-        sticker = group[place]
-        _, _, best = min(
-            (earlier.split == sticker.split, earlier.label == sticker.label, number)
-            for number, earlier in enumerate(group[:place])
-        )
-        same = prints.content[rows[best]] == prints.content[rows[place]]
-        yield Pair("bytes" if same else "pixels", group[best], sticker)
+    first: dict[tuple[str, int | None], int] = {}
+    for place, sticker in enumerate(group):
+        if first:
+            _, _, best = min(
+                (split == sticker.split, label == sticker.label, earlier)
+                for (split, label), earlier in first.items()
+            )
+            same = prints.content[rows[best]] == prints.content[rows[place]]
+            yield Pair("bytes" if same else "pixels", group[best], sticker)
+        first.setdefault((sticker.split, sticker.label), place)
 
 
-def _telling(some: Sequence[Sticker], others: Sequence[Sticker]) -> tuple[Sticker, Sticker]:
+def _most_telling(some: Sequence[Sticker], others: Sequence[Sticker]) -> tuple[Sticker, Sticker]:
     """Of two groups that are near each other the two stickers that tell most: other splits, other labels."""
     kinds = [{(one.split, one.label): one for one in reversed(group)} for group in (some, others)]
     return min(
@@ -233,38 +191,34 @@ def _telling(some: Sequence[Sticker], others: Sequence[Sticker]) -> tuple[Sticke
     )
 
 
-def _leaks(
-    members: Sequence[Sequence[Sticker]], links: Sequence[tuple[int, int, str]]
-) -> dict[str, tuple[str, str]]:
-    """Stickers of train and validation whose picture is in a later split: id to (that id, kind)."""
-    latest = [max(group, key=lambda one: _RANK.get(one.split, -1)) for group in members]
+def _leaks(members: Sequence[Sequence[Sticker]], links: Sequence[NearPair]) -> dict[str, Leak]:
+    """Stickers of train and validation whose picture is in a later split."""
+
+    def rank(sticker: Sticker) -> int:
+        return _RANK.get(sticker.split, -1)
+
+    latest = [max(group, key=rank) for group in members]
     later: list[tuple[Sticker, str]] = [(sticker, "equal") for sticker in latest]
-    for a, b, kind in links:
-        for here, there in ((a, b), (b, a)):
-            if _RANK.get(latest[there].split, -1) > _RANK.get(later[here][0].split, -1):
-                later[here] = (latest[there], kind)
+    for link in links:
+        for group, other in ((link.a, link.b), (link.b, link.a)):
+            if rank(latest[other]) > rank(later[group][0]):
+                later[group] = (latest[other], link.kind)
     return {
-        sticker.id: (other.id, kind)
-        for group, (other, kind) in zip(members, later, strict=True)
-        for sticker in group
-        if -1 < _RANK.get(sticker.split, -1) < _RANK.get(other.split, -1)
+        sticker.id: Leak(sticker_of_later.id, kind)
+        for stickers, (sticker_of_later, kind) in zip(members, later, strict=True)
+        for sticker in stickers
+        if -1 < rank(sticker) < rank(sticker_of_later)
     }
 
 
-def _topics(stickers: Sequence[Sticker]) -> dict[str, int]:
-    """How many topics (SER30K: sticker sets) train and test share."""
+def _count_topics(stickers: Sequence[Sticker]) -> TopicCounts | None:
     by_split: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for sticker in stickers:
         if sticker.topic is not None:
             by_split[sticker.split][sticker.topic] += 1
-    train, test = by_split.get("train"), by_split.get("test")
+    train, test = by_split["train"], by_split["test"]
     if not train or not test:
-        return {}
+        return None
     shared = train.keys() & test.keys()
-    return {
-        "train": len(train),
-        "test": len(test),
-        "shared": len(shared),
-        "test_stickers": test.total(),
-        "test_stickers_of_shared": sum(test[topic] for topic in shared),
-    }
+    of_shared = sum(test[topic] for topic in shared)
+    return TopicCounts(len(train), len(test), len(shared), test.total(), of_shared)

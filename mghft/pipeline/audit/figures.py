@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -27,17 +26,20 @@ _LINE, _MISSING = (227, 230, 236), (252, 239, 236)
 
 
 def draw_stats(stats: CorpusStats, corpus: Corpus, out: Path) -> list[Path]:
-    """Writes classes.png, sizes.png and, where there are texts, texts.png."""
+    """Write classes.png, sizes.png and, where there are texts, texts.png."""
     out.mkdir(parents=True, exist_ok=True)
-    paths = [_draw(out / "classes.png", stats, _classes), _draw(out / "sizes.png", stats, _sizes)]
-    if stats.texts["with_text"]:
+    paths = [
+        _draw(out / "classes.png", lambda axes: _classes(axes, stats.classes)),
+        _draw(out / "sizes.png", lambda axes: _sizes(axes, stats.images.sizes)),
+    ]
+    if stats.texts.with_text:
         lengths = [len(sticker.text) for sticker in corpus.stickers if sticker.text and sticker.text.strip()]
-        paths.append(_draw(out / "texts.png", stats, _texts, lengths))
+        paths.append(_draw(out / "texts.png", lambda axes: _texts(axes, lengths)))
     return paths
 
 
 def draw_sheets(corpus: Corpus, out: Path, *, count: int = 40, seed: int = 0) -> list[Path]:
-    """Writes sheet-0-LABEL.png and so on: a seeded sample of every class, in the order drawn.
+    """Write sheet-0-LABEL.png and so on: a seeded sample of every class, in the order drawn.
 
     The sample depends on ids and seed alone. An image that cannot be read leaves a tinted field.
     """
@@ -52,20 +54,19 @@ def draw_sheets(corpus: Corpus, out: Path, *, count: int = 40, seed: int = 0) ->
         path = out / f"sheet-{number}-{safe}.png"
         stream = BytesIO()
         sheet(corpus.root, sample(members, count, seed)).save(stream, "PNG")
-        content = stream.getvalue()
-        write_bytes(path, content)
+        write_bytes(path, stream.getvalue())
         paths.append(path)
     return paths
 
 
 def sample(stickers: Sequence[Sticker], count: int, seed: int) -> list[Sticker]:
-    """At most `count` of them, by ids and seed alone."""
+    """Return at most `count` of them, by ids and seed alone."""
     ordered = sorted(stickers, key=lambda sticker: sticker.id)
     return [ordered[i] for i in np.random.default_rng(seed).permutation(len(ordered))[:count]]
 
 
 def sheet(root: Path, stickers: Sequence[Sticker]) -> Image.Image:
-    """A grid of pictures on white, reduced to 128 pixels, in reading order."""
+    """Draw a grid of pictures on white, reduced to 128 pixels, in reading order."""
     columns = max(1, math.ceil(math.sqrt(len(stickers) * 1.6)))
     rows = math.ceil(len(stickers) / columns)
     step = _CELL + _GAP
@@ -82,45 +83,40 @@ def sheet(root: Path, stickers: Sequence[Sticker]) -> Image.Image:
     return page
 
 
-def _draw(path: Path, stats: CorpusStats, draw: Any, *more: Any) -> Path:
+def _draw(path: Path, draw: Callable[[Axes], None]) -> Path:
     figure = Figure(figsize=(8, 4), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    draw(figure.add_subplot(), stats, *more)
+    draw(figure.add_subplot())
     stream = BytesIO()
     figure.savefig(stream, format="png")
     write_bytes(path, stream.getvalue())
     return path
 
 
-def _classes(axes: Any, stats: CorpusStats) -> None:
-    splits = list(stats.classes)
-    labels = list(next(iter(stats.classes.values())))
-    width = 0.8 / len(splits)
-    for number, split in enumerate(splits):
-        places = np.arange(len(labels)) + (number - (len(splits) - 1) / 2) * width
-        bars = axes.bar(places, [stats.classes[split][label] for label in labels], width, label=split)
-        if len(labels) * len(splits) <= 30:
+def _classes(axes: Axes, classes: Mapping[str, Mapping[str, int]]) -> None:
+    labels = list(next(iter(classes.values())))
+    width = 0.8 / len(classes)
+    for number, (split, counts) in enumerate(classes.items()):
+        places = np.arange(len(labels)) + (number - (len(classes) - 1) / 2) * width
+        bars = axes.bar(places, [counts[label] for label in labels], width, label=split)
+        if len(labels) * len(classes) <= 30:
             axes.bar_label(bars, fontsize=7)
     axes.set_xticks(range(len(labels)), [_plain(label) for label in labels], rotation=30, ha="right")
     axes.set_ylabel("stickers")
     axes.legend(title="split")
 
 
-def _sizes(axes: Any, stats: CorpusStats) -> None:
-    places: Counter[tuple[int, int]] = Counter()
-    for size, count in stats.images["sizes"].items():
-        wide, _, high = size.partition("x")
-        places[int(wide), int(high)] += count
-    if places:
-        x, y = zip(*places, strict=True)
-        areas = [20 + 200 * count / max(places.values()) for count in places.values()]
+def _sizes(axes: Axes, sizes: Mapping[str, int]) -> None:
+    if sizes:
+        x, y = zip(*(map(int, size.split("x")) for size in sizes), strict=True)
+        areas = [20 + 200 * count / max(sizes.values()) for count in sizes.values()]
         axes.scatter(x, y, s=areas, alpha=0.5)
         side = max(*x, *y) * 1.1
         axes.set(xlim=(0, side), ylim=(0, side), aspect="equal")
     axes.set(xlabel="width in pixels", ylabel="height in pixels", title="larger dots: more images")
 
 
-def _texts(axes: Any, _: CorpusStats, lengths: Sequence[int]) -> None:
+def _texts(axes: Axes, lengths: Sequence[int]) -> None:
     axes.hist(lengths, bins=min(50, max(lengths)))
     axes.set(xlabel="characters of the text", ylabel="stickers", yscale="log")
 

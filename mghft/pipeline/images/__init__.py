@@ -6,10 +6,19 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "color": ["ImageError"],
-        "decode": ["ImageTransform", "decode_bytes", "decode_image", "read_image"],
+        "decode": [
+            "FORMATS",
+            "MAX_FILE_BYTES",
+            "decode_bytes",
+            "decode_image",
+            "read_image",
+        ],
         "header": ["Header", "read_header"],
-        "load": ["Loaded"],
+        "load": ["Loaded", "load_image"],
         "parallel": ["map_images"],
+        "pool": ["WorkerStartError"],
         "prefetch": ["ImagePrefetcher"],
+        "transform": ["ImageTransform"],
+        "worker": ["PendingImage"],
     },
 )

@@ -1,4 +1,4 @@
-"""Pictures of every mode and colour profile to RGB on a background.
+"""Pictures of every mode and color profile, brought to RGB on a background.
 
 Works in strips, so that beside the decoded picture and the result no third full-size copy is held.
 """
@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image, ImageCms
 
 _STRIP_PIXELS = 1 << 20
-# A profile that moves no colour by more than this is sRGB under another name.
-_SAME_COLOUR = 2
+# A profile that moves no color by more than this is sRGB under another name.
+_SAME_COLOR = 2
 _PROFILE_SPACES = {"L": "GRAY", "RGB": "RGB ", "CMYK": "CMYK"}
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -32,7 +32,7 @@ class ImageError(ValueError):
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
-    """Refuses a picture by its header.
+    """Refuse a picture by its header.
 
     Raises:
         ImageError: no pixel, or more than `max_pixels`.
@@ -44,7 +44,7 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
 
 
 def to_rgb(image: Image.Image, background: tuple[int, int, int], size: tuple[int, int]) -> Image.Image:
-    """A loaded picture as RGB of `size`.
+    """Return a loaded picture as RGB of `size`.
 
     Every strip is brought to sRGB, then laid on the background, then averaged down: what hides under
     transparency never bleeds into an edge. An embedded profile that is damaged counts as none.
@@ -56,43 +56,43 @@ def to_rgb(image: Image.Image, background: tuple[int, int, int], size: tuple[int
         flat = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
         flat.info = {}
         return flat
-    (width, height), scale = image.size, _grey_scale(image)
+    (width, height), scale = image.size, _gray_scale(image)
     # As `Image.resize` does with a reducing_gap of 2: whole blocks first, down to twice the size.
     across, down = max(1, int(width / size[0] / 2)), max(1, int(height / size[1] / 2))
     flat = Image.new("RGB", (-(-width // across), -(-height // down)), background)
     for top, strip in strips(image, down):
-        colour, alpha = _colour_and_alpha(strip, scale)
+        color, alpha = _color_and_alpha(strip, scale)
         if to_srgb is not None:
-            colour = to_srgb.apply(colour)
-        elif colour.mode != "RGB":
-            colour = colour.convert("RGB")
+            color = to_srgb.apply(color)
+        elif color.mode != "RGB":
+            color = color.convert("RGB")
         if across == down == 1:
-            flat.paste(colour, (0, top), alpha)
+            flat.paste(color, (0, top), alpha)
             continue
         if alpha is not None:
-            back = Image.new("RGB", colour.size, background)
-            back.paste(colour, mask=alpha)
-            colour = back
-        flat.paste(colour.reduce((across, down)), (0, top // down))
+            back = Image.new("RGB", color.size, background)
+            back.paste(color, mask=alpha)
+            color = back
+        flat.paste(color.reduce((across, down)), (0, top // down))
     if flat.size != size:
         flat = flat.resize(size, Image.Resampling.BICUBIC, box=(0, 0, width / across, height / down))
     return flat
 
 
 def to_rgba(image: Image.Image) -> Image.Image:
-    """A loaded picture as RGBA, full size, its colours as they are."""
+    """Return a loaded picture as RGBA, full size, its colors as they are."""
     if not _is_deep(image):
         return image.convert("RGBA")
-    colour, alpha = _colour_and_alpha(image, _grey_scale(image))
-    colour = colour.convert("RGB")
-    colour.putalpha(255 if alpha is None else alpha)
-    return colour
+    color, alpha = _color_and_alpha(image, _gray_scale(image))
+    color = color.convert("RGB")
+    color.putalpha(255 if alpha is None else alpha)
+    return color
 
 
-def true_colour_key(image: Image.Image) -> None:
-    """The transparent colour of a PNG at the depth of its pixels; to be called before loading.
+def true_color_key(image: Image.Image) -> None:
+    """Bring the transparent color of a PNG to the depth of its pixels; to be called before loading.
 
-    Pillow brings pixels to 8 bits (grey of 16 excepted) and leaves the key at the file's own depth.
+    Pillow brings pixels to 8 bits (gray of 16 excepted) and leaves the key at the file's own depth.
     """
     key, tile = image.info.get("transparency"), getattr(image, "tile", None)
     if image.format != "PNG" or key is None or not tile:
@@ -107,7 +107,7 @@ def true_colour_key(image: Image.Image) -> None:
 
 
 def fit(size: tuple[int, int], wide: int | None, high: int | None) -> tuple[int, int]:
-    """The size reduced to fit, never enlarged; None is no bound."""
+    """Return the size reduced to fit, never enlarged; None is no bound."""
     shrink = min(1.0, (wide or size[0]) / size[0], (high or size[1]) / size[1])
     return max(1, round(size[0] * shrink)), max(1, round(size[1] * shrink))
 
@@ -123,18 +123,18 @@ def _orientation(picture: Image.Image) -> int:
 
 
 def upright(flat: Image.Image, picture: Image.Image) -> Image.Image:
-    """`flat` turned as the EXIF data of `picture` say."""
+    """Return `flat` turned as the EXIF data of `picture` say."""
     turn = _TURNS.get(_orientation(picture))
     return flat if turn is None else flat.transpose(turn)
 
 
 def turned(size: tuple[int, int], picture: Image.Image) -> tuple[int, int]:
-    """`size` as it is after `upright`."""
+    """Return `size` as it is after `upright`."""
     return size[::-1] if _orientation(picture) in (5, 6, 7, 8) else size
 
 
 def srgb_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """The way from `profile` to sRGB for L, RGB or CMYK; None where it is sRGB already or of no use."""
+    """Return the way from `profile` to sRGB for L, RGB or CMYK; None where it is sRGB or of no use."""
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
         if source.profile.xcolor_space != _PROFILE_SPACES[mode]:
@@ -146,7 +146,7 @@ def srgb_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | No
         grid = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(1, -1, 3)
         probe = Image.fromarray(grid if mode == "RGB" else levels[None])
         moved = np.asarray(transform.apply(probe), np.int16) - np.asarray(probe.convert("RGB"), np.int16)
-        return transform if np.abs(moved).max() > _SAME_COLOUR else None
+        return transform if np.abs(moved).max() > _SAME_COLOR else None
     except MemoryError:
         raise
     except Exception:
@@ -155,7 +155,7 @@ def srgb_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | No
 
 
 def _base_mode(image: Image.Image) -> str | None:
-    """Which colours a profile of this picture would speak of; None: of none that are known."""
+    """The colors that a profile of this picture would speak of; None: none that are known."""
     if image.mode in ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX"):
         return "RGB"
     if image.mode in ("1", "L", "LA", "La") or _is_deep(image):
@@ -168,7 +168,7 @@ def _is_deep(image: Image.Image) -> bool:
 
 
 def strips(image: Image.Image, multiple: int = 1) -> Iterator[tuple[int, Image.Image]]:
-    """Top and picture of every strip; their heights are multiples of `multiple`, the last one's excepted."""
+    """Yield top and picture of every strip; heights are multiples of `multiple`, the last one's excepted."""
     width, height = image.size
     rows = max(multiple, _STRIP_PIXELS // width // multiple * multiple)
     if rows >= height:
@@ -178,8 +178,8 @@ def strips(image: Image.Image, multiple: int = 1) -> Iterator[tuple[int, Image.I
         yield top, image.crop((0, top, width, min(height, top + rows)))
 
 
-def _colour_and_alpha(image: Image.Image, scale: float) -> tuple[Image.Image, Image.Image | None]:
-    """Colours as L, RGB or CMYK, and how opaque they are (None: wholly)."""
+def _color_and_alpha(image: Image.Image, scale: float) -> tuple[Image.Image, Image.Image | None]:
+    """Colors as L, RGB or CMYK, and how opaque they are (None: wholly)."""
     if _is_deep(image):
         values = np.asarray(image)
         key = image.info.get("transparency")
@@ -200,8 +200,8 @@ def _colour_and_alpha(image: Image.Image, scale: float) -> tuple[Image.Image, Im
     return image.convert("L" if image.mode == "1" else "RGB"), None
 
 
-def _grey_scale(image: Image.Image) -> float:
-    """Factor from grey values of 16 or 32 bits or floats to 0..255.
+def _gray_scale(image: Image.Image) -> float:
+    """Factor from gray values of 16 or 32 bits or floats to 0..255.
 
     16 bits by their type; others by their largest value: up to 1 (floats), to 255, to 65535, or itself.
     """

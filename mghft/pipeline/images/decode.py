@@ -1,4 +1,4 @@
-"""Reads one image of a corpus: inside its root, within its limits, as RGB laid on a background.
+"""One image of a corpus: read inside its root, decoded within its limits, as RGB laid on a background.
 
 Whatever is wrong with a file ends in an `ImageError` with a plain reason, never in a crash of the run.
 """
@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import stat
 import struct
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -24,12 +24,20 @@ from PIL import (
     UnidentifiedImageError,
     WebPImagePlugin,
 )
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mghft.pipeline.images.animation import Animation, check_length, read_apng, read_gif
-from mghft.pipeline.images.color import ImageError, check_size, fit, to_rgb, true_colour_key, turned, upright
+from mghft.pipeline.images.color import ImageError, check_size, fit, to_rgb, true_color_key, turned, upright
+from mghft.pipeline.images.transform import SHEET, ImageTransform
 
-__all__ = ["FORMATS", "ImageError", "ImageTransform", "decode_bytes", "decode_image", "read_image"]
+__all__ = [
+    "FORMATS",
+    "MAX_FILE_BYTES",
+    "ImageTransform",
+    "decode_bytes",
+    "decode_image",
+    "plain_errors",
+    "read_image",
+]
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
 # Raster formats that say what they are in their first bytes. None that runs a program (EPS starts
@@ -37,10 +45,7 @@ MAX_FILE_BYTES = 256 * 1024 * 1024
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "ICO", "PPM", "AVIF")
 # Loaded here: for a format that is not, Pillow loads all it has.
 _LOADED = (AvifImagePlugin, IcoImagePlugin, TiffImagePlugin, WebPImagePlugin)
-# Above this Pillow itself refuses, whatever `max_pixels` says.
-_PILLOW_PIXELS = 2 * 89_478_485
 _MAX_PAGES = 10_000
-_SHEET = re.compile(r"sheet:([2-9]|1[0-6])")
 _SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"\xff\xd8\xff": "JPEG",
@@ -51,50 +56,8 @@ _SIGNATURES = {
 }
 
 
-class ImageTransform(BaseModel):
-    """What happens to an image between the file and the engine; part of a run's manifest.
-
-    Always, and so no field: EXIF rotation is applied, and an embedded colour profile is converted to sRGB.
-
-    Attributes:
-        background: RGB on which transparency is laid.
-        frame: of an animation, "first", "middle", a number from 0 (the last frame where there are fewer), or
-            "sheet:K" with K from 2 to 16: K evenly spaced frames in reading order in one near-square grid,
-            each reduced so that the grid keeps to `max_side`; both limits hold for the whole grid. A still
-            image stays itself, and an animation of fewer frames shows each once.
-        max_pixels: a larger image is refused before it is decoded.
-        max_side: a longer side is reduced to this, keeping the aspect; None keeps every size.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    background: tuple[int, int, int] = (255, 255, 255)
-    frame: str | int = "first"
-    max_pixels: int = Field(default=50_000_000, ge=1, le=_PILLOW_PIXELS)
-    max_side: int | None = Field(default=1024, ge=16)
-
-    @field_validator("background")
-    @classmethod
-    def _background(cls, colour: tuple[int, int, int]) -> tuple[int, int, int]:
-        if not all(0 <= value <= 255 for value in colour):
-            raise ValueError(f"must be three numbers from 0 to 255, not {colour}")
-        return colour
-
-    @field_validator("frame", mode="before")
-    @classmethod
-    def _frame(cls, frame: Any) -> str | int:
-        """A number has one spelling, so that "3" and 3 are the same run."""
-        if isinstance(frame, str) and re.fullmatch(r"[0-9]{1,9}", frame):
-            return int(frame)
-        if frame in ("first", "middle") or (isinstance(frame, str) and _SHEET.fullmatch(frame)):
-            return str(frame)
-        if isinstance(frame, int) and not isinstance(frame, bool) and 0 <= frame < 10**9:
-            return frame
-        raise ValueError(f"must be first, middle, a number from 0, or sheet:2 to sheet:16, not {frame!r}")
-
-
 def read_image(root: Path, relative: str) -> bytes:
-    """The bytes of a file below `root`.
+    """Read the bytes of a file below `root`.
 
     Raises:
         ImageError: the path leaves the root, or is no readable regular file of at most 256 MiB.
@@ -137,7 +100,7 @@ def read_image(root: Path, relative: str) -> bytes:
 
 
 def decode_bytes(content: bytes, transform: ImageTransform | None = None) -> Image.Image:
-    """Decodes an image to RGB.
+    """Decode an image to RGB.
 
     Memory: a JPEG is decoded at a scale near `max_side`; any other format costs its decoded size once, and a
     second time only where the result is more than half as large.
@@ -153,18 +116,25 @@ def decode_bytes(content: bytes, transform: ImageTransform | None = None) -> Ima
         ImageError: not an image, damaged, or over the limit of pixels.
     """
     transform = transform or ImageTransform()
+    with plain_errors(content, transform.max_pixels):
+        count, frames = _chosen_frames(content, transform)
+        if count > 1:
+            return _sheet(count, frames, transform)
+        frame = next(frames)
+        size = fit(frame.size, transform.max_side, transform.max_side)
+        return upright(to_rgb(frame, transform.background, size), frame)
+
+
+@contextmanager
+def plain_errors(content: bytes, max_pixels: int) -> Iterator[None]:
+    """Turn what Pillow raises over an image into an `ImageError` with a plain reason; hush its warnings."""
     _hush_pillow()
     try:
-        count, pictures = _pictures(content, transform)
-        if count > 1:
-            return _sheet(count, pictures, transform)
-        picture = next(pictures)
-        size = fit(picture.size, transform.max_side, transform.max_side)
-        return upright(to_rgb(picture, transform.background, size), picture)
+        yield
     except ImageError:
         raise
     except Image.DecompressionBombError:
-        raise ImageError(f"the image is over the limit of {transform.max_pixels} pixels") from None
+        raise ImageError(f"the image is over the limit of {max_pixels} pixels") from None
     except UnidentifiedImageError:
         kind = next((name for start, name in _SIGNATURES.items() if content.startswith(start)), None)
         if kind is None:
@@ -176,7 +146,7 @@ def decode_bytes(content: bytes, transform: ImageTransform | None = None) -> Ima
         raise ImageError("the image is damaged or truncated: it ends too early") from None
     except Exception as error:
         # Pillow's decoders raise OSError, SyntaxError, struct.error, ValueError, EOFError and more on damage.
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         if "MAX_TEXT" in reason:
             reason = "a text or a profile inside unpacks to more than 1 MB"
         raise ImageError(f"the image is damaged or truncated: {reason}") from None
@@ -190,7 +160,7 @@ def decode_image(
     max_pixels: int = 50_000_000,
     max_side: int | None = None,
 ) -> Image.Image:
-    """Reads and decodes one image of a corpus (see `read_image` and `decode_bytes`).
+    """Read and decode one image of a corpus (see `read_image` and `decode_bytes`).
 
     Raises:
         ImageError: with the reason.
@@ -199,8 +169,8 @@ def decode_image(
     return decode_bytes(read_image(root, relative), transform)
 
 
-def _pictures(content: bytes, transform: ImageTransform) -> tuple[int, Iterator[Image.Image]]:
-    """How many frames were chosen, and those frames, loaded, one at a time."""
+def _chosen_frames(content: bytes, transform: ImageTransform) -> tuple[int, Iterator[Image.Image]]:
+    """The number of chosen frames, and those frames, loaded, one at a time."""
     limit = (
         1 if transform.frame == "first" else transform.frame + 1 if isinstance(transform.frame, int) else None
     )
@@ -216,28 +186,28 @@ def _pictures(content: bytes, transform: ImageTransform) -> tuple[int, Iterator[
     numbers = [0]
     # The further pictures of an MPO (a camera's JPEG) are previews or the other eye, no animation.
     if transform.frame != "first" and image.format in ("WEBP", "AVIF", "TIFF"):
-        numbers = _chosen(_count(image), transform.frame)
+        numbers = _chosen_numbers(_count_frames(image), transform.frame)
         if image.format != "TIFF":
             check_length(numbers[-1] + 1, image.size, transform.max_pixels)
     return len(numbers), _loaded(image, numbers, transform)
 
 
 def _played(animation: Animation, transform: ImageTransform) -> tuple[int, Iterator[Image.Image]]:
-    numbers = _chosen(len(animation.frames), transform.frame)
+    numbers = _chosen_numbers(len(animation.frames), transform.frame)
     return len(numbers), animation.play(set(numbers), transform.max_pixels)
 
 
-def _chosen(count: int, frame: str | int) -> list[int]:
-    """The numbers of the wanted frames, rising."""
+def _chosen_numbers(count: int, frame: str | int) -> list[int]:
+    """The numbers of the chosen frames, rising."""
     if isinstance(frame, int):
         return [min(frame, count - 1)]
-    if sheet := _SHEET.fullmatch(frame):
+    if sheet := SHEET.fullmatch(frame):
         cells = min(int(sheet[1]), count)
         return [number * count // cells for number in range(cells)]
     return [count // 2 if frame == "middle" else 0]
 
 
-def _count(image: Image.Image) -> int:
+def _count_frames(image: Image.Image) -> int:
     if image.format != "TIFF":
         return int(getattr(image, "n_frames", 1))
     # Page by page: Pillow's own count of a long chain takes quadratic time.
@@ -263,33 +233,33 @@ def _loaded(image: Image.Image, numbers: list[int], transform: ImageTransform) -
             # the wanted size, for the last step to be a good one.
             width, height = fit(image.size, transform.max_side, transform.max_side)
             image.draft("RGB", (2 * width, 2 * height))
-        true_colour_key(image)
+        true_color_key(image)
         image.load()
         yield image
 
 
-def _sheet(count: int, pictures: Iterator[Image.Image], transform: ImageTransform) -> Image.Image:
+def _sheet(count: int, frames: Iterator[Image.Image], transform: ImageTransform) -> Image.Image:
     """A grid of frames, each reduced as it comes; cells that no frame fills show the background."""
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
     sheet: Image.Image | None = None
     wide = high = 0
-    for number, picture in enumerate(pictures):
+    for number, frame in enumerate(frames):
         if sheet is None:
             side = transform.max_side
-            size = fit(picture.size, side and side // columns, side and side // rows)
-            wide, high = turned(size, picture)
+            size = fit(frame.size, side and side // columns, side and side // rows)
+            wide, high = turned(size, frame)
             check_size(columns * wide, rows * high, transform.max_pixels)
             sheet = Image.new("RGB", (columns * wide, rows * high), transform.background)
-        size = turned(fit(turned(picture.size, picture), wide, high), picture)
-        cell = upright(to_rgb(picture, transform.background, size), picture)
+        size = turned(fit(turned(frame.size, frame), wide, high), frame)
+        cell = upright(to_rgb(frame, transform.background, size), frame)
         sheet.paste(cell, (number % columns * wide, number // columns * high))
     assert sheet is not None
     return sheet
 
 
 def _check_icon(content: bytes, max_pixels: int) -> None:
-    """Pillow decodes an icon as soon as it opens it, and its table may lie about the pictures inside."""
+    """Refuse an icon by the pictures inside: its table may lie, and Pillow decodes as soon as it opens."""
     (count,) = struct.unpack_from("<H", content, 4)
     for number in range(count):
         (offset,) = struct.unpack_from("<I", content, 6 + 16 * number + 12)
@@ -297,13 +267,13 @@ def _check_icon(content: bytes, max_pixels: int) -> None:
             width, height = struct.unpack_from(">II", content, offset + 16)
         else:
             width, height = struct.unpack_from("<ii", content, offset + 4)
-            # Colours and, below them, the mask.
+            # Colors and, below them, the mask.
             height = max(1, abs(height) // 2)
         check_size(abs(width), height, max_pixels)
 
 
 def _hush_pillow() -> None:
-    """Lets no warning of Pillow's through: what it remarks on is either readable or ends in an error.
+    """Let no warning of Pillow's through: what it remarks on is either readable or ends in an error.
 
     `warnings.catch_warnings` swaps global state and would not be sound in threads, so one filter is set for
     the process, and set again where another one has been put before it.

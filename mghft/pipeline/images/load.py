@@ -9,13 +9,21 @@ from pathlib import Path
 from PIL import Image
 
 from mghft.pipeline.images.color import ImageError
-from mghft.pipeline.images.decode import ImageTransform, decode_bytes, read_image
+from mghft.pipeline.images.decode import decode_bytes, read_image
+from mghft.pipeline.images.transform import ImageTransform
 from mghft.pipeline.text import valid_utf8
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A sticker's image, or why there is none."""
+    """A sticker's image, or why there is none.
+
+    Attributes:
+        image: RGB, decoded.
+        sha256: of the bytes of its file, None where they cannot be read.
+        content: these bytes, where they are to be kept.
+        error: why there is no image.
+    """
 
     image: Image.Image | None
     sha256: str | None
@@ -23,8 +31,8 @@ class Loaded:
     error: str | None = None
 
 
-def load(root: Path, path: str, transform: ImageTransform, keep: bool) -> Loaded:
-    """Reads and decodes an image; never raises for what is wrong with the file.
+def load_image(root: Path, path: str, transform: ImageTransform, keep: bool) -> Loaded:
+    """Read and decode an image; never raises for what is wrong with the file.
 
     Args:
         root: of the corpus.

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mghft.pipeline.audit.agreement import agreement, soft_labels
+from mghft.pipeline.audit.agreement import measure_agreement, soft_labels
 from mghft.pipeline.corpora.sticker import Sticker
 
 
@@ -24,7 +24,7 @@ def test_soft_label_of_nothing_names_the_sticker():
 def test_agreement_of_a_worked_example():
     # Two of four unanimous, one with a majority that is not the label, one without a majority.
     rated = [sticker(0, 0, 0), sticker(1, 1, 1, label=1), sticker(0, 2, 2), sticker(0, 1, 2)]
-    found = agreement([*rated, sticker(0, None, 0), sticker()], ["a", "b", "c"])
+    found = measure_agreement([*rated, sticker(0, None, 0), sticker()], ["a", "b", "c"])
     assert found is not None
     assert (found.stickers, found.annotators, found.unanimous, found.majority) == (4, 3, 0.5, 0.75)
     assert found.label_is_majority == pytest.approx(2 / 3)
@@ -49,15 +49,15 @@ def test_kappa_of_a_published_example():
         [0, 2, 2, 3, 7],
     ]
     rated = [sticker(*np.repeat(range(5), row).tolist()) for row in table]
-    found = agreement(rated, list("abcde"))
+    found = measure_agreement(rated, list("abcde"))
     assert found is not None and found.kappa == pytest.approx(0.210, abs=5e-4)
 
 
 @pytest.mark.parametrize("votes", [(), (1,), (None, 1)])
 def test_without_two_votes_there_is_no_agreement(votes):
-    assert agreement([sticker(*votes)], ["a", "b"]) is None
+    assert measure_agreement([sticker(*votes)], ["a", "b"]) is None
 
 
 def test_everybody_says_one_thing():
-    found = agreement([sticker(0, 0)], ["a", "b"])
+    found = measure_agreement([sticker(0, 0)], ["a", "b"])
     assert found is not None and (found.kappa, found.label_is_majority) == (1.0, 1.0)

@@ -8,7 +8,7 @@ from PIL import Image
 from mghft.pipeline.audit import check
 from mghft.pipeline.corpora.card import Card, Columns
 
-# In this process: what other processes add is in test_survey.py.
+# In this process: what other processes add is in test_check_images.py.
 check_corpus = partial(check.check_corpus, workers=0)
 
 GOOD = ["a.png,joy,train", "b.png,anger,train", "c.png,joy,test", "d.png,anger,test"]
@@ -97,6 +97,7 @@ def test_only_the_first_few_are_named(root):
     write(root, [*GOOD, *rows])
     (problem,) = check_corpus(card(counts={}), root).problems
     assert problem.startswith("6 images") and problem.count(" = ") == 3
+    assert problem.endswith(" and 3 more")
 
 
 def test_images_that_cannot_be_read_are_named_with_the_reason(root):

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from mghft.pipeline.audit.figures import draw_sheets, draw_stats, sample, sheet
-from mghft.pipeline.audit.statistics import corpus_stats, lines, quantiles, script_of, scripts_in
+from mghft.pipeline.audit.statistics import Table, corpus_stats, quantiles, script_of, scripts_in
 from mghft.pipeline.corpora.card import Card
 from mghft.pipeline.corpora.sticker import Corpus, Sticker
 
@@ -49,11 +49,11 @@ def test_classes_are_counted_by_split(corpus):
 def test_headers_give_formats_modes_and_sizes(corpus):
     Image.new("L", (40, 30)).save(corpus.root / "1.png", "JPEG")
     images = stats(corpus).images
-    assert images["formats"] == {"PNG": 5, "JPEG": 1}
-    assert images["modes"] == {"RGB": 4, "RGBA": 1, "L": 1}
-    assert images["sizes"]["40x30"] == 2
-    assert images["width"] == [40, 40, 42, 44, 45]
-    assert (images["animated"], images["transparent"]) == (0, 1)
+    assert images.formats == {"PNG": 5, "JPEG": 1}
+    assert images.modes == {"RGB": 4, "RGBA": 1, "L": 1}
+    assert images.sizes["40x30"] == 2
+    assert images.width == [40, 40, 42, 44, 45]
+    assert (images.animated, images.transparent) == (0, 1)
 
 
 def test_no_pixel_is_decoded(corpus, monkeypatch):
@@ -66,16 +66,17 @@ def test_unreadable_images_are_named_and_counted_apart(corpus):
     (corpus.root / "2.png").write_bytes(b"none")
     found = stats(corpus)
     assert found.unreadable == [("2.png", "the file is no image that can be read")]
-    assert found.images["modes"]["RGB"] == 4
-    assert "1 images without a readable header, the first is 2.png (the file is no image" in lines(found)[-1]
+    assert found.images.modes["RGB"] == 4
+    last = found.sentences()[-1]
+    assert last.startswith("1 image without a readable header, the first is 2.png (the file is no image")
 
 
 def test_texts_are_counted_by_script_and_length(corpus):
     texts = stats(corpus).texts
-    assert texts["with_text"] == 4
-    assert texts["scripts"] == {"Han": 2, "Latin": 1, "(no letter)": 1}
-    assert texts["mixed"] == 1
-    assert texts["characters"] == [2, 3, 3, 3, 6]
+    assert texts.with_text == 4
+    assert texts.scripts == {"Han": 2, "Latin": 1, "(no letter)": 1}
+    assert texts.mixed == 1
+    assert texts.characters == [2, 3, 3, 3, 6]
 
 
 @pytest.mark.parametrize(
@@ -108,16 +109,19 @@ def test_quantiles_are_values_that_occur():
     assert quantiles([]) == []
 
 
-def test_summary_is_plain_text(corpus):
-    found = lines(stats(corpus))
-    assert found[0] == "6 stickers of mine"
-    assert found[2:5] == [
-        "       green  red $x$  all",
-        "train      3        2    5",
-        "test       0        1    1",
+def test_classes_are_a_table_and_the_rest_sentences(corpus):
+    found = stats(corpus)
+    rows = [["train", "3", "2", "5"], ["test", "0", "1", "1"]]
+    assert found.class_table() == Table(["split", "green", "red $x$", "all"], rows)
+    assert found.sentences() == [
+        "images: PNG 6; modes RGB 5, RGBA 1",
+        "sizes: 40x30 1, 41x30 1, 42x30 1, 43x30 1, 44x30 1, 45x30 1",
+        "width 40 41 42 44 45, height 30 30 30 30 30 (least, lower quartile, median, upper quartile, most)",
+        "animated: 0, with transparency: 1",
+        "texts: on 4 stickers; characters 2 3 3 3 6, words 1 1 1 1 2",
+        "scripts: Han 2, Latin 1, (no letter) 1; 1 text in more than one",
+        "topics: 2",
     ]
-    assert "scripts: Han 2, Latin 1, (no letter) 1; 1 texts in more than one" in found
-    assert "topics: 2" in found
 
 
 def test_charts_are_pictures_and_labels_no_formulas(corpus, tmp_path):
@@ -133,13 +137,13 @@ def test_charts_are_pictures_and_labels_no_formulas(corpus, tmp_path):
 def test_a_sheet_per_class_shows_its_stickers_on_white(corpus, tmp_path):
     paths = draw_sheets(corpus, tmp_path / "out")
     assert [path.name for path in paths] == ["sheet-0-green.png", "sheet-1-red_x.png"]
-    colours = []
+    colors = []
     for path in paths:
         with Image.open(path) as image:
-            colours.append({colour for _, colour in image.convert("RGB").getcolors()})
-    assert GREEN in colours[0] and RED not in colours[0]
-    assert RED in colours[1] and GREEN not in colours[1]
-    assert all((255, 255, 255) in found for found in colours)
+            colors.append({color for _, color in image.convert("RGB").getcolors()})
+    assert GREEN in colors[0] and RED not in colors[0]
+    assert RED in colors[1] and GREEN not in colors[1]
+    assert all((255, 255, 255) in found for found in colors)
 
 
 def test_the_sample_depends_on_ids_and_seed_alone(corpus):

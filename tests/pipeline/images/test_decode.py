@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from mghft.pipeline.images.color import ImageError
-from mghft.pipeline.images.decode import ImageTransform, decode_bytes, decode_image, read_image
+from mghft.pipeline.images.decode import decode_bytes, decode_image, read_image
+from mghft.pipeline.images.transform import ImageTransform
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -44,18 +45,18 @@ def test_one_pixel():
     assert decode_bytes(encode(Image.new("RGB", (1, 1), RED), "PNG")).getpixel((0, 0)) == RED
 
 
-def test_cmyk_jpeg_keeps_its_colours():
+def test_cmyk_jpeg_keeps_its_colors():
     image = Image.new("RGB", (16, 16), (200, 40, 40)).convert("CMYK")
     assert near(decode_bytes(encode(image, "JPEG", quality=95)).getpixel((8, 8)), (200, 40, 40))
 
 
-def test_grey_of_16_bits_is_scaled_not_clipped():
-    grey = np.array([[0, 128 * 257, 65535]], np.uint16)
-    decoded = decode_bytes(encode(Image.fromarray(grey), "PNG"))
+def test_gray_of_16_bits_is_scaled_not_clipped():
+    gray = np.array([[0, 128 * 257, 65535]], np.uint16)
+    decoded = decode_bytes(encode(Image.fromarray(gray), "PNG"))
     assert [decoded.getpixel((x, 0))[0] for x in range(3)] == [0, 128, 255]
 
 
-def test_grey_of_floats_between_0_and_1_is_scaled():
+def test_gray_of_floats_between_0_and_1_is_scaled():
     decoded = decode_bytes(encode(Image.fromarray(np.array([[0.0, 1.0]], np.float32)), "TIFF"))
     assert [decoded.getpixel((x, 0))[0] for x in range(2)] == [0, 255]
 
@@ -76,14 +77,14 @@ def test_palette_with_one_transparent_index_lies_on_white():
     assert [decoded.getpixel((x, 0)) for x in range(2)] == [WHITE, BLUE]
 
 
-def test_colour_key_of_rgb_lies_on_white():
+def test_color_key_of_rgb_lies_on_white():
     image = Image.new("RGB", (2, 1), RED)
     image.putpixel((1, 0), BLUE)
     decoded = decode_bytes(encode(image, "PNG", transparency=RED))
     assert [decoded.getpixel((x, 0)) for x in range(2)] == [WHITE, BLUE]
 
 
-def test_grey_with_alpha_lies_on_white():
+def test_gray_with_alpha_lies_on_white():
     image = Image.new("LA", (2, 1), (0, 0))
     image.putpixel((1, 0), (0, 255))
     decoded = decode_bytes(encode(image, "PNG"))
@@ -101,11 +102,11 @@ def test_half_transparent_is_blended():
 
 
 @pytest.mark.parametrize(("format_", "options"), [("GIF", {}), ("WEBP", {"lossless": True}), ("PNG", {})])
-@pytest.mark.parametrize(("frame", "colour"), [("first", RED), ("middle", GREEN), (2, BLUE), (99, BLUE)])
-def test_frame_of_an_animation(format_, options, frame, colour):
+@pytest.mark.parametrize(("frame", "color"), [("first", RED), ("middle", GREEN), (2, BLUE), (99, BLUE)])
+def test_frame_of_an_animation(format_, options, frame, color):
     first, *rest = (Image.new("RGB", (20, 20), one) for one in (RED, GREEN, BLUE))
     content = encode(first, format_, save_all=True, append_images=rest, duration=100, **options)
-    assert near(decode_bytes(content, ImageTransform(frame=frame)).getpixel((10, 10)), colour)
+    assert near(decode_bytes(content, ImageTransform(frame=frame)).getpixel((10, 10)), color)
 
 
 def test_still_image_has_any_frame():

@@ -16,7 +16,9 @@ MB = 1_000_000
 CHILD = """
 import re, sys
 from pathlib import Path
-from mghft.pipeline.images.decode import ImageError, ImageTransform, decode_bytes
+from mghft.pipeline.images.color import ImageError
+from mghft.pipeline.images.decode import decode_bytes
+from mghft.pipeline.images.transform import ImageTransform
 from image_bytes import RED, encode
 from PIL import Image
 
@@ -69,8 +71,8 @@ def large_png(width, height, channels):
     packer = zlib.compressobj(1)
     row = b"\0" + bytes(range(256)) * (width * channels // 256) + bytes(width * channels % 256)
     data = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
-    colour = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
-    header = width.to_bytes(4) + height.to_bytes(4) + bytes([8, colour, 0, 0, 0])
+    color = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    header = width.to_bytes(4) + height.to_bytes(4) + bytes([8, color, 0, 0, 0])
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
@@ -102,7 +104,7 @@ def test_large_png_of_full_size_is_held_twice(tmp_path, channels):
 
 
 def test_sheet_of_a_large_animation_holds_one_frame_at_a_time(tmp_path):
-    first, *rest = (Image.new("P", (1600, 1600), colour) for colour in range(16))
+    first, *rest = (Image.new("P", (1600, 1600), color) for color in range(16))
     content = encode(first, "GIF", save_all=True, append_images=rest, duration=100)
     (tmp_path / "a.gif").write_bytes(content)
     assert rise('{"frame": "sheet:16"}', tmp_path / "a.gif") < 50 * MB  # 16 frames have 164 MB

@@ -16,7 +16,8 @@ from odd_images import odd_files, write_files, write_odd_paths
 from PIL import Image
 
 from mghft.pipeline.images.color import ImageError
-from mghft.pipeline.images.decode import ImageTransform, decode_bytes, read_image
+from mghft.pipeline.images.decode import decode_bytes, read_image
+from mghft.pipeline.images.transform import ImageTransform
 from mghft.pipeline.runs.shards import read_descriptions
 
 ROOT = Path(__file__).parents[3]
@@ -28,9 +29,9 @@ def judge(odd, decode):
     if odd.reason is None:
         image = decode()
         assert (type(image), image.mode, image.size) == (Image.Image, "RGB", odd.size)
-        for place, colour in odd.pixels.items():
+        for place, color in odd.pixels.items():
             found = image.getpixel(place)
-            assert all(abs(a - b) <= odd.by for a, b in zip(found, colour, strict=True)), (place, found)
+            assert all(abs(a - b) <= odd.by for a, b in zip(found, color, strict=True)), (place, found)
         return
     with pytest.raises(ImageError, match=odd.reason) as caught:
         decode()
@@ -101,7 +102,8 @@ def test_decoding_says_nothing_even_where_warnings_are_errors(folder):
     # A damaged LZW stream is the exception: libtiff itself writes one line to the standard error.
     names = [name for name in files if "bad-lzw" not in name and "\0" not in name]
     code = (
-        "import sys\nfrom pathlib import Path\nfrom mghft.pipeline.images.decode import *\n"
+        "import sys\nfrom pathlib import Path\nfrom mghft.pipeline.images.color import ImageError\n"
+        "from mghft.pipeline.images.decode import decode_bytes, read_image\n"
         "root, ok = Path(sys.argv[1]), 0\n"
         "for name in sys.argv[2:]:\n"
         "    try:\n        decode_bytes(read_image(root, name))\n        ok += 1\n"

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import sys
+import threading
 import time
 from pathlib import Path
 
@@ -9,10 +11,11 @@ import pytest
 from describe_bench import KnownEngine, config, make_corpus, run
 from PIL import Image
 
-from mghft.pipeline.images import prefetch as decoders
-from mghft.pipeline.images.decode import ImageTransform
-from mghft.pipeline.images.load import load
+from mghft.pipeline.images import worker
+from mghft.pipeline.images.load import load_image
+from mghft.pipeline.images.pool import WorkerStartError
 from mghft.pipeline.images.prefetch import ImagePrefetcher
+from mghft.pipeline.images.transform import ImageTransform
 from mghft.pipeline.runs.shards import read_descriptions
 from mghft.pipeline.runs.status import failed_rows
 
@@ -43,7 +46,9 @@ def same(one, other):
 
 def test_a_process_gives_what_this_process_gives(root, pool):
     for path in ("a.png", "b.jpg", "c.png", "missing.png", "../out.png", "\udcff\n.png"):
-        assert same(pool.result(pool.submit(path)), load(root, path, ImageTransform(max_side=64), True)), path
+        assert same(
+            pool.result(pool.submit(path)), load_image(root, path, ImageTransform(max_side=64), True)
+        ), path
 
 
 def test_many_images_come_in_their_order(root, pool):
@@ -55,7 +60,7 @@ def test_many_images_come_in_their_order(root, pool):
 
 
 def processes(pool):
-    return [worker.process for worker in pool._workers]
+    return [one.process for one in pool._pool.workers]
 
 
 def stop(pool, count):
@@ -88,11 +93,30 @@ def test_a_process_that_dies_without_work_costs_nothing(pool):
 
 def test_an_image_that_never_ends_is_given_up(pool, monkeypatch):
     wanted = stop(pool, 1)
-    monkeypatch.setattr(decoders, "SECONDS", 0.5)
+    monkeypatch.setattr(worker, "SECONDS", 0.5)
     errors = [pool.result(one).error for one in wanted]
     assert errors == ["the image takes longer than 0 s to decode"] * 2
     monkeypatch.undo()
     assert pool.result(pool.submit("a.png")).error is None
+
+
+def test_polling_waits_for_nothing_and_takes_no_thread(pool):
+    threads = threading.active_count()
+    wanted = stop(pool, 5)
+    began = time.monotonic()
+    for _ in range(100):
+        pool.poll()
+    assert time.monotonic() - began < 1
+    assert not any(map(pool.done, wanted))
+    assert threading.active_count() == threads
+
+
+def test_processes_that_do_not_start_are_said(root, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    pool = ImagePrefetcher(root, ImageTransform(), workers=2)
+    with pytest.raises(WorkerStartError, match=r"does not start .* run `mghft doctor`"):
+        pool.result(pool.submit("a.png"))
+    pool.close()
 
 
 def test_close_ends_the_processes(root):
@@ -110,11 +134,11 @@ def test_processes_end_with_a_parent_that_was_killed(root):
         (root / "pid").write_text(str(processes(pool)[0].pid))
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
-    worker = int((root / "pid").read_text())
+    child = int((root / "pid").read_text())
     deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and running(worker):
+    while time.monotonic() < deadline and running(child):
         time.sleep(0.05)
-    assert not running(worker)
+    assert not running(child)
 
 
 def running(process):

@@ -28,17 +28,20 @@ def chunk(kind, data):
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png(size, depth, colour, rows, *extra, late=b""):
+def png(size, depth, color, rows, *extra, late=b""):
     """A PNG of raw rows (without their filter byte); `extra` chunks before the pixels, `late` after."""
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", *size, depth, colour, 0, 0, 0))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", *size, depth, color, 0, 0, 0))
     data = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(extra) + data + late + chunk(b"IEND", b"")
 
 
-def apng(size, frames, colour=6, *extra, default=None):
-    """An animated PNG: frames of (box, rows, dispose, blend); `default` rows are a picture outside of it."""
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", *size, 8, colour, 0, 0, 0))
-    parts = [header, *extra, chunk(b"acTL", struct.pack(">II", len(frames), 0))]
+def apng(size, frames, color=6, *extra, default=None, depth=8, count=None):
+    """An animated PNG: frames of (box, rows, dispose, blend); `default` rows are a picture outside of it.
+
+    `count` is the number of frames that the header tells, by default the true one.
+    """
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", *size, depth, color, 0, 0, 0))
+    parts = [header, *extra, chunk(b"acTL", struct.pack(">II", count or len(frames), 0))]
     if default is not None:
         parts.append(chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in default))))
     sequence = 0
@@ -55,19 +58,21 @@ def apng(size, frames, colour=6, *extra, default=None):
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts) + chunk(b"IEND", b"")
 
 
-def filled(box, colour):
-    """Rows of one colour for a box."""
-    return [bytes(colour) * (box[2] - box[0])] * (box[3] - box[1])
+def filled(box, color):
+    """Rows of one color for a box."""
+    return [bytes(color) * (box[2] - box[0])] * (box[3] - box[1])
 
 
 def gif(size, frames, palette=(RED, GREEN, BLUE, BLACK), background=0, end=b";"):
-    """A GIF: frames of (box, index or list of indices, disposal, transparent index or None)."""
-    parts = [b"GIF89a", struct.pack("<HHBBB", *size, 0x81, background, 0), bytes(sum(palette, ()))]
-    for box, pixels, disposal, transparent in frames:
+    """A GIF: frames of (box, index or list of indices, disposal, transparent index or None[, palette])."""
+    parts = [b"GIF89a", struct.pack("<HHBBB", *size, 0x81 if palette else 0, background, 0)]
+    parts.append(bytes(sum(palette, ())))
+    for box, pixels, disposal, transparent, *local in frames:
         wide, high = box[2] - box[0], box[3] - box[1]
         packed = disposal << 2 | (transparent is not None)
         parts.append(b"!\xf9\x04" + struct.pack("<BHBB", packed, 10, transparent or 0, 0))
-        parts.append(b"," + struct.pack("<HHHHB", box[0], box[1], wide, high, 0) + b"\x02")
+        parts.append(b"," + struct.pack("<HHHHB", box[0], box[1], wide, high, 0x81 if local else 0))
+        parts.append(bytes(sum(local[0], ()) if local else ()) + b"\x02")
         data = lzw([pixels] * min(wide * high, 4096) if isinstance(pixels, int) else pixels)
         parts += [bytes([len(data[i : i + 255])]) + data[i : i + 255] for i in range(0, len(data), 255)]
         parts.append(b"\0")
@@ -75,7 +80,7 @@ def gif(size, frames, palette=(RED, GREEN, BLUE, BLACK), background=0, end=b";")
 
 
 def lzw(pixels):
-    """Codes of 3 bits for 4 colours, the table cleared before it could grow."""
+    """Codes of 3 bits for 4 colors, the table cleared before it could grow."""
     codes = []
     for number, pixel in enumerate(pixels):
         codes += [4, pixel] if number % 2 == 0 else [pixel]
@@ -110,9 +115,9 @@ def without_adobe(content):
     return content[:at] + content[at + 2 + length :]
 
 
-def ycck_jpeg(colour):
-    """A JPEG in YCCK, the way Photoshop writes it: inverted CMYK in luminance and colour differences."""
-    inks = Image.new("RGB", (16, 16), tuple(255 - value for value in colour)).convert("YCbCr")
+def ycck_jpeg(color):
+    """A JPEG in YCCK, the way Photoshop writes it: inverted CMYK in luminance and color differences."""
+    inks = Image.new("RGB", (16, 16), tuple(255 - value for value in color)).convert("YCbCr")
     planes = [band.point(lambda value: 255 - value) for band in inks.split()]
     image = Image.merge("CMYK", (*planes, Image.new("L", (16, 16), 0)))
     content = bytearray(encode(image, "JPEG", quality=95))
@@ -121,7 +126,7 @@ def ycck_jpeg(colour):
 
 
 def profile(space="RGB ", primaries="rgb", gamma=2.2):
-    """A small ICC profile; `primaries` in another order than rgb give red the colour of another one."""
+    """A small ICC profile; `primaries` in another order than rgb give red the color of another one."""
     xyz = {"r": (0.4361, 0.2225, 0.0139), "g": (0.3851, 0.7169, 0.0971), "b": (0.1431, 0.0606, 0.7141)}
 
     def point(values):
@@ -181,7 +186,7 @@ def bmp_with_alpha():
 
 
 def interlaced_png():
-    """Adam7 of one colour: seven passes of 8x8 pixels."""
+    """Adam7 of one color: seven passes of 8x8 pixels."""
     passes = [(1, 1), (1, 1), (2, 1), (2, 2), (4, 2), (4, 4), (8, 4)]
     raw = b"".join((b"\0" + bytes(RED) * wide) * high for wide, high in passes)
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 1))

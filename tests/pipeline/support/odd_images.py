@@ -62,12 +62,12 @@ def sound_files():
         ),
         "tall.jpg": Odd(encode(Image.new("RGB", (1, 60_000), RED), "JPEG"), size=(1, 1024), by=6),
         "interlaced.png": Odd(interlaced_png(), pixels=red),
-        "grey16.png": Odd(
+        "gray16.png": Odd(
             png((3, 1), 16, 0, [struct.pack(">HHH", 0, 128 * 257, 65535)]),
             size=(3, 1),
             pixels={(0, 0): BLACK, (1, 0): (128, 128, 128), (2, 0): WHITE},
         ),
-        "grey16-key.png": Odd(
+        "gray16-key.png": Odd(
             png((2, 1), 16, 0, [struct.pack(">HH", 1000, 1001)], chunk(b"tRNS", struct.pack(">H", 1000))),
             size=(2, 1),
             pixels={(0, 0): WHITE, (1, 0): (4, 4, 4)},
@@ -88,12 +88,12 @@ def sound_files():
             size=(2, 1),
             pixels={(0, 0): WHITE, (1, 0): BLUE},
         ),
-        "grey2-key.png": Odd(
+        "gray2-key.png": Odd(
             png((4, 1), 2, 0, [b"\x1b"], chunk(b"tRNS", b"\0\x02")),
             size=(4, 1),
             pixels={(0, 0): BLACK, (1, 0): (85, 85, 85), (2, 0): WHITE, (3, 0): WHITE},
         ),
-        "grey4-key.png": Odd(
+        "gray4-key.png": Odd(
             png((2, 1), 4, 0, [b"\x0f"], chunk(b"tRNS", b"\0\0")),
             size=(2, 1),
             pixels={(0, 0): WHITE, (1, 0): WHITE},
@@ -104,10 +104,10 @@ def sound_files():
             size=(8, 1),
             pixels={(0, 0): WHITE, (7, 0): WHITE},
         ),
-        "grey-alpha.png": Odd(
+        "gray-alpha.png": Odd(
             png((2, 1), 8, 4, [bytes([0, 0, 0, 255])]), size=(2, 1), pixels={(0, 0): WHITE, (1, 0): BLACK}
         ),
-        "grey-alpha16.png": Odd(
+        "gray-alpha16.png": Odd(
             png((2, 1), 16, 4, [struct.pack(">HHHH", 0, 0, 0, 65535)]),
             size=(2, 1),
             pixels={(0, 0): WHITE, (1, 0): BLACK},
@@ -166,7 +166,7 @@ def sound_files():
             encode(plain, "JPEG", icc_profile=profile(primaries="grb")), pixels={(4, 4): GREEN}, by=8
         ),
         "profile-swapped.gif": Odd(gif(SMALL, [((0, 0, 8, 8), 0, 0, None)]), pixels=red),
-        "profile-grey.png": Odd(
+        "profile-gray.png": Odd(
             encode(Image.new("L", SMALL, 128), "PNG", icc_profile=profile("GRAY", gamma=1.0)),
             pixels={(4, 4): (188, 188, 188)},
             by=2,
@@ -175,7 +175,7 @@ def sound_files():
         "profile-cut.jpg": Odd(
             encode(plain, "JPEG", icc_profile=profile(primaries="grb")[:200]), pixels=red, by=6
         ),
-        "profile-of-grey-on-colour.png": Odd(encode(plain, "PNG", icc_profile=profile("GRAY")), pixels=red),
+        "profile-of-gray-on-color.png": Odd(encode(plain, "PNG", icc_profile=profile("GRAY")), pixels=red),
         "profile-not-zipped.png": Odd(
             png(SMALL, 8, 2, rgb_rows, chunk(b"iCCP", b"x\0\0not zlib")), pixels=red
         ),
@@ -221,7 +221,7 @@ def sound_files():
         "alpha.bmp": Odd(bmp_with_alpha(), size=(2, 1), pixels={(0, 0): WHITE, (1, 0): BLUE}),
         "icon.ico": Odd(encode(plain, "ICO", sizes=[SMALL]), pixels=red),
         "icon-lies.ico": Odd(icon(encode(plain, "PNG"), (32, 32)), pixels=red),
-        "colours.ppm": Odd(encode(plain, "PPM"), pixels=red),
+        "colors.ppm": Odd(encode(plain, "PPM"), pixels=red),
         "words.ppm": Odd(b"P3 1 1 255 255 0 0\n", size=(1, 1), pixels={(0, 0): RED}),
         "gif.jpg": Odd(encode(plain, "GIF"), pixels=red),
         "webp.gif": Odd(encode(plain, "WEBP", lossless=True), pixels=red),
