@@ -20,6 +20,7 @@ class Commands(TyperGroup):
     """The group of all commands; the one place that catches errors meant for people."""
 
     def invoke(self, ctx: Any) -> Any:
+        """Run a command; an error meant for people becomes one sentence and its exit code."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -111,5 +112,5 @@ def _root(
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Run the console script."""
     app(prog_name="mghft")

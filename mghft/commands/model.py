@@ -192,7 +192,7 @@ def _fields(
 
 
 def _config(name: str, fields: dict[str, Any]) -> MGHFTConfig:
-    """The configuration of a preset or of a saved model, with some fields replaced."""
+    """Return the configuration of a preset or of a saved model, with some fields replaced."""
     from mghft.model.config import PRESETS, MGHFTConfig
     from mghft.model.hub import read_config
     from mghft.pipeline.settings import build
@@ -217,7 +217,7 @@ def _config(name: str, fields: dict[str, Any]) -> MGHFTConfig:
 
 
 def _facts(config: MGHFTConfig, cost: Cost, encoder: PartCost | None, text_tokens: int) -> dict[str, Any]:
-    """The content of --json."""
+    """Return the content of --json."""
     facts: dict[str, Any] = {
         "parts": [part._asdict() for part in cost.parts],
         "parameters": cost.parameters,
@@ -250,7 +250,7 @@ def _rows(cost: Cost, encoder: PartCost | None) -> list[tuple[str, str, str]]:
 
 
 def _remarks(config: MGHFTConfig, cost: Cost, encoder: PartCost | None, text_tokens: int) -> Iterator[str]:
-    """The lines below the table."""
+    """Return the lines below the table."""
     yield f"image {config.image_size} px, {config.num_visual_tokens} visual tokens enter the fusion"
     yield (
         f"activations of a sticker in float32: {cost.forward_bytes / 1e6:.0f} MB at most in evaluation, "

@@ -74,7 +74,7 @@ def score(
 
 
 def _without_repeats(rows: Sequence[Sequence[str]]) -> Iterator[Sequence[str]]:
-    """The rows with the name of a run before its first one alone."""
+    """Return the rows with the name of a run before its first one alone."""
     before = None
     for row in rows:
         yield ["", *row[1:]] if row[0] == before else row

@@ -22,7 +22,7 @@ class ViewError(ValueError):
 
 
 def views_schema(views: tuple[str, ...] = VIEWS) -> dict[str, Any]:
-    """JSON schema of an answer: one non-empty string per view, in order, nothing else."""
+    """Return the JSON schema of an answer: one non-empty string per view, in order, nothing else."""
     return {
         "type": "object",
         "properties": {view: {"type": "string", "minLength": 1} for view in views},
@@ -32,7 +32,7 @@ def views_schema(views: tuple[str, ...] = VIEWS) -> dict[str, Any]:
 
 
 def parse_views(answer: str, finish_reason: str, views: tuple[str, ...] = VIEWS) -> dict[str, str]:
-    """Reads one answer in JSON.
+    """Read one answer in JSON.
 
     Args:
         answer: the model's own text.
@@ -62,7 +62,7 @@ def parse_views(answer: str, finish_reason: str, views: tuple[str, ...] = VIEWS)
 
 
 def parse_view(answer: str, finish_reason: str, view: str) -> str:
-    """Reads one answer to a per-view request: JSON with that key, or plain text.
+    """Read one answer to a per-view request: JSON with that key, or plain text.
 
     Raises:
         ViewError: the answer is cut, empty or a loop.
@@ -77,7 +77,7 @@ def parse_view(answer: str, finish_reason: str, view: str) -> str:
 
 
 def check_view(view: str, text: object) -> str:
-    """One view's text, white space folded; raises ViewError when it is empty, no text, or repeats itself."""
+    """Return one view's text, white space folded; raises ViewError where it is empty, no text, or a loop."""
     if not isinstance(text, str):
         raise ViewError(f"the view {view} is a {type(text).__name__}, expected text")
     # A lone surrogate ("\ud800" in JSON) is a legal Python string that neither UTF-8 nor Parquet can hold.
@@ -90,7 +90,7 @@ def check_view(view: str, text: object) -> str:
 
 
 def repeats_itself(text: str) -> bool:
-    """True when a run of one to eight words follows itself often enough to fill most of the text."""
+    """Return whether a run of one to eight words follows itself often enough to fill most of the text."""
     words = text.lower().split()
     if len(words) < _MIN_WORDS_FOR_LOOP:
         return False

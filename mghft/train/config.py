@@ -189,31 +189,37 @@ class TrainConfig(BaseModel):
 
     @property
     def sources(self) -> Sources:
+        """Return what is trained on."""
         return self._pick(Sources)
 
     @property
     def text(self) -> TextOptions | None:
-        """None for a run without text."""
+        """Return how texts are encoded; None for a run without text."""
         return self._pick(TextOptions) if self.use_text else None
 
     @property
     def network(self) -> NetworkOptions:
+        """Return what the model is built from."""
         return self._pick(NetworkOptions)
 
     @property
     def schedule(self) -> Schedule:
+        """Return how long and how fast is trained."""
         return self._pick(Schedule)
 
     @property
     def checkpointing(self) -> Checkpointing:
+        """Return when checkpoints are written and which one is the best."""
         return self._pick(Checkpointing)
 
     @property
     def loading(self) -> Loading:
+        """Return how batches are loaded."""
         return self._pick(Loading)
 
     @property
     def cache(self) -> Cache:
+        """Return where decoded images and text features are kept."""
         return self._pick(Cache)
 
     def _pick(self, options: type[Options]) -> Options:

@@ -100,6 +100,7 @@ class Cache:
 
     @property
     def folder(self) -> Path:
+        """Return the folder of the cache: the one given, or the default one."""
         return self.cache_dir or default_cache_folder()
 
 

@@ -122,5 +122,5 @@ def _texts(axes: Axes, lengths: Sequence[int]) -> None:
 
 
 def _plain(label: str) -> str:
-    """A label that matplotlib takes for no formula."""
+    """Return a label that matplotlib takes for no formula."""
     return label.replace("$", r"\$")

@@ -119,7 +119,7 @@ def _perceptual_hash(image: Image.Image) -> int:
 
 
 def _drawing_box(image: Image.Image) -> tuple[float, float, float, float]:
-    """The box that holds all but 1 % of the ink at each side; the whole picture where there is hardly any.
+    """Return the box around all but 1 % of the ink at each side; the whole picture where there is hardly any.
 
     Ink is what differs from the color of the corners. A share of it is a steadier border than its first
     pixel, which JPEG blurs and a crop may take away.

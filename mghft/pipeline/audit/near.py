@@ -76,7 +76,7 @@ def _confirmed(
     near: float,
     kind: str,
 ) -> Iterator[NearPair]:
-    """The pairs whose thumbnails, whole or trimmed, differ by at most `near`."""
+    """Return the pairs whose thumbnails, whole or trimmed, differ by at most `near`."""
     across = slice(None, None, -1 if kind == "mirrored" else 1)
     for at in range(0, len(candidates.a), _CHUNK):
         a, b, bits = (column[at : at + _CHUNK] for column in candidates)

@@ -61,6 +61,7 @@ class LimitedStream(httpx2.AsyncByteStream):
             yield chunk
 
     async def aclose(self) -> None:
+        """Close the stream below."""
         await self._stream.aclose()
 
 

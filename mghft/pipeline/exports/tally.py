@@ -16,6 +16,7 @@ class Tally:
 
     @property
     def groups(self) -> Mapping[str, list[str]]:
+        """Return the names by group, in the order they came."""
         return self._groups
 
     def add(self, group: str, name: str) -> None:

@@ -218,7 +218,7 @@ def _palette_bytes(flags: int) -> int:
 
 
 def _skip_blocks(content: bytes, position: int) -> tuple[int, bool]:
-    """The place behind a row of sub-blocks; False where the file ends before the row does."""
+    """Return the place behind a row of sub-blocks; False where the file ends before the row does."""
     while position < len(content):
         length = content[position]
         position += length + 1

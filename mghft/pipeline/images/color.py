@@ -155,7 +155,7 @@ def srgb_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | No
 
 
 def _base_mode(image: Image.Image) -> str | None:
-    """The colors that a profile of this picture would speak of; None: none that are known."""
+    """Return the colors that a profile of this picture would speak of; None: none that are known."""
     if image.mode in ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX"):
         return "RGB"
     if image.mode in ("1", "L", "LA", "La") or _is_deep(image):

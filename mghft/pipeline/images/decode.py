@@ -170,7 +170,7 @@ def decode_image(
 
 
 def _chosen_frames(content: bytes, transform: ImageTransform) -> tuple[int, Iterator[Image.Image]]:
-    """The number of chosen frames, and those frames, loaded, one at a time."""
+    """Return the number of chosen frames, and those frames, loaded, one at a time."""
     limit = (
         1 if transform.frame == "first" else transform.frame + 1 if isinstance(transform.frame, int) else None
     )
@@ -198,7 +198,7 @@ def _played(animation: Animation, transform: ImageTransform) -> tuple[int, Itera
 
 
 def _chosen_numbers(count: int, frame: str | int) -> list[int]:
-    """The numbers of the chosen frames, rising."""
+    """Return the numbers of the chosen frames, rising."""
     if isinstance(frame, int):
         return [min(frame, count - 1)]
     if sheet := SHEET.fullmatch(frame):
@@ -239,7 +239,7 @@ def _loaded(image: Image.Image, numbers: list[int], transform: ImageTransform) -
 
 
 def _sheet(count: int, frames: Iterator[Image.Image], transform: ImageTransform) -> Image.Image:
-    """A grid of frames, each reduced as it comes; cells that no frame fills show the background."""
+    """Return a grid of frames, each reduced as it comes; cells that no frame fills show the background."""
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
     sheet: Image.Image | None = None

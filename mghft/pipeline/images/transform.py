@@ -44,7 +44,7 @@ class ImageTransform(BaseModel):
     @field_validator("frame", mode="before")
     @classmethod
     def _frame(cls, frame: Any) -> str | int:
-        """A number has one spelling, so that "3" and 3 are the same run."""
+        """Give a number one spelling, so that "3" and 3 are the same run."""
         if isinstance(frame, str) and re.fullmatch(r"[0-9]{1,9}", frame):
             return int(frame)
         if frame in ("first", "middle") or (isinstance(frame, str) and SHEET.fullmatch(frame)):

@@ -39,7 +39,10 @@ class ImageSource(Protocol):
         """Return what tells these images from others, for a fingerprint."""
         ...
 
-    def read(self, index: int) -> bytes: ...
+    def read(self, index: int) -> bytes:
+        """Return the bytes of an image's file; raises ImageError where there are none to decode."""
+        ...
+
     def name(self, index: int) -> str:
         """Return where the image lies, for messages: 'IMAGE below FOLDER'."""
         ...
@@ -74,9 +77,11 @@ class FileImages:
         return [str(self._root.resolve()), stats]
 
     def read(self, index: int) -> bytes:
+        """Return the bytes of the file; raises ImageError as `read_image`."""
         return read_image(self._root, self._paths[index])
 
     def name(self, index: int) -> str:
+        """Return where the image lies, for messages."""
         return f"{printable(self._paths[index])} below {self._root}"
 
 

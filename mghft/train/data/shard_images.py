@@ -109,6 +109,7 @@ class ShardImages:
         return ["shards", self._sha256]
 
     def name(self, index: int) -> str:
+        """Return where the image lies, for messages."""
         return f"of {printable(self._ids[index])} in the shards of {self._run}"
 
     def read(self, index: int) -> bytes:

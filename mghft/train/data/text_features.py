@@ -31,9 +31,17 @@ class Encoder(Protocol):
     """The methods of `model.TextEncoder` that are used here."""
 
     @property
-    def width(self) -> int: ...
-    def encode(self, texts: list[str], batch_size: int = 64) -> Tensor: ...
-    def fingerprint(self) -> str: ...
+    def width(self) -> int:
+        """Return the size of a feature."""
+        ...
+
+    def encode(self, texts: list[str], batch_size: int = 64) -> Tensor:
+        """Return one feature per text, texts × width, float32."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Return a hash of all that decides the features."""
+        ...
 
 
 def load_encoder(name_or_folder: str | Path, pooling: Pooling, device: torch.device) -> TextEncoder:

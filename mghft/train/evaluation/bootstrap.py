@@ -164,7 +164,7 @@ def _needed(count: int, detectable: float, value: float) -> int | None:
 
 
 def _chunks(draws: NDArray[np.uint16]) -> Iterator[NDArray[np.float64]]:
-    """The draws as floating point numbers, in chunks that fit into memory."""
+    """Return the draws as floating point numbers, in chunks that fit into memory."""
     step = max(1, _CHUNK // draws.shape[1])
     for start in range(0, len(draws), step):
         yield draws[start : start + step].astype(np.float64)

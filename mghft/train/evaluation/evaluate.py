@@ -157,7 +157,7 @@ def _subset_rows(split: Split) -> dict[str, NDArray[np.bool_]]:
 def _predict_runs(
     runs: Sequence[TrainedRun], main: TrainedRun, names: Sequence[str], batch_size: int
 ) -> tuple[dict[str, Split], dict[str, dict[str, Probabilities]]]:
-    """Splits of the main run, train and validation among them, and probabilities by run and split."""
+    """Return splits of the main run, train and validation among them, and probabilities by run and split."""
     splits, found = _predict_run(main, {"train", "validation", *names}, names, batch_size)
     probabilities = {main.name: found}
     for run in runs:
@@ -171,7 +171,7 @@ def _predict_runs(
 def _predict_run(
     run: TrainedRun, needed: set[str], predicted: Sequence[str], batch_size: int
 ) -> tuple[dict[str, Split], dict[str, Probabilities]]:
-    """The needed splits as a run reads them, and probabilities for the stickers of some."""
+    """Return the needed splits as a run reads them, and probabilities for the stickers of some."""
     config, best = run.config, run.folder / "best"
     corpus = open_corpus(config.sources)
     if corpus.card.labels != run.labels:
@@ -220,7 +220,7 @@ def _text_only(
     labels: Mapping[str, NDArray[np.int64]],
     classes: int,
 ) -> TextOnlyBaseline:
-    """The baseline on features of the encoder as it was: a tuned one has seen the labels."""
+    """Return the baseline on features of the encoder as it was: a tuned one has seen the labels."""
     untuned = None
     if config.tune_text_encoder:
         device = build_accelerator(config.mixed_precision).device

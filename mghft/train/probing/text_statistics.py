@@ -134,7 +134,7 @@ def _view_statistics(
     labels: Sequence[str],
     scripts: frozenset[str] | None,
 ) -> ViewStatistics:
-    """Counts of one view; `tokens` are the words of every sticker's text by view."""
+    """Return counts of one view; `tokens` are the words of every sticker's text by view."""
     texts = [sticker.texts[view] for sticker in stickers]
     named = _labels_named(stickers, texts, labels)
     return ViewStatistics(

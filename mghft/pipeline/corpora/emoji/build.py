@@ -29,6 +29,7 @@ class Row:
 
     @property
     def path(self) -> str:
+        """Return where its image lies below the corpus' root."""
         return image_path(self.style, self.emoji)
 
 

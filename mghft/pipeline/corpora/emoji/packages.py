@@ -30,6 +30,7 @@ class Package:
 
     @property
     def spec(self) -> str:
+        """Return what npm takes for exactly this version."""
         return f"{self.name}@{self.version}"
 
     @property

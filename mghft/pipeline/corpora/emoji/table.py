@@ -24,6 +24,7 @@ class Style:
 
     @property
     def package(self) -> str:
+        """Return the npm package that holds the drawings."""
         return f"@iconify-json/{self.name}"
 
 
