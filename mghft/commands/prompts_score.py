@@ -40,7 +40,7 @@ def score(
     \b
     Examples:
       mghft prompts score demo/descriptions
-      mghft prompts score tries --out scores.md
+      mghft prompts score trials --out scores.md
       mghft prompts score runs/english runs/chinese --encoder xlm-roberta-base
     """
     from mghft.output import table_lines

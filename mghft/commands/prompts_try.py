@@ -39,8 +39,8 @@ def try_packs(
 
     \b
     Examples:
-      mghft prompts try emoji --data demo/data --prompt multiview --prompt figure --out tries
-      mghft prompts try emoji --data demo/data --prompt multiview --prompt mine.yaml --out tries \\
+      mghft prompts try emoji --data demo/data --prompt multiview --prompt figure --out trials
+      mghft prompts try emoji --data demo/data --prompt multiview --prompt mine.yaml --out trials \\
         --per-class 8 --seed 1 --where label=anger,fear
     """
     from mghft.pipeline.describe.config import build_describe_config
@@ -76,7 +76,7 @@ def history(
 
     \b
     Example:
-      mghft prompts history tries
+      mghft prompts history trials
     """
     from mghft.pipeline.trials.history import read_history
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sized
 # Names that are told of a longer list before "and n more".
 NAMED = 3
 _ESCAPE = re.compile(r"\\(?:x5c|x[89a-f][0-9a-f]|ud[89a-f][0-9a-f]{2})")
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>|#~&])")
 _NOT_PRINTABLE = re.compile(r"[\ud800-\udfff]|\\(?=x5c|x[89a-f][0-9a-f]|ud[89a-f][0-9a-f]{2})")
 
 
@@ -42,6 +43,11 @@ def one_line(text: object, limit: int | None = None) -> str:
     if not words and isinstance(text, BaseException):
         words = type(text).__name__
     return words if limit is None or len(words) <= limit else f"{words[: limit - 1]}…"
+
+
+def escape_markdown(text: object) -> str:
+    """Return a text on one line that is no markup in Markdown: it ends no table cell and begins no tag."""
+    return _MARKUP.sub(r"\\\1", one_line(text))
 
 
 def first_and_more(items: Iterable[object], count: int = NAMED, separator: str = ", ") -> str:

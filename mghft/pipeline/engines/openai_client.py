@@ -229,7 +229,7 @@ class ChatClient:
                 Response(request.key, error=f"the server failed {failures} times on this request: {reason}")
             )
         raise EngineDiedError(
-            f"the server {self._address} gave no answer in {failures} tries ({reason}): "
+            f"the server {self._address} gave no answer in {failures} attempts ({reason}): "
             "start the command again when it is back, what is finished is kept"
         )
 

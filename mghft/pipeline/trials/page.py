@@ -16,7 +16,7 @@ from mghft.pipeline.images.decode import ImageTransform, decode_bytes, read_imag
 from mghft.pipeline.runs.manifest import Manifest, read_manifest
 from mghft.pipeline.runs.shards import read_descriptions
 from mghft.pipeline.runs.status import RunStatus, run_status
-from mghft.pipeline.text import one_line
+from mghft.pipeline.text import escape_markdown
 from mghft.pipeline.trials.run import TrialResult
 from mghft.pipeline.trials.trial import PAGE, SUMMARY
 from mghft.pipeline.views import VIEWS
@@ -165,12 +165,13 @@ def _picture(
 
 def _markdown(trial: TrialResult, columns: Sequence[Column]) -> str:
     manifest, subset = trial.manifest, trial.manifest.subset
-    classes = ", ".join(f"{_cell(name)} {count}" for name, count in subset.classes.items())
+    classes = ", ".join(f"{escape_markdown(name)} {count}" for name, count in subset.classes.items())
     lines = [
-        f"# Prompts tried on {_cell(manifest.card)}: {trial.folder.name}",
+        f"# Prompts tried on {escape_markdown(manifest.card)}: {trial.folder.name}",
         "",
-        f"Model {_cell(manifest.model)}, engine {_cell(manifest.engine)}, {manifest.created}. "
-        f"{subset.stickers} stickers ({_cell(subset.words())}): {classes}.",
+        f"Model {escape_markdown(manifest.model)}, engine {escape_markdown(manifest.engine)}, "
+        f"{manifest.created}. "
+        f"{subset.stickers} stickers ({escape_markdown(subset.words())}): {classes}.",
         "",
         "| prompt | asks | ok | failed | tokens read | written | written each | words a view "
         "| different texts | as the first |",
@@ -180,22 +181,18 @@ def _markdown(trial: TrialResult, columns: Sequence[Column]) -> str:
         status = column.status
         words = ", ".join(f"{view} {count}" for view, count in column.words.items())
         texts = ", ".join(f"{view} {count}" for view, count in status["distinct_texts"].items())
+        asks = f"{column.prompt['mode']}, {escape_markdown(column.prompt['language'])}"
         lines.append(
-            f"| {_cell(column.title)} | {column.prompt['mode']}, {_cell(column.prompt['language'])} "
+            f"| {escape_markdown(column.title)} | {asks} "
             f"| {status['ok']} | {status['failed']} | {status['prompt_tokens']:,} "
             f"| {status['output_tokens']:,} | {column.output_tokens_each} | {words} | {texts} "
             f"| {column.alike} |"
         )
     lines += ["", "The last column counts stickers whose texts are word for word those of the first prompt."]
     for column in columns:
-        title = _cell(column.title)
-        lines += [f"- {title}: {count} failed, {_cell(reason)}" for reason, count in column.reasons]
-        lines += [f"- {title}: {_cell(warning)}" for warning in column.status["warnings"]]
+        title = escape_markdown(column.title)
+        lines += [f"- {title}: {count} failed, {escape_markdown(reason)}" for reason, count in column.reasons]
+        lines += [f"- {title}: {escape_markdown(warning)}" for warning in column.status["warnings"]]
     folders = ", ".join(f"`{column.folder}`" for column in columns)
     lines += ["", f"Page: `{PAGE}`. Runs: {folders}.", ""]
     return "\n".join(lines)
-
-
-def _cell(text: str) -> str:
-    """Return a text that is no markup in a Markdown table: one line, signs of markup escaped."""
-    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", one_line(text))

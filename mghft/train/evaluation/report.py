@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mghft.pipeline.files import write_json, write_text
 from mghft.pipeline.html import data_url, picture_url, write_page
+from mghft.pipeline.text import escape_markdown
 from mghft.train.data.splits import Split
 from mghft.train.evaluation.plots import draw_comparison, draw_confusion, draw_curves
 from mghft.train.evaluation.results import WHOLE, AccuracyGain, Evaluation, SystemMetrics
@@ -141,18 +142,19 @@ def sticker_cards(
 def markdown(evaluation: Evaluation) -> str:
     """Return report.md: a table per split and subset, differences, and metrics per class."""
     main = evaluation.main
-    lines = [f"# Report: {evaluation.corpus}", ""]
+    lines = [f"# Report: {escape_markdown(evaluation.corpus)}", ""]
     for split, subsets in evaluation.splits.items():
         for subset, systems in subsets.items():
             title = split if subset == WHOLE else f"{split}, {subset}"
-            lines += [f"## {title} ({systems[main].count} stickers)", ""]
+            lines += [f"## {escape_markdown(title)} ({systems[main].count} stickers)", ""]
             lines += _metrics_table({name: systems[name] for name in evaluation.systems})
             lines += ["", *_gains(main, evaluation.differences[split][subset]), ""]
     last = list(evaluation.splits)[-1]
-    lines += [f"## {main} by class ({last})", ""]
+    lines += [f"## {escape_markdown(main)} by class ({last})", ""]
     lines += ["| class | n | precision | recall | F1 |", "|---|---|---|---|---|"]
     for label, row in evaluation.splits[last][WHOLE][main].per_class.items():
-        lines.append(f"| {label} | {row.count} | {row.precision:.3f} | {row.recall:.3f} | {row.f1:.3f} |")
+        cells = f"{row.count} | {row.precision:.3f} | {row.recall:.3f} | {row.f1:.3f}"
+        lines.append(f"| {escape_markdown(label)} | {cells} |")
     lines += ["", "![comparison](comparison.png)", "![confusion](confusion.png)", "![curves](curves.png)", ""]
     return "\n".join(lines)
 
@@ -162,8 +164,9 @@ def _metrics_table(systems: Mapping[str, SystemMetrics]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|"
     for name, metrics in systems.items():
         low, high = metrics.accuracy_interval
+        accuracy = f"{metrics.accuracy:.1%} ({low:.1%} to {high:.1%})"
         yield (
-            f"| {name} | {metrics.accuracy:.1%} ({low:.1%} to {high:.1%}) | {metrics.precision_macro:.3f} "
+            f"| {escape_markdown(name)} | {accuracy} | {metrics.precision_macro:.3f} "
             f"| {metrics.recall_macro:.3f} | {metrics.f1_macro:.3f} | {metrics.f1_weighted:.3f} |"
         )
 
@@ -171,10 +174,9 @@ def _metrics_table(systems: Mapping[str, SystemMetrics]) -> Iterator[str]:
 def _gains(main: str, gains: Mapping[str, AccuracyGain]) -> Iterator[str]:
     for other, gain in gains.items():
         low, high = gain.interval
-        yield (
-            f"- {main} minus {other}: {100 * gain.accuracy_gain:+.1f} points "
-            f"({100 * low:+.1f} to {100 * high:+.1f})"
-        )
+        interval = f"{100 * low:+.1f} to {100 * high:+.1f}"
+        names = f"{escape_markdown(main)} minus {escape_markdown(other)}"
+        yield f"- {names}: {100 * gain.accuracy_gain:+.1f} points ({interval})"
 
 
 def _thumbnail(split: Split, index: int) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mghft.pipeline.text import escape_markdown
 from mghft.train.evaluation.bootstrap import Difference
 from mghft.train.probing.scores import ALL_VIEWS, LabelSummary, ProbeMetrics, PromptScore, Scores
 
@@ -146,7 +147,7 @@ def markdown(scores: Scores) -> str:
     lines = [
         "# Scores of prompts",
         "",
-        f"Corpus {_cell(origin.corpus)}, text encoder {_cell(origin.encoder)}.",
+        f"Corpus {escape_markdown(origin.corpus)}, text encoder {escape_markdown(origin.encoder)}.",
         "",
     ]
     for table in tables(scores):
@@ -154,18 +155,12 @@ def markdown(scores: Scores) -> str:
         lines += [_line(table.header), _line(["---"] * len(table.header)), *map(_line, table.rows), ""]
     said = sentences(scores)
     if said:
-        lines += ["## What this says", "", *(f"- {_cell(sentence)}" for sentence in said), ""]
+        lines += ["## What this says", "", *(f"- {escape_markdown(sentence)}" for sentence in said), ""]
     return "\n".join(lines)
 
 
 def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(_cell(cell) for cell in cells)} |"
-
-
-def _cell(text: str) -> str:
-    """Names of runs and labels come from elsewhere: nothing in them ends a cell or begins a tag."""
-    safe = " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
-    return safe.replace("&", "&amp;").replace("<", "&lt;").replace("[", "\\[")
+    return f"| {' | '.join(escape_markdown(cell) for cell in cells)} |"
 
 
 def _share(value: float | None) -> str:

@@ -290,7 +290,7 @@ def test_a_run_whose_server_stops_goes_on_later(card, tmp_path):
             return Step(silent=True)
         return GOOD
 
-    with BadServer(script) as server, pytest.raises(EngineDiedError, match="gave no answer in 3 tries"):
+    with BadServer(script) as server, pytest.raises(EngineDiedError, match="gave no answer in 3 attempts"):
         run(config(card, out), server, max_retries=2)
     kept = len(rows(out))
     assert 8 <= kept <= 25

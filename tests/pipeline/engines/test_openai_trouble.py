@@ -140,11 +140,11 @@ def test_a_rate_limit_is_no_failure_while_others_get_through():
 @pytest.mark.parametrize(
     ("step", "words"),
     [
-        (refusal(500, "boom"), "gave no answer in 3 tries (500 boom): start the command again"),
-        (refusal(429, "slow down"), "gave no answer in 3 tries (429 slow down)"),
-        (Step(silent=True), "gave no answer in 3 tries (no connection or a broken one"),
-        (Step(delay=2.0), "gave no answer in 3 tries (no answer within 0.3 s)"),
-        (Step(body={"choices": []}), "gave no answer in 3 tries (the answer has no choices)"),
+        (refusal(500, "boom"), "gave no answer in 3 attempts (500 boom): start the command again"),
+        (refusal(429, "slow down"), "gave no answer in 3 attempts (429 slow down)"),
+        (Step(silent=True), "gave no answer in 3 attempts (no connection or a broken one"),
+        (Step(delay=2.0), "gave no answer in 3 attempts (no answer within 0.3 s)"),
+        (Step(body={"choices": []}), "gave no answer in 3 attempts (the answer has no choices)"),
     ],
     ids=["500", "429", "closed", "slow", "empty"],
 )
@@ -157,7 +157,7 @@ def test_a_server_that_went_away_ends_the_run():
     with BadServer() as server:
         engine = start(server, max_retries=2)
     engine.submit(request())
-    with pytest.raises(EngineDiedError, match="gave no answer in 3 tries"):
+    with pytest.raises(EngineDiedError, match="gave no answer in 3 attempts"):
         collect(engine)
     engine.close()
 
