@@ -4,6 +4,7 @@ import csv
 import json
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def config(card: Path, out: Path, **fields: Any) -> DescribeConfig:
     )
 
 
-class AtOnce:
+class AtOnce(ABC):
     """An engine that answers all that waits when it is asked to; `reply` says what."""
 
     capacity = 4
@@ -90,8 +91,8 @@ class AtOnce:
     def close(self) -> None:
         self.waiting = []
 
-    def reply(self, request: Request) -> Response:
-        raise NotImplementedError
+    @abstractmethod
+    def reply(self, request: Request) -> Response: ...
 
 
 class KnownEngine(AtOnce):
