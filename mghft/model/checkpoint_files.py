@@ -24,9 +24,13 @@ from huggingface_hub.errors import (
 from safetensors.torch import load_file
 from torch import Tensor
 
+from mghft.model.pickled_options import PLAIN_VALUES, RefusedValueError
+
 WEIGHTS_NAME = "model.safetensors"
 PICKLED_NAME = "pytorch_model.bin"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+# Put before every name by data-parallel training and by torch.compile, in either order.
+_WRAPPERS = re.compile(r"(module\.|_orig_mod\.)+")
 _FILE_SUFFIXES = frozenset({".safetensors", ".pth", ".pt", ".bin", ".tar", ".ckpt"})
 
 
@@ -35,7 +39,8 @@ class Checkpoint(NamedTuple):
 
     Args:
         path: the file.
-        tensors: by name, without the prefix "module." of data-parallel training.
+        tensors: by name, without what data-parallel training and torch.compile put before it ("module.",
+            "_orig_mod.").
         options: the command-line options stored in a whole training checkpoint, else empty.
     """
 
@@ -58,14 +63,15 @@ def read_checkpoint(source: str | Path) -> Checkpoint:
     Raises:
         FileNotFoundError: the file, folder or model does not exist.
         ValueError: the file is damaged, or holds anything but tensors, plain containers and the options of a
-            training (argparse.Namespace, which has no code of its own).
+            training (`pickled_options`).
     """
     path = _weights_file(source)
     if path.suffix == ".safetensors":
         try:
-            return Checkpoint(path, load_file(path), {})
+            tensors = load_file(path)
         except Exception as error:  # a crafted file can break the reader in any way
             raise _refused(path, "is damaged") from error
+        return Checkpoint(path, _unwrap(path, tensors), {})
     content = _unpickle_tensors(path)
     options: dict[str, Any] = {}
     if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
@@ -79,11 +85,8 @@ def read_checkpoint(source: str | Path) -> Checkpoint:
     for name, tensor in content.items():
         if not _has_own_data(tensor):
             raise _refused(path, f"holds less data than its tensor {str(name)!r} claims")
-    return Checkpoint(
-        path,
-        {str(name).removeprefix("module."): tensor.detach() for name, tensor in content.items()},
-        options,
-    )
+    tensors = {str(name): tensor.detach() for name, tensor in content.items()}
+    return Checkpoint(path, _unwrap(path, tensors), options)
 
 
 def locate_file(source: str | Path, name: str, **download: Any) -> Path:
@@ -144,32 +147,57 @@ def _weights_file(source: str | Path) -> Path:
         return locate_file(source, PICKLED_NAME)
 
 
+def _unwrap(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    unwrapped = {
+        _WRAPPERS.sub("", name, count=1) if _WRAPPERS.match(name) else name: t for name, t in tensors.items()
+    }
+    if len(unwrapped) < len(tensors):
+        raise _refused(path, "has one parameter under several names")
+    return unwrapped
+
+
 def _unpickle_tensors(path: Path) -> Any:
     try:
         _check_archive(path)
-        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+        with torch.serialization.safe_globals(PLAIN_VALUES), warnings.catch_warnings():
             # Of unusual pickle protocols; such a file either loads or is refused below.
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a crafted file can break the reader in any way
         call = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = (
-            f"asks for {call[1]}, which is not a tensor" if call else "is damaged or holds no plain tensors"
-        )
+        if call is not None:
+            what = f"asks for {call[1]}, which is not a tensor"
+        elif isinstance(error, (_ArchiveError, RefusedValueError)):
+            what = str(error)
+        else:
+            what = "is damaged or holds no plain tensors"
         raise _refused(path, what) from error
 
 
+class _ArchiveError(ValueError):
+    """What is wrong with a zip archive, as the end of "was refused because it …"."""
+
+
 def _check_archive(path: Path) -> None:
-    """Refuse an archive that grows when read: torch compresses no tensors, so it is made to fill memory."""
+    """Refuse an archive that grows when read (torch compresses no tensors), or whose bytes have changed.
+
+    torch.load itself compares no checksum: a flipped bit of a tensor would pass for a weight.
+    """
     with path.open("rb") as stream:
         if stream.read(4) != b"PK\x03\x04":
             return
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        raise ValueError("compressed entries")
-    if sum(entry.file_size for entry in entries) > path.stat().st_size:
-        raise ValueError("entries that overlap")
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise _ArchiveError("has compressed entries, which torch never writes")
+        if sum(entry.file_size for entry in entries) > path.stat().st_size:
+            raise _ArchiveError("has entries that overlap")
+        try:
+            damaged = archive.testzip()
+        except (zipfile.BadZipFile, OSError) as error:
+            raise _ArchiveError("is damaged") from error
+    if damaged is not None:
+        raise _ArchiveError(f"is damaged (the checksum of its entry {damaged!r} is wrong)")
 
 
 def _has_own_data(tensor: Tensor) -> bool:

@@ -20,6 +20,8 @@ from mghft.model.state_dict_keys import TEXT_PREFIX, VISION_PREFIX, convert_offi
 
 # What the released code does not have: it always has every view, and does not centre the text features.
 NOT_RELEASED = frozenset({"missing_view_embedding", "text_mean", "text_scale"})
+# What PVT does not have.
+EARLY_CLASS_TOKENS = frozenset(f"backbone.stages.{stage}.class_token" for stage in range(3))
 # Depths of the published PVT v1 models; widths, heads and ratios are the same in all of them.
 PVT_DEPTHS: dict[str, tuple[int, int, int, int]] = {
     "tiny": (2, 2, 2, 2),
@@ -56,11 +58,11 @@ def load_pvt_weights(model: MGHFT, path: str | Path) -> list[str]:
         path: PVT's own .pth, or a file, a folder or a Hugging Face id of PVT in `transformers`.
 
     Returns:
-        Names that the file lacks, among them the class tokens of stages 1–3, which are MGHFT's own.
+        Names that the file lacks: the class tokens of stages 1–3, which are MGHFT's own.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: it is damaged, no PVT, or of another size than the model's backbone.
+        ValueError: it is damaged, no PVT, not whole, or of another size than the model's backbone.
     """
     return _load_pvt(model, to_pvt_names(read_weights(path)), path)
 
@@ -144,8 +146,9 @@ def _convert_released(
         # A stand-in that was never learned: the neutral one, and the same in every conversion.
         torch.nn.init.zeros_(model.missing_view_embedding)
     places = {name: mghft_name(name) for name in tensors if not name.startswith(TEXT_PREFIX)}
-    used = [name for name, place in places.items() if place is not None]
-    left_over = [name for name, place in places.items() if place is None]
+    read = {name: place is not None and not _is_unread(place, model.config) for name, place in places.items()}
+    used = [name for name, is_read in read.items() if is_read]
+    left_over = [name for name, is_read in read.items() if not is_read]
     return Conversion(model, f"released MGHFT checkpoint on {size}", used, missing, left_over, encoder)
 
 
@@ -244,6 +247,7 @@ def _released_fields(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _load_released(model: MGHFT, tensors: dict[str, Tensor], path: str | Path) -> list[str]:
+    tensors = {name: tensor for name, tensor in tensors.items() if not _is_unread(name, model.config)}
     wanted = model.state_dict()
     missing = [name for name in wanted if name not in tensors and name not in NOT_RELEASED]
     wrong = [
@@ -256,6 +260,16 @@ def _load_released(model: MGHFT, tensors: dict[str, Tensor], path: str | Path) -
         )
     model.load_state_dict(tensors, strict=False)
     return [name for name in wanted if name not in tensors]
+
+
+def _is_unread(name: str, config: MGHFTConfig) -> bool:
+    """Return whether the released code creates this parameter and never reads it.
+
+    It makes `cross_proj` for all four stages; one without a class token (a 0 in its `locals`) has no local
+    tokens that a text could be fused with.
+    """
+    match = re.match(r"stage_text_projections\.([0-3])\.", name)
+    return match is not None and not config.class_token_stages[int(match[1])]
 
 
 def _load_pvt(model: MGHFT, state: Mapping[str, Tensor], path: str | Path) -> list[str]:
@@ -293,5 +307,12 @@ def _load_pvt(model: MGHFT, state: Mapping[str, Tensor], path: str | Path) -> li
         )
     if (broken := find_nonfinite(renamed)) is not None:
         raise ValueError(f"{path} holds NaN or infinity at {broken!r}: use another file")
+    missing = [name for name in wanted if name not in renamed]
+    lacking = [name for name in missing if name not in EARLY_CLASS_TOKENS]
+    if lacking:
+        raise ValueError(
+            f"{path} lacks {len(lacking)} of the backbone's {len(wanted)} tensors (first {lacking[0]!r} in "
+            "MGHFT's names): pass a whole PVT v1 ImageNet file"
+        )
     model.load_state_dict(renamed, strict=False)
-    return [name for name in wanted if name not in renamed]
+    return missing

@@ -1,5 +1,6 @@
 import argparse
 import collections
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 import torch
 import transformers
 from released_choice import released_choice
+from released_layout import released_state
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -141,24 +143,37 @@ def test_conversion_is_the_same_every_time() -> None:
     assert all(torch.equal(tensor, again[name]) for name, tensor in first.items())
 
 
-@pytest.mark.parametrize("locals_", [(1, 1, 1, 1), (1, 0, 1, 0), (1, 0, 0, 0)])
-def test_local_stages_and_alpha_are_read_off_the_shapes(locals_: tuple[int, ...], tmp_path: Path) -> None:
-    config = MGHFTConfig.preset("tiny", local_stages=locals_, alpha=3, num_classes=9, image_size=96)
-    torch.save(_released_names(MGHFT(config)), tmp_path / "weights.pth")
-    found = convert_checkpoint(tmp_path / "weights.pth", image_size=96, fusion_heads=12).model.config
-    kept = {"image_size", "last_stage_text_token"}
-    assert found.model_dump(exclude=kept) == config.model_dump(exclude=kept)
+def test_layout_by_hand_is_that_of_the_released_code(released: dict[str, Tensor]) -> None:
+    own = {name: tensor.shape for name, tensor in released_state((1, 1, 1, 0)).items()}
+    assert own == {name: t.shape for name, t in released.items() if not name.startswith("text_model.")}
 
 
-def _released_names(model: MGHFT) -> dict[str, Tensor]:
-    """A state dict of ours under the released names, by trying every name of the golden ones."""
-    from mghft.model.state_dict_keys import mghft_name
+@pytest.mark.parametrize("locals_", list(itertools.product((0, 1), repeat=4)))
+def test_every_pattern_of_local_stages_converts(locals_: tuple[int, ...], tmp_path: Path) -> None:
+    state = released_state(locals_, alpha=3)
+    result = convert_checkpoint(_wrapped(state, tmp_path / "weights.pth", input_size=96))
+    found = result.model.config
+    assert found.local_flags == "".join(map(str, locals_)) and found.alpha == 3 and found.image_size == 96
+    unread = [f"vision_model.cross_proj{s + 1}." for s in range(3) if not locals_[s]]
+    known = ("vision_model.norm_t.", "vision_model.tau", *unread)
+    assert set(result.left_over) == {name for name in state if name.startswith(known)}
+    assert set(result.used) == set(state) - set(result.left_over)
+    assert result.missing == ["missing_view_embedding", "text_mean", "text_scale"]
+    weights = result.model.state_dict()
+    assert torch.equal(weights["stage_text_projections.3.2.bias"], state["vision_model.cross_proj4.2.bias"])
+    with torch.no_grad():
+        logits = result.model(torch.randn(2, 3, 96, 96), torch.randn(2, 4, 32)).logits
+    assert logits.shape == (2, 7) and bool(logits.isfinite().all())
 
-    state = model.state_dict()
-    theirs = set(load_file(GOLDEN)) | {
-        f"vision_model.local_proj4.{layer}.{kind}" for layer in (0, 2) for kind in ("weight", "bias")
-    }
-    return {name: state[mghft_name(name)] for name in theirs if mghft_name(name) in state}
+
+@pytest.mark.parametrize("locals_", [(1, 0, 1, 0), (1, 1, 0, 0), (0, 0, 1, 0)])
+def test_text_projection_that_the_released_code_reads_must_be_there(
+    locals_: tuple[int, ...], tmp_path: Path
+) -> None:
+    state = released_state(locals_)
+    del state["vision_model.cross_proj4.0.weight"]
+    with pytest.raises(ValueError, match=r"does not fit .*'stage_text_projections\.3\.0\.weight'"):
+        convert_checkpoint(_wrapped(state, tmp_path / "weights.pth"))
 
 
 @pytest.mark.parametrize(
@@ -200,6 +215,23 @@ def test_pvt_becomes_a_model_whose_other_parts_are_new(pvt: dict[str, Tensor], t
     assert len(first.missing) + len(first.used) == len(first.model.state_dict())
     assert first.model.config.last_stage_text_token == "own" and first.model.config.num_classes == 5
     assert torch.equal(first.model.head.weight, again.model.head.weight)
+
+
+@pytest.mark.parametrize(
+    "name", ["block3.5.mlp.fc2.weight", "pos_embed1", "norm.bias", "cls_token", "block1.2.attn.sr.bias"]
+)
+def test_pvt_that_lacks_a_tensor_is_refused(
+    pvt: dict[str, Tensor], model: MGHFT, name: str, tmp_path: Path
+) -> None:
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    del pvt[name]
+    torch.save(pvt, tmp_path / "pvt.pth")
+    message = r"lacks 1 of the backbone's \d+ tensors .*: pass a whole PVT v1 ImageNet file"
+    with pytest.raises(ValueError, match=message):
+        load_pvt_weights(model, tmp_path / "pvt.pth")
+    with pytest.raises(ValueError, match=message):
+        convert_checkpoint(tmp_path / "pvt.pth", image_size=64, alpha=1, hidden_dim=48)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
 @pytest.fixture

@@ -1,17 +1,20 @@
 """Checkpoints that are hostile, damaged or none: refused in a sentence, and nothing in them is run."""
 
+import argparse
 import os
 import pickle
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mghft.model.convert import convert_checkpoint, read_weights
+from mghft.model.checkpoint_files import read_checkpoint, read_weights
+from mghft.model.convert import convert_checkpoint
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "a" / "official_state_dict.safetensors"
 
@@ -131,3 +134,69 @@ def test_file_without_a_state_dict_is_refused(tmp_path: Path) -> None:
 def test_absent_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"the weights file .* does not exist"):
         read_weights(tmp_path / "absent.pth")
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_wrappers_of_training_are_taken_off_the_names(prefix: str, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"weights{suffix}"
+    (torch.save if suffix == ".pth" else save_file)({f"{prefix}head.weight": torch.ones(2)}, path)
+    assert list(read_weights(path)) == ["head.weight"]
+
+
+def test_parameter_under_two_names_is_refused(tmp_path: Path) -> None:
+    save_file({"head.bias": torch.ones(2), "module.head.bias": torch.zeros(2)}, tmp_path / "two.safetensors")
+    with pytest.raises(ValueError, match="has one parameter under several names"):
+        read_weights(tmp_path / "two.safetensors")
+
+
+@pytest.mark.parametrize("write", WRITERS[:2])
+def test_paths_and_numpy_scalars_beside_the_weights_are_read(
+    write: Callable[[object, Path], object], tmp_path: Path
+) -> None:
+    options = argparse.Namespace(
+        data_path=Path("data/ser30k"),
+        where=PureWindowsPath("C:/data"),
+        input_size=np.int64(448),
+        lr=np.float32(0.5),
+        big=np.dtype(">f8").type(2.5),
+        resume=np.bool_(True),
+    )
+    best = {"best_acc": np.float64(71.63)}
+    write({"model": {"head.weight": torch.ones(2)}, "args": options, **best}, tmp_path / "weights.pth")
+    found = read_checkpoint(tmp_path / "weights.pth").options
+    assert found == {
+        "data_path": PurePosixPath("data/ser30k"),
+        "where": PureWindowsPath("C:/data"),
+        "input_size": 448,
+        "lr": 0.5,
+        "big": 2.5,
+        "resume": True,
+    }
+    assert type(found["input_size"]) is int and type(found["lr"]) is float
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (np.arange(3), "numpy"),
+        (np.datetime64("2025-01-01"), "numpy"),
+        (np.str_("a"), "numpy"),
+        (Hostile("true"), "posix"),
+    ],
+)
+def test_other_values_are_refused_by_name(value: object, name: str, tmp_path: Path) -> None:
+    torch.save({"model": {"head.weight": torch.ones(2)}, "best": value}, tmp_path / "weights.pth")
+    with pytest.raises(ValueError, match=rf"was refused because it asks for {name}.*, which is not"):
+        read_weights(tmp_path / "weights.pth")
+
+
+def test_flipped_bit_in_an_archive_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save({"head.weight": torch.zeros(2**12)}, path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert torch.load(path, weights_only=True)["head.weight"].count_nonzero() == 1
+    with pytest.raises(ValueError, match=r"is damaged \(the checksum of its entry '.*data/0' is wrong\)"):
+        read_weights(path)
