@@ -238,7 +238,12 @@ SERVER: Group = (
     ),
 )
 VLLM: Group = (
-    option("dtype", str, "engine.vllm.dtype", "vllm: number format."),
+    option(
+        "dtype",
+        str,
+        "engine.vllm.dtype",
+        "vllm: number format; auto: the fast one of a CPU, the checkpoint's on a GPU.",
+    ),
     option("max_model_len", int, "engine.vllm.max_model_len", "vllm: longest context."),
     option(
         "gpu_memory_utilization",

@@ -90,7 +90,7 @@ def estimate(run: PreparedRun, engine: EngineFactory, *, seed: int) -> Estimate:
             "disk_bytes": round(_bytes_each(rows, run.options.embed_images) * len(remaining)),
         }
     )
-    if (money := run.cost(prompt * len(remaining), output * len(remaining))) is not None:
+    if (money := run.engine.server.cost(prompt * len(remaining), output * len(remaining))) is not None:
         facts["cost"] = money
     return facts
 

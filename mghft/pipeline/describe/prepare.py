@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,12 +10,12 @@ from mghft.pipeline.corpora.selection import Selection
 from mghft.pipeline.corpora.sticker import Corpus, Sticker
 from mghft.pipeline.describe.config import RunOptions
 from mghft.pipeline.describe.manifest import build_manifest
-from mghft.pipeline.engines.factory import EngineFacts, engine_facts, find_source
+from mghft.pipeline.engines.factory import engine_facts, find_source, settle_format
 from mghft.pipeline.engines.model_source import ModelSource
 from mghft.pipeline.engines.options import EngineOptions
 from mghft.pipeline.images.decode import ImageTransform
 from mghft.pipeline.prompting.pack import PromptPack
-from mghft.pipeline.runs.manifest import Manifest
+from mghft.pipeline.runs.manifest import Manifest, begun_with
 
 
 @dataclass(frozen=True)
@@ -24,19 +24,17 @@ class PreparedRun:
 
     Attributes:
         stickers: those of this process, in the order of the corpus.
-        engine: settings of the engine that decide the texts.
+        engine: its number format is settled.
         options: run folder, worker and limits.
-        cost: money for so many prompt and output tokens, None without prices.
     """
 
     corpus: Corpus
     stickers: Sequence[Sticker]
     pack: PromptPack
     model: ModelSource
-    engine: EngineFacts
+    engine: EngineOptions
     image: ImageTransform
     options: RunOptions
-    cost: Callable[[float, float], float | None]
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -45,7 +43,7 @@ class PreparedRun:
             self.corpus,
             self.pack,
             self.model,
-            self.engine,
+            engine_facts(self.engine),
             self.image,
             attempts=self.options.attempts,
             embed_images=self.options.embed_images,
@@ -60,7 +58,9 @@ def prepare_run(
     image: ImageTransform,
     options: RunOptions,
 ) -> PreparedRun:
-    """Choose the stickers and find the model.
+    """Choose the stickers, find the model, and settle the number format.
+
+    A run that was begun keeps its format; one that takes over rows, or belongs to trials, takes theirs.
 
     Raises:
         FileNotFoundError: the model or the file of ids does not exist, or vLLM is not installed.
@@ -68,5 +68,7 @@ def prepare_run(
     """
     worker = options.worker
     stickers = [sticker for sticker in selection.choose(corpus) if worker is None or worker.owns(sticker.id)]
-    model, facts = find_source(engine), engine_facts(engine)
-    return PreparedRun(corpus, stickers, pack, model, facts, image, options, engine.server.cost)
+    model = find_source(engine)
+    begun = begun_with([options.out, *options.reuse], engine.kind)
+    settled = settle_format(engine, model, begun)
+    return PreparedRun(corpus, stickers, pack, model, settled, image, options)

@@ -19,7 +19,7 @@ from mghft.pipeline.images.load import Loaded
 from mghft.pipeline.progress import say
 from mghft.pipeline.prompting.pack import PromptPack
 from mghft.pipeline.runs.journal import journal_paths, read_journal
-from mghft.pipeline.runs.manifest import FILE, Manifest, flatten, read_manifest
+from mghft.pipeline.runs.manifest import FILE, Manifest, flatten, read_manifest, runs_in
 from mghft.pipeline.runs.rows import Row, has_views, start_row
 from mghft.pipeline.runs.shards import SCHEMA, belongs_to, read_shard, shard_paths
 from mghft.pipeline.text import first_and_more
@@ -48,9 +48,7 @@ def find_runs(folder: Path) -> list[Path]:
         raise FileNotFoundError(
             f"the folder {folder} does not exist: give one of `mghft describe` or `prompts try`"
         )
-    if (folder / FILE).is_file():
-        return [folder]
-    runs = sorted(path.parent for pattern in (f"*/{FILE}", f"*/*/{FILE}") for path in folder.glob(pattern))
+    runs = runs_in(folder)
     if not runs:
         raise ValueError(f"the folder {folder} holds no run with a {FILE}, so there is nothing to reuse")
     return runs

@@ -60,7 +60,7 @@ def describe(
     pack = load_pack(config.prompt)
     run = prepare_run(corpus, config.selection, pack, config.engine, config.image, config.run)
 
-    start = start_engine or partial(open_engine, run.model, config.engine, share_images=pack.shares_images)
+    start = start_engine or partial(open_engine, run.model, run.engine, share_images=pack.shares_images)
     if run.options.dry_run:
         return estimate(run, lambda: closing(start()), seed=config.selection.seed)
     return execute_run(run, lambda: closing(start()))

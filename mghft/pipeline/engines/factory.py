@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypedDict
 
 from mghft.pipeline.engines.base import Engine
 from mghft.pipeline.engines.endpoint import plain_address
 from mghft.pipeline.engines.model_source import ModelSource, find_model
+from mghft.pipeline.engines.number_format import fast_format
 from mghft.pipeline.engines.options import EngineOptions, ServerOptions, VllmOptions
 
 
@@ -37,6 +39,21 @@ def find_source(options: EngineOptions) -> ModelSource:
     if options.kind == "openai":
         return ModelSource(options.model, options.model, trust_remote_code=options.trust_remote_code)
     return find_model(options.model, options.revision, trust_remote_code=options.trust_remote_code)
+
+
+def settle_format(
+    options: EngineOptions, source: ModelSource, begun: Mapping[str, object] | None = None
+) -> EngineOptions:
+    """Return the options with the number format that vLLM will really use; another engine's stay as they are.
+
+    Args:
+        source: the model.
+        begun: facts about the engine that the run was begun with; what it used, it goes on with.
+    """
+    if options.kind != "vllm" or options.vllm.dtype != "auto":
+        return options
+    chosen = (begun or {}).get("dtype") or fast_format(source.location)
+    return options.model_copy(update={"vllm": options.vllm.model_copy(update={"dtype": chosen})})
 
 
 def engine_facts(options: EngineOptions) -> EngineFacts:

@@ -7,13 +7,15 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mghft.pipeline.engines.model_source import TINY_LLAVA
+from mghft.pipeline.engines.number_format import NumberFormat
 
 
 class VllmOptions(BaseModel):
     """The settings that vLLM is started with; None leaves vLLM's own default.
 
     Attributes:
-        dtype: "auto" takes the checkpoint's; part of the manifest, since it changes texts.
+        dtype: number format, part of the manifest, since it changes texts; "auto" is the checkpoint's on a
+            GPU, and on a CPU what the processor computes fast (`number_format`).
         max_model_len: longest prompt plus response in tokens.
         max_num_seqs: requests decoded together.
         kv_cache_gib: memory of the key-value cache on a CPU, in GiB.
@@ -23,7 +25,7 @@ class VllmOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    dtype: NumberFormat = "auto"
     max_model_len: int | None = Field(default=None, ge=16)
     max_num_seqs: int | None = Field(default=None, ge=1)
     gpu_memory_utilization: float | None = Field(default=None, gt=0.0, le=1.0)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
 
@@ -99,6 +100,29 @@ def read_manifest(folder: Path) -> Manifest:
     if not intact:
         raise ValueError(f"the manifest {path} is damaged or was changed: restore it, or give another --out")
     return cast(Manifest, manifest)
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """List the run folders in a folder: itself, or those one or two levels below it, sorted."""
+    if (folder / FILE).is_file():
+        return [folder]
+    return sorted(path.parent for pattern in (f"*/{FILE}", f"*/*/{FILE}") for path in folder.glob(pattern))
+
+
+def begun_with(folders: Iterable[Path], engine: str) -> EngineSection | None:
+    """Return what is written about this engine in the first folder with a run of it, the last one there.
+
+    Args:
+        folders: as for `runs_in`; what is absent or damaged is passed over.
+        engine: name.
+    """
+    for folder in folders:
+        for run in reversed(runs_in(folder)):
+            with suppress(FileNotFoundError, ValueError):
+                section = read_manifest(run)["engine"]
+                if section["name"] == engine:
+                    return section
+    return None
 
 
 def open_run(folder: Path, manifest: Mapping[str, Any], *, alone: bool = False) -> None:

@@ -70,7 +70,7 @@ def run_trial(
     first = prepare_run(corpus, selection, packs[0], config.engine, config.image, config.run)
     runs = [replace(first, pack=pack) for pack in packs]
     share_images = any(pack.shares_images for pack in packs)
-    start = start_engine or partial(open_engine, first.model, config.engine, share_images=share_images)
+    start = start_engine or partial(open_engine, first.model, first.engine, share_images=share_images)
     trials = config.run.out
     trials.mkdir(parents=True, exist_ok=True)
     stats: list[RunStats] = []
@@ -128,7 +128,7 @@ def _manifest(selection: Selection, prompts: Sequence[str], runs: Sequence[Prepa
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         card=first.corpus.card.name,
         model=first.model.name,
-        engine=first.engine["name"],
+        engine=first.engine.kind,
         subset=subset,
         packs=packs,
     )

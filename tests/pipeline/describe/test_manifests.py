@@ -12,7 +12,7 @@ from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.corpora.load import load_corpus
 from mghft.pipeline.describe.config import build_describe_config
 from mghft.pipeline.describe.prepare import prepare_run
-from mghft.pipeline.engines import vllm_engine
+from mghft.pipeline.engines import factory, vllm_engine
 from mghft.pipeline.prompting.load import load_pack
 from mghft.pipeline.runs.manifest import fingerprint
 
@@ -23,8 +23,9 @@ IMAGE = {"max_side": 512, "frame": "sheet:4", "background": [0, 16, 255]}
 
 @pytest.fixture
 def model(tmp_path, monkeypatch):
-    """A folder with a model's files; vLLM is of the version in the fingerprints."""
+    """A folder with a model's files; vLLM is of the version in the fingerprints, and "auto" as on a GPU."""
     monkeypatch.setattr(vllm_engine, "vllm_version", lambda: "0.32.0")
+    monkeypatch.setattr(factory, "fast_format", lambda _: "auto")
     (tmp_path / "painter").mkdir()
     (tmp_path / "painter" / "config.json").write_text("{}", encoding="utf-8")
     (tmp_path / "painter" / "model.safetensors").write_bytes(b"weights")
