@@ -9,15 +9,32 @@ from mghft.output import print_table
 
 
 def evaluate(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders of 'mghft train', one or more.")],
     out: Annotated[Path, typer.Option(help="Folder of the report.")],
+    runs: Annotated[list[Path] | None, typer.Argument(help="Run folders of 'mghft train'.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="A model folder, as 'mghft convert' writes it; then also --card.")
+    ] = None,
     split: Annotated[
         list[str] | None, typer.Option(help="Split to evaluate; may be repeated. Default: validation, test.")
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Root of the corpus, if it is elsewhere now.")] = None,
-    descriptions: Annotated[
-        Path | None, typer.Option(help="Descriptions, if they are elsewhere now.")
+    card: Annotated[str | None, typer.Option(help="With --model: the corpus, as in 'mghft train'.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Root of the corpus: of --model, or if a run's is elsewhere now.")
     ] = None,
+    descriptions: Annotated[
+        Path | None, typer.Option(help="Descriptions: of --model, or if a run's are elsewhere now.")
+    ] = None,
+    text_encoder: Annotated[
+        str | None, typer.Option(help="With --model: folder or id of its encoder (convert --text-encoder).")
+    ] = None,
+    text_pooling: Annotated[
+        str | None, typer.Option(help="With --model: pooling; a converted checkpoint's is last4_mean.")
+    ] = None,
+    view_texts: Annotated[
+        str | None, typer.Option(help="With --model: own, whole, released (a converted checkpoint's).")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Stickers at a time; default 64.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that read images.")] = None,
     cache_dir: Annotated[Path | None, typer.Option(help="Cache, if another than the run's.")] = None,
     stickers: Annotated[int | None, typer.Option(help="How many stickers the report shows.")] = None,
     num_threads: Annotated[int | None, typer.Option(help="Threads of torch on CPU.")] = None,
@@ -25,14 +42,24 @@ def evaluate(
     """Evaluate trained runs beside two baselines, majority and text only, and write a report to look at.
 
     \b
-    Example:
+    Examples:
       mghft eval demo/runs/text demo/runs/no-text --out report
+      mghft eval --model converted --text-encoder converted-bert --card ser30k --data SER_Dataset \\
+        --descriptions runs/released --split test --out report
     """
     from mghft.pipeline.settings import given
-    from mghft.train.evaluation.trained_runs import build_eval_config, open_runs
+    from mghft.train.evaluation.saved_models import open_all
+    from mghft.train.evaluation.trained_runs import build_eval_config
 
     options = {
-        "runs": tuple(runs),
+        "runs": tuple(runs or ()),
+        "model": model,
+        "card": card,
+        "text_encoder": text_encoder,
+        "text_pooling": text_pooling,
+        "view_texts": view_texts,
+        "batch_size": batch_size,
+        "workers": workers,
         "out": out,
         "splits": tuple(split) if split else None,
         "data": data,
@@ -43,7 +70,7 @@ def evaluate(
     }
     config = build_eval_config(given(options))
     # Runs are looked at before torch is there, so that a slip is answered at once.
-    open_runs(config.runs, config.moved)
+    open_all(config)
     from mghft.train.evaluation.evaluate import evaluate as run
     from mghft.train.evaluation.results import WHOLE
 

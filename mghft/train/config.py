@@ -23,6 +23,7 @@ from mghft.train.options import (
     Schedule,
     Sources,
     TextOptions,
+    ViewTexts,
 )
 
 if TYPE_CHECKING:
@@ -63,8 +64,10 @@ class TrainConfig(BaseModel):
     text_pooling: Pooling = Field(
         default="last4_masked_mean", description="how token states become one vector"
     )
-    view_texts: Literal["own", "whole"] = Field(
-        default="own", description="'whole' gives every view the whole description, as the released code does"
+    view_texts: ViewTexts = Field(
+        default="own",
+        description="'own'; 'whole': every view reads all; 'released': the row's full text, as the released "
+        "code feeds it (runs of `mghft data import-mg`)",
     )
     tune_text_encoder: bool = Field(
         default=False, description="train the text encoder's weights too; then no features are cached"

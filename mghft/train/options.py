@@ -15,6 +15,10 @@ from typing import Any, Literal
 Pooling = Literal["last4_masked_mean", "last4_mean", "masked_mean", "cls"]
 
 
+# What a view reads: its own text; all views, joined; or the row's full text as the released code feeds it.
+ViewTexts = Literal["own", "whole", "released"]
+
+
 @dataclass(frozen=True)
 class Sources:
     """Sources of stickers, labels and images."""
@@ -30,7 +34,7 @@ class TextOptions:
     """Texts of a run and the encoder that reads them."""
 
     descriptions: Path
-    view_texts: Literal["own", "whole"]
+    view_texts: ViewTexts
     text_encoder: str
     text_pooling: Pooling
     tune_text_encoder: bool

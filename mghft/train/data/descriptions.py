@@ -16,6 +16,7 @@ from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.corpora.load import check_root
 from mghft.pipeline.corpora.sticker import Corpus, Sticker
 from mghft.pipeline.runs.shards import read_descriptions
+from mghft.pipeline.text import plural
 from mghft.train.options import Sources
 
 
@@ -36,11 +37,18 @@ class Descriptions:
         return int((~self.mask.any(axis=1)).sum())
 
     def whole(self) -> Descriptions:
-        """Return every view with the whole description, as MGHFT's released code encodes it."""
-        wholes = [" ".join(text for text in row if text.strip()) for row in self.texts]
+        """Return every view with all views, joined in the model's order."""
+        return self.repeated([" ".join(text for text in row if text.strip()) for row in self.texts])
+
+    def repeated(self, wholes: Sequence[str]) -> Descriptions:
+        """Return every view of a sticker with one text, masked where that is empty.
+
+        Args:
+            wholes: a text per sticker.
+        """
         views = self.mask.shape[1]
-        mask = np.repeat(self.mask.any(axis=1, keepdims=True), views, axis=1)
-        return Descriptions([(whole,) * views for whole in wholes], mask)
+        there = np.array([[bool(whole.strip())] for whole in wholes], dtype=np.bool_)
+        return Descriptions([(whole,) * views for whole in wholes], np.repeat(there, views, axis=1))
 
 
 @dataclass(frozen=True)
@@ -51,11 +59,13 @@ class DescribedTexts:
         run_folder: they were read from.
         views: names of the texts of a sticker, in order.
         by_id: texts of every sticker that the run has a row for; None where the row failed.
+        raw: what the model wrote, or the imported file said, before it was taken apart; "" where nothing.
     """
 
     run_folder: Path
     views: tuple[str, ...]
     by_id: Mapping[str, tuple[str, ...] | None]
+    raw: Mapping[str, str]
 
     def of(self, stickers: Sequence[Sticker]) -> Descriptions:
         """Return the descriptions of stickers, in their order; a failed or missing one is masked, no error.
@@ -77,6 +87,26 @@ class DescribedTexts:
                 "then describe again"
             )
         return Descriptions(texts, mask)
+
+    def released(self, stickers: Sequence[Sticker]) -> Descriptions:
+        """Return the texts as the released code feeds them: every view is the row's full text, lower-cased.
+
+        Raises:
+            ValueError: as `of`; or the run has stickers with views but without their full text.
+        """
+        found = self.of(stickers)
+        wholes = [self.raw.get(sticker.id, "").lower() for sticker in stickers]
+        lacking = [
+            sticker.id
+            for sticker, whole, mask in zip(stickers, wholes, found.mask, strict=True)
+            if mask.any() and not whole.strip()
+        ]
+        if lacking:
+            raise ValueError(
+                f"{plural(len(lacking), 'description')} in {self.run_folder} lack the column 'raw', "
+                f"the first is of {lacking[0]!r}: view_texts=released is for runs of `mghft data import-mg`"
+            )
+        return found.repeated(wholes)
 
 
 def read_texts(run_folder: Path, views: Sequence[str]) -> DescribedTexts:
@@ -101,12 +131,13 @@ def read_texts(run_folder: Path, views: Sequence[str]) -> DescribedTexts:
         raise ValueError(
             f"the descriptions {run_folder} are empty: run 'mghft describe' on this corpus again"
         )
-    rows: list[dict[str, Any]] = table.select(["sticker_id", "status", *views]).to_pylist()
+    rows: list[dict[str, Any]] = table.select(["sticker_id", "status", "raw", *views]).to_pylist()
     texts = {
         row["sticker_id"]: tuple(row[view] or "" for view in views) if row["status"] == "ok" else None
         for row in rows
     }
-    return DescribedTexts(run_folder, tuple(views), texts)
+    raw = {row["sticker_id"]: row["raw"] or "" for row in rows}
+    return DescribedTexts(run_folder, tuple(views), texts, raw)
 
 
 def check_sources(sources: Sources, *, use_text: bool) -> None:

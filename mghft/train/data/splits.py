@@ -18,11 +18,17 @@ from mghft.pipeline.corpora.card import Card, load_card
 from mghft.pipeline.corpora.load import load_corpus
 from mghft.pipeline.corpora.sticker import Corpus, Sticker
 from mghft.pipeline.settings import first_fault
-from mghft.train.data.descriptions import Descriptions, labelled_stickers, labels_of, read_texts
+from mghft.train.data.descriptions import (
+    DescribedTexts,
+    Descriptions,
+    labelled_stickers,
+    labels_of,
+    read_texts,
+)
 from mghft.train.data.image_cache import FileImages, ImageSource, StickerImages
 from mghft.train.data.shard_images import ShardImages, image_hashes, shard_corpus
 from mghft.train.data.text_features import FeatureCache
-from mghft.train.options import Cache, NetworkOptions, Sources, TextOptions
+from mghft.train.options import Cache, NetworkOptions, Sources, TextOptions, ViewTexts
 
 
 class LabelledSplit(NamedTuple):
@@ -127,11 +133,18 @@ def read_splits(
     splits = {}
     for name in names:
         stickers = labelled_stickers(corpus, name)
-        descriptions = None if described is None else described.of(stickers)
-        if descriptions is not None and text is not None and text.view_texts == "whole":
-            descriptions = descriptions.whole()
+        descriptions = None
+        if described is not None and text is not None:
+            descriptions = _fed(described, text.view_texts, stickers)
         splits[name] = LabelledSplit(stickers, descriptions)
     return splits
+
+
+def _fed(described: DescribedTexts, view_texts: ViewTexts, stickers: Sequence[Sticker]) -> Descriptions:
+    if view_texts == "released":
+        return described.released(stickers)
+    descriptions = described.of(stickers)
+    return descriptions.whole() if view_texts == "whole" else descriptions
 
 
 def complete_splits(

@@ -23,7 +23,8 @@ from mghft.train.evaluation.predict import predict
 from mghft.train.evaluation.prediction_table import prediction_table, write_predictions
 from mghft.train.evaluation.report import write_report
 from mghft.train.evaluation.results import WHOLE, AccuracyGain, Evaluation, RunSummary, SystemMetrics
-from mghft.train.evaluation.trained_runs import EvalConfig, TrainedRun, open_runs
+from mghft.train.evaluation.saved_models import open_all
+from mghft.train.evaluation.trained_runs import EvalConfig, TrainedRun
 from mghft.train.runs.files import read_metrics
 
 MAJORITY, TEXT_ONLY = "majority", "text only"
@@ -33,7 +34,7 @@ Probabilities = NDArray[np.float64]
 
 
 def evaluate(config: EvalConfig) -> Evaluation:
-    """Evaluate the best weights of one or more runs and write the report folder.
+    """Evaluate the best weights of one or more runs, or a model folder beside them, and write the report.
 
     Returns:
         The content of report.json.
@@ -43,7 +44,7 @@ def evaluate(config: EvalConfig) -> Evaluation:
     """
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
-    runs = open_runs(config.runs, config.moved)
+    runs = open_all(config)
     # A run with text comes first: its descriptions are shown, its text features make the text-only baseline.
     main = next((run for run in runs if run.config.use_text), runs[0])
     splits, trained = _predict_runs(runs, main, config.splits, config.batch_size)
@@ -70,7 +71,7 @@ def evaluate(config: EvalConfig) -> Evaluation:
         labels=list(main.labels),
         main=main.name,
         systems=list(systems),
-        runs={run.name: _summary(run) for run in runs},
+        runs={run.name: _summary(run) for run in runs if run.was_trained},
         text_only_strength=None if text_only is None else text_only.strength,
         splits={
             name: evaluate_split(split, by_split[name], main.labels, **bootstrap)
@@ -89,7 +90,7 @@ def evaluate(config: EvalConfig) -> Evaluation:
         split=evaluated[config.splits[-1]],
         probabilities=systems[main.name][config.splits[-1]],
         views=views_of(main.config.model) if main.config.use_text else (),
-        histories={run.name: read_metrics(run.folder) for run in runs},
+        histories={run.name: read_metrics(run.folder) for run in runs if run.was_trained},
         count=config.stickers_shown,
         seed=config.seed,
     )
@@ -172,7 +173,7 @@ def _predict_run(
     run: TrainedRun, needed: set[str], predicted: Sequence[str], batch_size: int
 ) -> tuple[dict[str, Split], dict[str, Probabilities]]:
     """Return the needed splits as a run reads them, and probabilities for the stickers of some."""
-    config, best = run.config, run.folder / "best"
+    config, best = run.config, run.weights
     corpus = open_corpus(config.sources)
     if corpus.card.labels != run.labels:
         raise ValueError(f"the labels of the card {config.card} changed since {run.folder} was trained")

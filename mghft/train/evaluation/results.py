@@ -47,7 +47,7 @@ class Evaluation:
         labels: names in index order.
         main: the system that is shown and compared with the others.
         systems: baselines first.
-        runs: by system.
+        runs: by system; a model folder knows nothing of its training and is left out.
         text_only_strength: regularisation of the text-only baseline, None without text.
         splits: metrics by split, subset (the whole split is "all") and system.
         differences: of the main system, by split, subset and other system.

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mghft.pipeline.settings import build, given
 from mghft.train.config import TrainConfig, build_config
+from mghft.train.options import Pooling, ViewTexts
 from mghft.train.runs.files import read_json
 
+# Fields of an evaluation that a run folder knows itself.
+_OF_MODELS = ("card", "text_encoder", "text_pooling", "view_texts")
 WITH_TEXT, WITHOUT_TEXT = "MGHFT", "MGHFT without text"
 
 
@@ -21,36 +24,71 @@ class EvalConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    runs: tuple[Path, ...] = Field(min_length=1, description="run folders of `mghft train`")
+    runs: tuple[Path, ...] = Field(default=(), description="run folders of `mghft train`")
+    model: Path | None = Field(default=None, description="a model folder, as `mghft convert` writes it")
     out: Path = Field(description="folder of the report")
     splits: tuple[str, ...] = Field(
         default=("validation", "test"), min_length=1, description="splits to evaluate"
     )
+    card: str | None = Field(default=None, description="with model: the corpus")
     data: Path | None = Field(default=None, description="root of the corpus, if it is elsewhere now")
     descriptions: Path | None = Field(
         default=None, description="run folder of descriptions, if it is elsewhere now"
     )
+    text_encoder: str | None = Field(default=None, description="with model: the encoder of its texts")
+    text_pooling: Pooling | None = Field(default=None, description="with model: how token states are pooled")
+    view_texts: ViewTexts | None = Field(default=None, description="with model: what every view reads")
     cache_dir: Path | None = Field(default=None, description="cache, if another than the run's")
     stickers_shown: int = Field(default=48, ge=0, description="stickers of the last split in index.html")
     bootstrap_rounds: int = Field(default=2000, ge=100, description="of the 95 % intervals")
     seed: int = Field(default=0, ge=0, description="of the bootstrap and of the stickers shown")
     batch_size: int = Field(default=64, ge=1, description="stickers at a time")
+    workers: int | None = Field(
+        default=None, ge=0, description="processes that read images; null: the run's"
+    )
     num_threads: int | None = Field(default=None, ge=1, description="threads of torch on CPU")
 
     @property
-    def moved(self) -> dict[str, Path]:
-        """Fields of the runs' own configurations that are replaced: folders that lie elsewhere now."""
-        return given({"data": self.data, "descriptions": self.descriptions, "cache_dir": self.cache_dir})
+    def moved(self) -> dict[str, Any]:
+        """Fields of the runs' own configurations that are replaced: folders that lie elsewhere, workers."""
+        names = ("data", "descriptions", "cache_dir", "workers")
+        return given({name: getattr(self, name) for name in names})
+
+    @property
+    def judged_on(self) -> dict[str, Any]:
+        """Fields of a training configuration that tell what the model folder is judged on."""
+        names = ("card", "text_encoder", "text_pooling", "view_texts")
+        return {**self.moved, **given({name: getattr(self, name) for name in names})}
+
+    @model_validator(mode="after")
+    def _has_something_to_judge(self) -> EvalConfig:
+        if not self.runs and self.model is None:
+            raise ValueError("there is nothing to evaluate: name run folders, or a model folder (model)")
+        if self.model is None and (extra := [name for name in _OF_MODELS if getattr(self, name) is not None]):
+            raise ValueError(f"{extra[0]} goes with a model folder (model): a run knows its own")
+        return self
 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A trained run; `name` is what the report calls its system."""
+    """A trained run, or a model folder.
+
+    Attributes:
+        name: what the report calls its system.
+        config: what it was trained with; of a model folder, what it is judged on.
+        weights: folder of the model.
+    """
 
     folder: Path
     name: str
     config: TrainConfig
     labels: tuple[str, ...]
+    weights: Path
+
+    @property
+    def was_trained(self) -> bool:
+        """Whether this is a run folder, which knows how it was trained; a model folder does not."""
+        return self.weights != self.folder
 
 
 def build_eval_config(fields: dict[str, Any]) -> EvalConfig:
@@ -62,7 +100,7 @@ def build_eval_config(fields: dict[str, Any]) -> EvalConfig:
     return build(EvalConfig, fields, what="the evaluation")
 
 
-def open_runs(folders: Sequence[Path], moved: Mapping[str, Path] | None = None) -> list[TrainedRun]:
+def open_runs(folders: Sequence[Path], moved: Mapping[str, Any] | None = None) -> list[TrainedRun]:
     """Open the runs to evaluate.
 
     Args:
@@ -89,7 +127,7 @@ def open_runs(folders: Sequence[Path], moved: Mapping[str, Path] | None = None) 
             name = f"{name} ({folder.name})"
         if any(run.name == name for run in runs):
             raise ValueError(f"the run {folder.name} is duplicated: give every run folder its own name, once")
-        runs.append(TrainedRun(folder, name, config, tuple(resolved["labels"])))
+        runs.append(TrainedRun(folder, name, config, tuple(resolved["labels"]), folder / "best"))
     if len({run.labels for run in runs}) > 1:
         raise ValueError("the runs have different labels: evaluate runs of one corpus together")
     return runs

@@ -16,7 +16,9 @@ MLP_RATIOS, REDUCTIONS, PATCHES = (8, 8, 4, 4), (8, 4, 2, 1), (4, 2, 2, 2)
 HIDDEN, FUSION_MLP, TEXT, CLASSES = 48, 96, 32, 7
 
 
-def released_state(local_stages: Sequence[int], *, alpha: int = 1) -> dict[str, Tensor]:
+def released_state(
+    local_stages: Sequence[int], *, alpha: int = 1, classes: int = CLASSES
+) -> dict[str, Tensor]:
     """Return random weights under the released names, the text encoder not included."""
     shapes: dict[str, tuple[int, ...]] = {}
 
@@ -82,6 +84,10 @@ def released_state(local_stages: Sequence[int], *, alpha: int = 1) -> dict[str, 
         linear(f"fusion_model.attn.{part}", HIDDEN, HIDDEN)
     linear("fusion_model.ffn.fc1", HIDDEN, FUSION_MLP)
     linear("fusion_model.ffn.fc2", FUSION_MLP, HIDDEN)
-    linear("head", HIDDEN, CLASSES)
+    linear("head", HIDDEN, classes)
     generator = torch.Generator().manual_seed(7)
-    return {name: 0.1 * torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    state = {name: 0.1 * torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    for name in state:
+        if "norm" in name and name.endswith(".weight"):
+            state[name] += 1
+    return state

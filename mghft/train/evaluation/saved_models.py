@@ -1,0 +1,96 @@
+"""A model in a folder of its own, such as `mghft convert` writes, opened for an evaluation like a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from mghft.model.config import MGHFTConfig
+from mghft.pipeline.corpora.card import load_card
+from mghft.pipeline.settings import first_fault
+from mghft.train.config import load_config
+from mghft.train.data.descriptions import check_sources
+from mghft.train.evaluation.trained_runs import WITH_TEXT, WITHOUT_TEXT, EvalConfig, TrainedRun, open_runs
+from mghft.train.runs.files import read_json
+
+# How the released code reads texts: a converted checkpoint gives its own numbers with these alone.
+RELEASED_TEXTS = {"view_texts": "released", "text_pooling": "last4_mean"}
+# Fields of the model that the training configuration has a place of its own for, or the card decides.
+_DECIDED_ELSEWHERE = frozenset(
+    {"use_text", "text_dim", "num_classes", "label_smoothing", "view_dropout", "model_type"}
+)
+
+
+def open_all(config: EvalConfig) -> list[TrainedRun]:
+    """Open the runs of an evaluation and its model folder; errors as of `open_runs` and `open_model`.
+
+    Raises:
+        ValueError: runs and model have different labels, or one name.
+    """
+    runs = open_runs(config.runs, config.moved)
+    if config.model is None:
+        return runs
+    model = open_model(config.model, config.judged_on)
+    if any(run.name == model.name for run in runs):
+        model = replace(model, name=f"{model.name} ({config.model.name})")
+    if any(run.labels != model.labels for run in runs):
+        raise ValueError(
+            "runs and model have different labels: evaluate those of one corpus together"
+        )
+    return [*runs, model]
+
+
+def open_model(folder: Path, fields: Mapping[str, Any]) -> TrainedRun:
+    """Open a folder that `save_pretrained` wrote as a run to evaluate.
+
+    A converted checkpoint of the released code reads texts as that code does, unless `fields` say otherwise.
+
+    Args:
+        folder: with config.json and model.safetensors.
+        fields: of the training configuration: card, data, descriptions, text_encoder, …
+
+    Raises:
+        FileNotFoundError: folder, data or descriptions do not exist.
+        ValueError: the folder holds no model, or the corpus or texts that it needs are not given.
+    """
+    for name in ("config.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder} is no model folder: it has no {name} (see `mghft convert`)")
+    saved = read_json(folder / "config.json")
+    if "runs" in saved or "config" in saved:
+        raise ValueError(f"{folder} is a run folder of 'mghft train': give it without --model")
+    try:
+        model = MGHFTConfig(**{key: value for key, value in saved.items() if key != "model_type"})
+    except ValidationError as error:
+        raise ValueError(first_fault(error, f"the model configuration {folder}", MGHFTConfig)) from None
+    needed = ("card", "data", *(("descriptions", "text_encoder") if model.use_text else ()))
+    if lacking := [name for name in needed if fields.get(name) is None]:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in lacking)
+        raise ValueError(f"a model folder does not say what it is judged on: give {options} too")
+    texts = RELEASED_TEXTS if model.last_stage_text_token == "previous" else {}
+    shape = {key: value for key, value in saved.items() if key not in _DECIDED_ELSEWHERE}
+    # A wish without text would be refused as a contradiction.
+    given = dict(fields) if model.use_text else {k: v for k, v in fields.items() if k in ("card", "data")}
+    config = load_config(
+        overrides={
+            "out": folder,
+            "use_text": model.use_text,
+            "model": shape,
+            "label_smoothing": model.label_smoothing,
+            **(texts if model.use_text else {}),
+            **given,
+        }
+    )
+    check_sources(config.sources, use_text=config.use_text)
+    labels = load_card(config.card).labels
+    if len(labels) != model.num_classes:
+        raise ValueError(
+            f"the model {folder} has {model.num_classes} classes, the card {config.card} has {len(labels)}: "
+            "name the card of the corpus that it was trained on"
+        )
+    name = WITH_TEXT if model.use_text else WITHOUT_TEXT
+    return TrainedRun(folder, name, config, labels, weights=folder)
