@@ -80,10 +80,14 @@ class Shared:
 
 def start(share_images: bool = False, **options: Any) -> Shared:
     from mghft.pipeline.engines.model_source import find_model
+    from mghft.pipeline.engines.number_format import fast_format
     from mghft.pipeline.engines.options import VllmOptions
     from mghft.pipeline.engines.vllm_engine import VllmEngine
 
-    return Shared(VllmEngine(find_model("tiny-llava"), VllmOptions(**options), share_images=share_images))
+    source = find_model("tiny-llava")
+    chosen = VllmOptions(**{"dtype": fast_format(source.location), **options})
+    print(f"  number format: {chosen.dtype}", flush=True)
+    return Shared(VllmEngine(source, chosen, share_images=share_images))
 
 
 def describe_once(engine: Shared, card: Path, **fields: Any) -> tuple[float, dict[str, Any]]:
@@ -135,15 +139,16 @@ def raw_chat(engine: Shared, images: list[Image.Image]) -> float:
 
 
 def generate_loop(images: list[Image.Image]) -> float:
-    """Seconds of a plain transformers loop, one image after the other, greedy."""
+    """Seconds of a plain transformers loop, one image after the other, greedy, in the engine's format."""
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     from mghft.pipeline.engines.model_source import find_model
+    from mghft.pipeline.engines.number_format import fast_format
 
     folder = find_model("tiny-llava").location
     processor = AutoProcessor.from_pretrained(folder)
-    model = AutoModelForImageTextToText.from_pretrained(folder, dtype="auto").eval()
+    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=fast_format(folder)).eval()
     chat = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}]
     prompt = processor.apply_chat_template(chat, add_generation_prompt=True)
     began = time.perf_counter()

@@ -6,6 +6,7 @@ import json
 
 from mghft.pipeline.describe.prepare import PreparedRun
 from mghft.pipeline.files import write_json, write_text
+from mghft.pipeline.processor import processor
 from mghft.pipeline.progress import Progress
 from mghft.pipeline.runs.readme import run_card
 from mghft.pipeline.runs.status import RunStats, run_status
@@ -50,6 +51,7 @@ def finish_run(run: PreparedRun, progress: Progress, *, write: bool) -> RunStats
         "stickers_per_second": rates["stickers_per_second"],
         "output_tokens_per_second": rates["output_tokens_per_second"],
         "prompt_tokens_per_second": rates["prompt_tokens_per_second"],
+        "processor": processor(),
     }
     # A line about what was not asked for would only be in the way.
     if money is None:

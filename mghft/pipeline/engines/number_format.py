@@ -13,6 +13,7 @@ from typing import Literal
 import psutil
 
 from mghft.pipeline.engines.model_source import WEIGHTS
+from mghft.pipeline.processor import processor_flags
 
 NumberFormat = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -20,7 +21,6 @@ NumberFormat = Literal["auto", "float32", "bfloat16", "float16"]
 FAST_BFLOAT16 = frozenset({"amx_bf16", "avx512_bf16"})
 # Less than this is lost again where nothing is multiplied.
 _WORTH_IT = 1.1
-_CPUINFO = Path("/proc/cpuinfo")
 
 
 def fast_format(location: str) -> NumberFormat:
@@ -40,16 +40,6 @@ def fast_format(location: str) -> NumberFormat:
     if not _fits_in_float32(location):
         return "bfloat16"
     return "bfloat16" if FAST_BFLOAT16 & processor_flags() and _bfloat16_pays() else "float32"
-
-
-def processor_flags() -> frozenset[str]:
-    """Return the instruction sets of the processor as Linux names them; empty where it does not tell."""
-    try:
-        lines = _CPUINFO.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return frozenset()
-    flags = next((line for line in lines if line.startswith("flags")), "")
-    return frozenset(flags.partition(":")[2].split())
 
 
 def _bfloat16_pays() -> bool:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mghft.pipeline.corpora.sticker import Corpus
+from mghft.pipeline.processor import Processor
 from mghft.pipeline.runs.journal import journal_paths, read_journal
 from mghft.pipeline.runs.manifest import asked_views, read_manifest
 from mghft.pipeline.runs.rows import has_views
@@ -57,6 +58,7 @@ class RunStats(RunStatus):
         recovered: rows that came back from the journal of a killed process.
         reused: rows taken over from other runs, where some were named.
         described_now: rows that this process asked for.
+        processor: that it ran on; runs of before do not tell.
     """
 
     cost: NotRequired[float]
@@ -70,6 +72,7 @@ class RunStats(RunStatus):
     stickers_per_second: float
     output_tokens_per_second: float
     prompt_tokens_per_second: float
+    processor: NotRequired[Processor]
 
 
 def run_status(folder: Path) -> RunStatus:

@@ -38,9 +38,7 @@ def open_all(config: EvalConfig) -> list[TrainedRun]:
     if any(run.name == model.name for run in runs):
         model = replace(model, name=f"{model.name} ({config.model.name})")
     if any(run.labels != model.labels for run in runs):
-        raise ValueError(
-            "runs and model have different labels: evaluate those of one corpus together"
-        )
+        raise ValueError("runs and model have different labels: evaluate those of one corpus together")
     return [*runs, model]
 
 

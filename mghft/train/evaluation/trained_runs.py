@@ -43,9 +43,7 @@ class EvalConfig(BaseModel):
     bootstrap_rounds: int = Field(default=2000, ge=100, description="of the 95 % intervals")
     seed: int = Field(default=0, ge=0, description="of the bootstrap and of the stickers shown")
     batch_size: int = Field(default=64, ge=1, description="stickers at a time")
-    workers: int | None = Field(
-        default=None, ge=0, description="processes that read images; null: the run's"
-    )
+    workers: int | None = Field(default=None, ge=0, description="processes that read images; null: the run's")
     num_threads: int | None = Field(default=None, ge=1, description="threads of torch on CPU")
 
     @property

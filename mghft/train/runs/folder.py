@@ -18,6 +18,7 @@ from typing import Any
 from mghft.model.joint import Trained
 from mghft.pipeline.errors import RunLockedError
 from mghft.pipeline.files import mend_folder, replace_folder, sync, write_json, write_text
+from mghft.pipeline.processor import Processor, processor
 from mghft.train.runs.checkpoints import checkpoint_paths, damage, disk_errors_named
 from mghft.train.runs.files import read_json, read_metrics
 from mghft.train.runs.records import Change, EpochRecord, FieldChange, ResolvedConfig, Summary
@@ -114,8 +115,12 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         mend_folder(self.path / "best")
         changes: list[Change] = []
+        processors: list[Processor] = []
         if self.config_file.is_file():
-            changes = read_json(self.config_file)["changes"]
+            before = read_json(self.config_file)
+            changes, processors = before["changes"], list(before.get("processors", []))
+        if (current := processor()) not in processors[-1:]:
+            processors = [*processors, current]
         if self._changes:
             self.summary_file.unlink(missing_ok=True)
             checkpoints = checkpoint_paths(self.path)
@@ -128,6 +133,7 @@ class RunFolder:
             "labels": list(labels),
             "versions": package_versions(),
             "changes": changes,
+            "processors": processors,
         }
         with disk_errors_named(str(self.config_file)):
             write_json(self.config_file, resolved)

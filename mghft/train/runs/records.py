@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NotRequired, TypedDict
 
+from mghft.pipeline.processor import Processor
+
 
 class EpochRecord(TypedDict):
     """A line of metrics.jsonl: means of the losses over the epoch's steps, validation, speed."""
@@ -64,7 +66,7 @@ class Change(TypedDict):
 
 
 class ResolvedConfig(TypedDict):
-    """config.json: what the run is, everything resolved."""
+    """config.json: what the run is, everything resolved; `processors` it ran on, the last one last."""
 
     identity: dict[str, Any]
     config: dict[str, Any]
@@ -72,3 +74,4 @@ class ResolvedConfig(TypedDict):
     labels: list[str]
     versions: dict[str, str]
     changes: list[Change]
+    processors: NotRequired[list[Processor]]

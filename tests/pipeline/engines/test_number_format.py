@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from mghft.pipeline import processor as processor_module
 from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.corpora.load import load_corpus
 from mghft.pipeline.describe.config import build_describe_config
 from mghft.pipeline.describe.prepare import PreparedRun, prepare_run
 from mghft.pipeline.engines import factory, number_format
-from mghft.pipeline.engines.number_format import fast_format, processor_flags
+from mghft.pipeline.engines.number_format import fast_format
 from mghft.pipeline.engines.options import EngineOptions
+from mghft.pipeline.processor import processor_flags
 from mghft.pipeline.prompting.load import load_pack
 from mghft.pipeline.runs.manifest import fingerprint
 
@@ -30,7 +32,7 @@ def processor(tmp_path, monkeypatch):
             f"processor\t: 0\nflags\t\t: fpu {flags}\nbugs\t\t: amx_bf16\n\nprocessor\t: 1\n",
             encoding="utf-8",
         )
-        monkeypatch.setattr(number_format, "_CPUINFO", tmp_path / "cpuinfo")
+        monkeypatch.setattr(processor_module, "_CPUINFO", tmp_path / "cpuinfo")
         monkeypatch.setattr(number_format, "_bfloat16_pays", lambda: pays)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
 
@@ -68,7 +70,7 @@ def test_model_that_would_not_fit_in_float32_stays_in_half_precision(processor, 
 def test_unknown_processor_has_no_flags(processor, tmp_path, monkeypatch):
     processor("amx_bf16")
     assert processor_flags() == {"fpu", "amx_bf16"}
-    monkeypatch.setattr(number_format, "_CPUINFO", tmp_path / "absent")
+    monkeypatch.setattr(processor_module, "_CPUINFO", tmp_path / "absent")
     assert processor_flags() == frozenset()
 
 

@@ -70,6 +70,37 @@ def test_whole_texts_give_every_view_the_whole_description(world: World) -> None
     assert whole.texts == [("content is cold style is cold intention is cold details is cold",) * 4]
 
 
+def test_released_texts_are_the_full_ones_in_lower_case(world: World) -> None:
+    """A row that breaks the rule of the markers has no views, but the released code reads its text too."""
+    rows = [
+        {
+            "sticker_id": row["path"],
+            "path": row["path"],
+            "split": row["split"],
+            "status": "failed" if row["path"] == "test/01.png" else "ok",
+            "finish_reason": None,
+            "raw": None if row["path"] == "test/02.png" else f"#The Intention IS {row['label'].upper()}",
+            **dict.fromkeys(VIEWS, None if row["path"] in ("test/01.png", "test/02.png") else "x"),
+        }
+        for row in world.rows
+    ]
+    write_shard(world.runs / "descriptions-00000.parquet", rows, "test")
+    stickers = load_corpus(load_card(str(world.card)), world.data).split("test")
+    found = read_texts(world.runs, VIEWS).released(stickers)
+    assert [row[0] for row in found.texts[:3]] == ["#the intention is cold", "#the intention is warm", ""]
+    assert all(len(row) == 4 and len(set(row)) == 1 for row in found.texts)
+    assert found.mask.all(axis=1).tolist() == [True, True, False] + [True] * 9
+    assert not found.mask[2].any()
+
+
+def test_released_texts_of_a_run_without_full_texts_are_refused(world: World) -> None:
+    stickers = load_corpus(load_card(str(world.card)), world.data).split("test")
+    with pytest.raises(
+        ValueError, match=r"12 descriptions in .* lack the column 'raw', the first is of 'test"
+    ):
+        read_texts(world.runs, VIEWS).released(stickers)
+
+
 def test_features_are_computed_once(tmp_path: Path) -> None:
     encoder = CountingEncoder()
     first = cache(encoder, tmp_path).features(TEXTS)
