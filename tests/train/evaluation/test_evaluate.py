@@ -194,5 +194,5 @@ def test_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
 
 
 def test_evaluation_without_runs_is_refused() -> None:
-    with pytest.raises(ValueError, match="the evaluation is wrong at runs"):
+    with pytest.raises(ValueError, match="there is nothing to evaluate: name run folders"):
         build_eval_config({"runs": [], "out": "o"})
