@@ -30,7 +30,7 @@ WEIGHTS_NAME = "model.safetensors"
 PICKLED_NAME = "pytorch_model.bin"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 # Put before every name by data-parallel training and by torch.compile, in either order.
-_WRAPPERS = re.compile(r"(module\.|_orig_mod\.)+")
+_WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+")
 _FILE_SUFFIXES = frozenset({".safetensors", ".pth", ".pt", ".bin", ".tar", ".ckpt"})
 
 
@@ -148,9 +148,7 @@ def _weights_file(source: str | Path) -> Path:
 
 
 def _unwrap(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    unwrapped = {
-        _WRAPPERS.sub("", name, count=1) if _WRAPPERS.match(name) else name: t for name, t in tensors.items()
-    }
+    unwrapped = {_WRAPPERS.sub("", name): tensor for name, tensor in tensors.items()}
     if len(unwrapped) < len(tensors):
         raise _refused(path, "has one parameter under several names")
     return unwrapped

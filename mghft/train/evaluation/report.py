@@ -155,7 +155,8 @@ def markdown(evaluation: Evaluation) -> str:
     for label, row in evaluation.splits[last][WHOLE][main].per_class.items():
         cells = f"{row.count} | {row.precision:.3f} | {row.recall:.3f} | {row.f1:.3f}"
         lines.append(f"| {escape_markdown(label)} | {cells} |")
-    lines += ["", "![comparison](comparison.png)", "![confusion](confusion.png)", "![curves](curves.png)", ""]
+    pictures = ("comparison", "confusion", *(("curves",) if evaluation.runs else ()))
+    lines += ["", *(f"![{name}]({name}.png)" for name in pictures), ""]
     return "\n".join(lines)
 
 
