@@ -1,12 +1,12 @@
-"""Time and peak memory of a training step of the full-size model, by part, and how it grows; see --help.
+"""Time and peak memory of the full-size model: a training step, its parts, prediction; see --help.
 
-Forward and backward, without optimizer; text features are cached, as in training, and the cost of the text
-encoder that this saves is printed apart. Steps are medians, the rest the best of two. Each precision runs in
-a process of its own, so that its peak memory is its own.
+A step is forward and backward; text features are cached, as in training, and the cost of the text encoder
+that this saves is printed apart, as is the optimizer's. The same step in plain torch and a large product are
+timed by turns with ours, so that ratios are of the same minutes. Medians; growth is the best of two. Each
+precision runs in a process of its own, so that its peak memory is its own.
 """
 
 import argparse
-import os
 import resource
 import statistics
 import subprocess
@@ -18,7 +18,10 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from plain_step import plain_logits, plain_loss
+
 from mghft.model import MGHFT, MGHFTConfig
+from mghft.train.huge_pages import ask_for_huge_pages
 
 GROUPS = {
     "linear layers": ("aten::mm", "aten::addmm", "aten::addmm_"),
@@ -40,8 +43,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--bf16", action="store_true", help="only the step, under bf16 autocast")
-    parser.add_argument("--only", choices=("step", "parts", "growth", "text"), help="one section")
+    parser.add_argument("--no-plain", action="store_true", help="without the plain version (slow, 8 GB)")
+    parser.add_argument("--only", choices=("step", *SECTIONS), help="one section")
     options = parser.parse_args()
+    ask_for_huge_pages()  # as the commands do
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.manual_seed(0)
@@ -49,66 +54,142 @@ def main() -> None:
         measure_step(options)
         return
     if options.only is None:
-        rate = product_rate(options.device)
-        print(f"device {options.device}, {torch.get_num_threads()} threads, batch {options.batch}")
-        print(f"a product of 2048³ in fp32 runs at {rate:.0f} GFLOP/s: the bound below", flush=True)
+        print(
+            f"device {options.device}, {torch.get_num_threads()} threads, batch {options.batch}", flush=True
+        )
         shared = [
             f"--{name}={getattr(options, name)}" for name in ("batch", "size", "steps", "threads", "device")
         ]
         shared = [option for option in shared if not option.endswith("=None")]
+        shared += ["--no-plain"] * options.no_plain
         for precision in (["--only", "step"], ["--bf16"]):
-            command = [sys.executable, __file__, *shared, *precision]
-            subprocess.run(command, check=True, env={**os.environ, "MGHFT_BENCH_RATE": str(rate)})
-    for section, run in (("parts", print_parts), ("growth", print_growth), ("text", print_text)):
+            subprocess.run([sys.executable, __file__, *shared, *precision], check=True)
+    for section, run in SECTIONS.items():
         if options.only in (None, section):
             run(options)
 
 
-def build(options: argparse.Namespace, size: int) -> Callable[[], tuple[float, float]]:
-    """A function that does one step and returns the seconds of forward and backward."""
-    device = torch.device(options.device)
-    config = MGHFTConfig.preset("default", image_size=size)
-    model = MGHFT(config).to(device).train()
-    image = torch.randn(options.batch, 3, size, size, device=device)
-    features = torch.randn(options.batch, len(config.views), config.text_dim, device=device)
-    labels = torch.arange(options.batch, device=device) % config.num_classes
+class Step:
+    """The full-size model with something to learn from; `ours` and `plain` are one step each."""
 
-    def step() -> tuple[float, float]:
-        model.zero_grad(set_to_none=True)
-        start = now(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=options.bf16):
-            loss = model(image, features, labels=labels).loss
-        middle = now(device)
+    def __init__(self, options: argparse.Namespace, size: int) -> None:
+        self.device = torch.device(options.device)
+        self.bf16 = options.bf16
+        config = MGHFTConfig.preset("default", image_size=size)
+        self.model = MGHFT(config).to(self.device).train()
+        self.image = torch.randn(options.batch, 3, size, size, device=self.device)
+        self.features = torch.randn(options.batch, len(config.views), config.text_dim, device=self.device)
+        self.labels = torch.arange(options.batch, device=self.device) % config.num_classes
+
+    def ours(self) -> tuple[float, float]:
+        return self._timed(lambda: self.model(self.image, self.features, labels=self.labels).loss)
+
+    def plain(self) -> tuple[float, float]:
+        return self._timed(lambda: plain_loss(self.model, self.image, self.features, self.labels))
+
+    def _timed(self, forward: Callable[[], torch.Tensor]) -> tuple[float, float]:
+        """Seconds of forward and backward."""
+        self.model.zero_grad(set_to_none=True)
+        start = now(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            loss = forward()
+        middle = now(self.device)
         loss.backward()
-        return middle - start, now(device) - middle
-
-    step()
-    return step
+        return middle - start, now(self.device) - middle
 
 
 def measure_step(options: argparse.Namespace) -> None:
-    step = build(options, options.size)
-    times = [step() for _ in range(options.steps)]
-    forward, backward = (statistics.median(column) for column in zip(*times, strict=True))
-    device = torch.device(options.device)
-    if device.type == "cuda":
-        memory, whose = torch.cuda.max_memory_allocated() / 1e9, "GPU"
-    else:
-        memory, whose = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, "process"
+    """Ours and the plain one by turns, a large product between them: everything from the same minutes."""
+    step = Step(options, options.size)
+    device = step.device
+    step.ours()
+    memory = peak_memory(device)
+    ours, plain, rates = [], [], []
+    for _ in range(options.steps):
+        rates.append(product_rate(options.device))
+        ours.append(step.ours())
+        if not options.bf16 and not options.no_plain:
+            plain.append(step.plain())
+    forward, backward = (statistics.median(column) for column in zip(*ours, strict=True))
+    total, rate = statistics.median(map(sum, ours)), statistics.median(rates)
     name = "bf16 autocast" if options.bf16 else "fp32"
-    total = forward + backward
     print(
         f"{name} step, {options.size} px: forward {forward:.3f} s, backward {backward:.3f} s, "
-        f"together {total:.3f} s (best {min(map(sum, times)):.3f}); "
-        f"peak memory of the {whose} {memory:.2f} GB"
+        f"together {total:.3f} s (best {min(map(sum, ours)):.3f}); peak memory {memory:.2f} GB"
     )
-    rate = float(os.environ.get("MGHFT_BENCH_RATE", "0"))
-    if rate and not options.bf16:
+    if not options.bf16:
         work = flops(options, options.size)
+        shares = [work / step_rate / sum(times) for step_rate, times in zip(rates, ours, strict=True)]
         print(
-            f"  {work:.0f} GFLOP, {work / rate:.2f} s at the bound: {work / rate / total:.0%} of it reached"
+            f"  {work:.0f} GFLOP; a product of 2048³ runs at {rate:.0f} GFLOP/s "
+            f"({min(rates):.0f} to {max(rates):.0f}): {work / rate:.2f} s at that rate, "
+            f"{statistics.median(shares):.0%} of it reached ({min(shares):.0%} to {max(shares):.0%})"
+        )
+    if plain:
+        ratios = [sum(theirs) / sum(own) for own, theirs in zip(ours, plain, strict=True)]
+        print(
+            f"  plain torch, every map and product written out: {statistics.median(map(sum, plain)):.2f} s, "
+            f"{statistics.median(ratios):.1f} times ours ({min(ratios):.1f} to {max(ratios):.1f}); "
+            f"peak memory {peak_memory(device):.2f} GB"
         )
     sys.stdout.flush()
+
+
+def peak_memory(device: torch.device) -> float:
+    """GB so far: of the GPU, else of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def print_optimizer(options: argparse.Namespace) -> None:
+    """AdamW over the weights of the full-size model: one after the other, and in one pass."""
+    step = Step(options, 128)
+    step.ours()
+    ways = {
+        fused: torch.optim.AdamW(step.model.parameters(), lr=0.0, foreach=False, fused=fused)
+        for fused in (False, True)
+    }
+    times: dict[bool, list[float]] = {False: [], True: []}
+    for turn in range(options.steps + 1):
+        for fused, optimizer in ways.items():
+            start = now(step.device)
+            optimizer.step()
+            if turn:
+                times[fused].append(now(step.device) - start)
+    ratio = statistics.median(a / b for a, b in zip(times[False], times[True], strict=True))
+    print(
+        f"AdamW: {statistics.median(times[False]) * 1e3:.0f} ms, fused "
+        f"{statistics.median(times[True]) * 1e3:.0f} ms, {ratio:.1f} times",
+        flush=True,
+    )
+
+
+def print_prediction(options: argparse.Namespace) -> None:
+    """Images per second of a prediction, by batch size; the plain one for comparison."""
+    for batch in (1, 2, 4, 8):
+        step = Step(argparse.Namespace(**{**vars(options), "batch": batch}), options.size)
+        step.model.eval()
+        times: dict[str, list[float]] = {"ours": [], "plain": []}
+        rates = []
+        with torch.inference_mode():
+            for turn in range(options.steps + 1):
+                rates.append(product_rate(options.device))
+                start = now(step.device)
+                step.model(step.image, step.features)
+                times["ours"].append(now(step.device) - start)
+                if batch == 2 and turn and not options.no_plain:
+                    start = now(step.device)
+                    plain_logits(step.model, step.image, step.features)
+                    times["plain"].append(now(step.device) - start)
+        own = times["ours"][1:]
+        line = f"prediction, batch {batch}: {batch / statistics.median(own):.2f} images/s"
+        work = flops(options, options.size) / 3 * batch / options.batch
+        line += f", {work / statistics.median(rates) / statistics.median(own):.0%} of the product's rate"
+        if times["plain"]:
+            ratio = statistics.median(b / a for a, b in zip(own, times["plain"], strict=True))
+            line += f"; plain torch {batch / statistics.median(times['plain']):.2f}, a {ratio:.1f}th"
+        print(line, flush=True)
 
 
 def flops(options: argparse.Namespace, size: int) -> float:
@@ -121,7 +202,7 @@ def flops(options: argparse.Namespace, size: int) -> float:
     usual, module.MIN_ENTRIES = module.MIN_ENTRIES, sys.maxsize
     # The counter doesn't know every fused attention; written out, it is plain products.
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        build(options, size)
+        Step(options, size).ours()
     module.MIN_ENTRIES = usual
     return counter.get_total_flops() / 1e9
 
@@ -130,9 +211,10 @@ def print_parts(options: argparse.Namespace) -> None:
     """Where the time of one step goes, from torch's profiler."""
     from torch.profiler import profile
 
-    step = build(options, options.size)
+    step = Step(options, options.size)
+    step.ours()
     with profile() as profiler:
-        step()
+        step.ours()
     events = {event.key: event for event in profiler.key_averages()}
     on_gpu = options.device.startswith("cuda")
     own = {
@@ -159,8 +241,9 @@ def print_growth(options: argparse.Namespace) -> None:
     """Time and work at other sizes, per patch: what stays the same grows with the number of patches."""
     print("growth with the picture (fp32):")
     for size in (224, 448, 672):
-        step = build(options, size)
-        total = min(sum(step()) for _ in range(2))
+        step = Step(options, size)
+        step.ours()
+        total = min(sum(step.ours()) for _ in range(2))
         patches = (size // 4) ** 2 * options.batch
         print(
             f"  {size} px: {total:6.3f} s, {total / patches * 1e6:6.1f} µs and "
@@ -202,6 +285,14 @@ def now(device: torch.device) -> float:
         torch.cuda.synchronize()
     return time.perf_counter()
 
+
+SECTIONS = {
+    "parts": print_parts,
+    "prediction": print_prediction,
+    "optimizer": print_optimizer,
+    "growth": print_growth,
+    "text": print_text,
+}
 
 if __name__ == "__main__":
     main()

@@ -48,6 +48,9 @@ def evaluate(
         --descriptions runs/released --split test --out report
     """
     from mghft.pipeline.settings import given
+    from mghft.train.huge_pages import ask_for_huge_pages
+
+    ask_for_huge_pages()
     from mghft.train.evaluation.saved_models import open_all
     from mghft.train.evaluation.trained_runs import build_eval_config
 

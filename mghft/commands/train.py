@@ -125,7 +125,9 @@ def train(
         raise typer.Exit(launch.launch_processes(sys.argv[1:], num_processes))
     launch.end_with_launcher()
     from mghft.train.distributed.collectives import ProcessLostError
+    from mghft.train.huge_pages import ask_for_huge_pages
 
+    ask_for_huge_pages()
     try:
         _run(resolved, dry_run=dry_run)
     except ProcessLostError:

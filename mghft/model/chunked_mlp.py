@@ -37,20 +37,26 @@ def chunked_mlp(x: Tensor, weight_1: Tensor, bias_1: Tensor, weight_2: Tensor, b
     are those of the plain layers; they compute GELU again (for narrow tokens the first layer too) and can't
     themselves be differentiated.
     """
-    return cast(Tensor, _ChunkedMlp.apply(x, weight_1, bias_1, weight_2, bias_2))  # type: ignore[no-untyped-call]
+    # Inside a function of autograd gradients are off, and what needs them is told apart from no other way.
+    keeps = x.shape[-1] > RECOMPUTED_WIDTH and torch.is_grad_enabled()
+    return cast(Tensor, _ChunkedMlp.apply(x, weight_1, bias_1, weight_2, bias_2, keeps))  # type: ignore[no-untyped-call]
 
 
 class _ChunkedMlp(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight_1: Tensor, bias_1: Tensor, weight_2: Tensor, bias_2: Tensor
+        ctx: Any,
+        x: Tensor,
+        weight_1: Tensor,
+        bias_1: Tensor,
+        weight_2: Tensor,
+        bias_2: Tensor,
+        keeps_hidden: bool,
     ) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])
         step = max(1, CHUNK_ENTRIES // len(weight_1))
         out = rows.new_empty(len(rows), len(weight_2))
-        kept = None
-        if rows.shape[1] > RECOMPUTED_WIDTH and any(ctx.needs_input_grad):
-            kept = rows.new_empty(len(rows), len(weight_1))
+        kept = rows.new_empty(len(rows), len(weight_1)) if keeps_hidden else None
         for start in range(0, len(rows), step):
             chunk = slice(start, start + step)
             hidden = torch.addmm(bias_1, rows[chunk], weight_1.t(), out=None if kept is None else kept[chunk])
@@ -60,7 +66,7 @@ class _ChunkedMlp(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight_1, bias_1, weight_2, kept = ctx.saved_tensors
         rows, arriving = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
         step = max(1, CHUNK_ENTRIES // len(weight_1))
@@ -74,4 +80,4 @@ class _ChunkedMlp(torch.autograd.Function):
             grad_1.addmm_(grad_hidden.t(), rows[chunk])
             grad_bias_1 += grad_hidden.sum(dim=0)
             torch.mm(grad_hidden, weight_1, out=grad_x[chunk])
-        return grad_x.view(x.shape), grad_1, grad_bias_1, grad_2, arriving.sum(dim=0)
+        return grad_x.view(x.shape), grad_1, grad_bias_1, grad_2, arriving.sum(dim=0), None

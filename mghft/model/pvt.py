@@ -5,7 +5,8 @@ Knows nothing of text; hands the queries and keys of its blocks to local re-atte
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from mghft.model.chunked_mlp import chunked_mlp, should_chunk
 from mghft.model.config import MGHFTConfig
+from mghft.model.spatial_reduction import reduce_patches
 
 BLOCK_NORM_EPS = 1e-6
 PRETRAINED_SIDE = 224
@@ -44,9 +46,26 @@ class DropPath(nn.Module):
         """Return x plus branch, both [B, ...]."""
         if not self.training or self.probability == 0.0:
             return x + branch
-        keep = 1.0 - self.probability
-        mask = branch.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(keep)
-        return torch.addcmul(x, branch, mask / keep)
+        share = self._draw(x) / (1.0 - self.probability)
+        return torch.addcmul(x, branch, share.view(-1, *[1] * (x.ndim - 1)))
+
+    def add(self, x: Tensor, branch: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return x plus branch(x), [B, ...]; the branch maps every sample by itself, without dropout.
+
+        A CPU computes the branch for the kept samples alone, which gives the same sums and gradients; a GPU
+        would have to wait for their number.
+        """
+        skips = x.device.type == "cpu" and not torch.compiler.is_compiling()
+        if not (self.training and self.probability and skips):
+            return cast(Tensor, self(x, branch(x)))
+        kept = self._draw(x).nonzero().squeeze(1)
+        alpha = 1.0 / (1.0 - self.probability)
+        if len(kept) == len(x):
+            return torch.add(x, branch(x), alpha=alpha)
+        return x.index_add(0, kept, branch(x[kept]).to(x.dtype), alpha=alpha)
+
+    def _draw(self, x: Tensor) -> Tensor:
+        return x.new_empty(len(x)).bernoulli_(1.0 - self.probability)
 
 
 class Mlp(nn.Module):
@@ -87,10 +106,8 @@ class ReducedAttention(nn.Module):
 
     def reduce(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
         """Return the tokens that keys and values are made of: [B, N', C] -> [B, K', C]."""
-        batch, tokens, width = x.shape
-        extra = tokens - grid[0] * grid[1]
-        patches = x[:, extra:].transpose(1, 2).reshape(batch, width, *grid)
-        reduced = self.reduction(patches).flatten(2).transpose(1, 2)
+        extra = x.shape[1] - grid[0] * grid[1]
+        reduced = reduce_patches(x[:, extra:], self.reduction, grid)
         if extra:
             reduced = torch.cat([x[:, :extra], reduced], dim=1)
         normalised: Tensor = self.reduction_norm(reduced)
@@ -135,7 +152,7 @@ class Block(nn.Module):
         """Return tokens [B, N', C] and the attention's queries and keys, as `ReducedAttention.forward`."""
         mixed, queries_keys = self.attention(self.attention_norm(x), grid)
         x = self.drop_path(x, mixed)
-        return self.drop_path(x, self.mlp(self.mlp_norm(x))), queries_keys
+        return self.drop_path.add(x, lambda kept: self.mlp(self.mlp_norm(kept))), queries_keys
 
 
 class Stage(nn.Module):

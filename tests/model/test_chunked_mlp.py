@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mghft.model import chunked_mlp as module
 from mghft.model.chunked_mlp import chunked_mlp, should_chunk
+from mghft.model.cost import LiveBytes
 from mghft.model.pvt import Mlp
 
 
@@ -46,6 +47,16 @@ def test_narrow_tokens_keep_no_hidden_layer_for_the_gradient() -> None:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         chunked_mlp(x, *weights)
     assert max(saved) == 4 * 8 * 8 < 2 * 11 * 32
+
+
+def test_prediction_writes_no_hidden_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHUNK_ENTRIES", 5 * 4 * 128)
+    arguments = _arguments(128)
+    with torch.inference_mode(), LiveBytes() as live:
+        live.ignore(arguments)
+        chunked_mlp(*arguments)
+    # The result and one piece of the hidden layer, before and behind its GELU; the whole would be 22 rows.
+    assert 0 < live.peak <= 8 * (22 * 128 + 2 * 5 * 512)
 
 
 def test_only_large_inputs_of_a_cpu_go_piece_by_piece() -> None:

@@ -88,6 +88,35 @@ def test_drop_path_covers_both_branches_of_a_block() -> None:
     assert torch.equal(block(x, (3, 3))[0], x)
 
 
+def _masked(block: Block, x: Tensor) -> Tensor:
+    """The block as its formulas have it: both branches of all samples, then two masks."""
+    for norm, branch in (
+        (block.attention_norm, lambda h: block.attention(h, (3, 3))[0]),
+        (block.mlp_norm, block.mlp),
+    ):
+        keep = 1 - block.drop_path.probability
+        x = x + branch(norm(x)) * x.new_empty(len(x), 1, 1).bernoulli_(keep) / keep
+    return x
+
+
+@pytest.mark.parametrize(("drop_path", "kept"), [(0.5, 4), (1 - 1e-6, 0), (1e-6, 8)])
+def test_skipped_samples_change_neither_sums_nor_gradients(drop_path: float, kept: int) -> None:
+    torch.manual_seed(3)
+    block = Block(width=8, heads=2, mlp_ratio=2, sr_ratio=1, drop_path=drop_path).double().train()
+    x = torch.randn(8, 9, 8, dtype=torch.float64, requires_grad=True)
+    computed: list[int] = []
+    block.mlp.register_forward_hook(lambda _module, arguments, _out: computed.append(len(arguments[0])))
+    results = []
+    for run in (_masked, lambda block, x: block(x, (3, 3))[0]):
+        torch.manual_seed(1)
+        out = run(block, x)
+        gradients = torch.autograd.grad(out.square().sum(), [x, *block.parameters()])
+        results.append((out, *gradients))
+    assert computed == [8, kept]
+    for expected, actual in zip(*results, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
+
+
 def test_drop_path_grows_linearly_over_all_blocks() -> None:
     model = MGHFT(MGHFTConfig(drop_path=0.1))
     rates = [block.drop_path.probability for stage in model.backbone.stages for block in stage.blocks]

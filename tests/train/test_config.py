@@ -78,6 +78,8 @@ def test_one_dimensional_parameters_do_not_decay() -> None:
     import torch
 
     model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.LayerNorm(2))
-    groups = build_optimizer(model, lr=1e-3, weight_decay=0.05, text_lr_scale=0.1).param_groups
+    groups = build_optimizer(
+        model, torch.device("cpu"), lr=1e-3, weight_decay=0.05, text_lr_scale=0.1
+    ).param_groups
     decays = {group["weight_decay"]: [p.ndim for p in group["params"]] for group in groups}
     assert decays == {0.0: [1, 1, 1], 0.05: [2]}

@@ -80,7 +80,11 @@ class Trainer:
         )
         self.peak = config.learning_rate(accelerator.num_processes)
         optimizer = build_optimizer(
-            model, lr=self.peak, weight_decay=config.weight_decay, text_lr_scale=config.text_lr_scale
+            model,
+            accelerator.device,
+            lr=self.peak,
+            weight_decay=config.weight_decay,
+            text_lr_scale=config.text_lr_scale,
         )
         self.model, self.optimizer, self.weights = prepare(accelerator, model, optimizer)
         self.ema = None if config.ema_decay is None else self.weights.ema()

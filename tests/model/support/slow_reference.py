@@ -58,6 +58,10 @@ class Layers:
         hidden = self.linear(f"{name}.fc1", x)
         return self.linear(f"{name}.fc2", hidden * (1 + torch.erf(hidden / math.sqrt(2))) / 2)
 
+    def residual(self, name: str, x: Tensor, branch: Tensor) -> Tensor:
+        """Of the block of that name; evaluation keeps every branch."""
+        return x + branch
+
 
 def bilinear(source: int, target: int) -> Tensor:
     """[target, source] matrix that resizes one axis, pixel centres at halves, borders repeated."""
@@ -108,18 +112,20 @@ def block(
         source = layers.norm(f"{name}.attention.reduction_norm", source, 1e-5)
     keys, values = layers.linear(f"{name}.attention.key_value", source).chunk(2, dim=-1)
     maps = attend(layers.linear(f"{name}.attention.query", h), keys, heads)
-    x = x + layers.linear(f"{name}.attention.output", mix(maps, values))
-    return x + layers.mlp(f"{name}.mlp", layers.norm(f"{name}.mlp_norm", x, 1e-6)), torch.stack(maps, dim=1)
+    x = layers.residual(name, x, layers.linear(f"{name}.attention.output", mix(maps, values)))
+    added = layers.mlp(f"{name}.mlp", layers.norm(f"{name}.mlp_norm", x, 1e-6))
+    return layers.residual(name, x, added), torch.stack(maps, dim=1)
 
 
 def reattention(maps: list[Tensor], *, last: bool) -> Tensor:
     """Row of the class token in ... P3 · P2ᵀ · P1 · P0ᵀ (last stage: all plain), without its own column."""
     product: Tensor | None = None
     for number, attention in enumerate(maps):
-        factor = attention if last or number % 2 else attention.transpose(-1, -2)
+        read = attention.detach()
+        factor = read if last or number % 2 else read.transpose(-1, -2)
         product = factor if product is None else factor @ product
     assert product is not None
-    return product[:, :, 0, 1:].detach()
+    return product[:, :, 0, 1:]
 
 
 def soft_fusion(tokens: Tensor, text: Tensor) -> Tensor:
@@ -169,9 +175,10 @@ def reference(
     labels: Tensor | None = None,
     *,
     indices: list[Tensor] | None = None,
+    layers: Layers | None = None,
 ) -> Reference:
     """What `model(...)` should give; `indices` replaces the reference's own choice of patches."""
-    config, layers, batch = model.config, Layers(model), len(image)
+    config, layers, batch = model.config, layers or Layers(model), len(image)
     views: dict[int, Tensor] = {}
     present: dict[int, list[int]] = {}
     for stage, view in enumerate(config.stage_views):

@@ -165,7 +165,9 @@ def test_biases_norms_and_nothing_else_are_free_of_weight_decay(recipe: TrainCon
     with torch.device("meta"):
         model = MGHFT(resolve_model(recipe.network, labels=("a",) * 7, text_dim=768))
     decay = recipe.weight_decay
-    groups = build_optimizer(model, lr=1e-3, weight_decay=decay, text_lr_scale=0.1).param_groups
+    groups = build_optimizer(
+        model, torch.device("cpu"), lr=1e-3, weight_decay=decay, text_lr_scale=0.1
+    ).param_groups
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     free = {names[id(p)] for group in groups if group["weight_decay"] == 0 for p in group["params"]}
     assert free == {name for name, p in model.named_parameters() if p.ndim <= 1}

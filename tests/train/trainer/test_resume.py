@@ -11,12 +11,16 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from squares import World, metrics
+from torch import nn
 
 from mghft.pipeline.files import replace_folder
 from mghft.train.config import TrainConfig
 from mghft.train.runs.checkpoints import checkpoint_paths
+from mghft.train.trainer import loop
 from mghft.train.trainer.loop import Trainer
+from mghft.train.trainer.optimizer import build_optimizer
 from mghft.train.trainer.trainer import train
 
 CHILD = """
@@ -104,6 +108,37 @@ def test_checkpoint_with_the_earlier_name_of_the_ema_resumes_to_the_same_weights
     ours, theirs = (checkpoint_paths(run)[-1] / "ema/model.safetensors" for run in (config.out, undisturbed))
     assert ours.read_bytes() == theirs.read_bytes()
     assert metrics(config.out) == metrics(undisturbed)
+
+
+def test_run_begun_before_the_fused_optimizer_goes_on_as_it_began(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unfused(model: nn.Module, _device: torch.device, **options: float) -> torch.optim.AdamW:
+        optimizer = build_optimizer(model, torch.device("cuda"), **options)
+        assert all(group["fused"] is None for group in optimizer.param_groups)
+        return optimizer
+
+    config = world.config("run", resume=True)
+    original = Trainer.train_step
+
+    def stop_after_five(self: Trainer, images: object, indices: object) -> dict[str, float]:
+        if self.state.step == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, images, indices)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "build_optimizer", unfused)
+        undisturbed = train(world.config("undisturbed"))
+        patch.setattr(Trainer, "train_step", stop_after_five)
+        with pytest.raises(KeyboardInterrupt):
+            train(config)
+    train(config)
+    assert weights(config.out) == weights(undisturbed)
+    assert metrics(config.out) == metrics(undisturbed)
+    new = train(world.config("new"))
+    for run, fused in ((config.out, None), (new, True)):
+        states = torch.load(checkpoint_paths(run)[-1] / "optimizer.pt", weights_only=True)
+        assert {group["fused"] for group in states["optimizer"]["param_groups"]} == {fused}
 
 
 def test_workers_do_not_change_the_run(world: World) -> None:
