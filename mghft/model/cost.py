@@ -57,7 +57,7 @@ class Cost(NamedTuple):
     Args:
         parts: disjoint; their sums are the model's.
         forward_bytes: most that activations take at one time in evaluation, float32.
-        training_bytes: what activations take between forward and backward, float32.
+        training_bytes: what activations take between forward and backward, float32, nothing dropped.
     """
 
     parts: list[PartCost]
@@ -149,7 +149,8 @@ def model_cost(config: MGHFTConfig, image_size: int | None = None) -> Cost:
     """
     side = image_size or config.image_size
     config.check_image_size(side, side)
-    model = _empty_model(config)
+    # With drop path the memory hangs on how many samples are kept, and tensors without data can't tell.
+    model = _empty_model(config.model_copy(update={"drop_path": 0.0}))
     state = {name: (value.shape, value.requires_grad) for name, value in _tensors(model).items()}
     with FakeTensorMode():
         weights = {
