@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator  # type: ignore[import-untyped]
 from accelerate.utils import gather_object  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader, Subset
 
 from mghft.model import MGHFT
@@ -20,9 +20,6 @@ from mghft.train.data.loader import leave_signals_to_the_loop
 from mghft.train.data.sampler import PlainStickers
 from mghft.train.data.splits import Split
 from mghft.train.data.text_features import features_of
-
-# At once on a CPU: four stickers of 448 px, beyond which their tokens leave the caches (a sixth slower).
-PIXELS_AT_ONCE = 4 * 448 * 448
 
 
 @torch.inference_mode()
@@ -43,7 +40,7 @@ def predict(
         split: without features for a model that reads no text.
         transform: of an image, to the model's input.
         accelerator: every process predicts its share, and all get the whole.
-        batch_size: stickers read at a time; a CPU takes large ones in parts (`PIXELS_AT_ONCE`).
+        batch_size: stickers at a time.
         workers: at most so many processes read images, one for every two batches: a small split is read
             before they would be up.
         progress: of this process, shown on stderr.
@@ -62,29 +59,19 @@ def predict(
     model.eval()
     rows: list[tuple[int, list[float]]] = []
     with bar("sticker", "predicting", progress) as advance:
-        for batch, numbers in loader:
-            at_once = _at_once(batch, accelerator.device)
-            for images, indices in zip(batch.split(at_once), numbers.split(at_once), strict=True):
-                features = mask = None
-                if split.features is not None and split.mask is not None:
-                    features = split.features[indices].to(accelerator.device)
-                    mask = split.mask[indices].to(accelerator.device)
-                with accelerator.autocast():
-                    output = model(images.to(accelerator.device), text_features=features, text_mask=mask)
-                probabilities = output.logits.double().softmax(dim=1)
-                rows += zip(indices.tolist(), probabilities.tolist(), strict=True)
-                advance(len(rows), len(share))
+        for images, indices in loader:
+            features = mask = None
+            if split.features is not None and split.mask is not None:
+                features = split.features[indices].to(accelerator.device)
+                mask = split.mask[indices].to(accelerator.device)
+            with accelerator.autocast():
+                logits = model(images.to(accelerator.device), text_features=features, text_mask=mask).logits
+            rows += zip(indices.tolist(), logits.double().softmax(dim=1).tolist(), strict=True)
+            advance(len(rows), len(share))
     model.train(was_training)
     by_index = dict(gather_object(rows) if accelerator.num_processes > 1 else rows)
     assert len(by_index) == len(split.stickers), "every sticker is predicted exactly once"
     return np.array([by_index[index] for index in range(len(split.stickers))], dtype=np.float64)
-
-
-def _at_once(batch: Tensor, device: torch.device) -> int:
-    """Return how many images of a batch [B, 3, H, W] the model gets together."""
-    if device.type != "cpu":
-        return len(batch)
-    return max(1, PIXELS_AT_ONCE // (batch.shape[2] * batch.shape[3]))
 
 
 def to_predict(model: Trained, split: Split) -> tuple[MGHFT, Split]:
