@@ -29,7 +29,7 @@ venv:
 	fi
 
 demo: venv
-	@test -f demo/data/stickers.csv || $(BIN)/mghft data build emoji --out demo/data --cache demo/cache
+	@head -n 1 demo/data/stickers.csv 2> /dev/null | grep -q label_source || $(BIN)/mghft data build emoji --out demo/data --cache demo/cache
 	@$(BIN)/mghft data check emoji --data demo/data
 	@$(BIN)/mghft describe emoji --data demo/data --out demo/descriptions
 	@echo "training with and without text side by side; the one without writes to demo/no-text.log"

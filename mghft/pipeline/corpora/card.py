@@ -27,13 +27,14 @@ Language = Literal["en", "zh"]
 CARDS_FOLDER = Path(__file__).resolve().parents[2] / "data_cards"
 _FRONT_MATTER = re.compile(r"\s*^---[ \t]*\n(.*?)^---[ \t]*$", re.DOTALL | re.MULTILINE)
 _REFERENCE = re.compile(
-    r"(?P<card>.*?\.md|[^:@]*)(?P<variants>(?::[A-Za-z0-9_-]+)*)(?:@(?P<splits>.+))?", re.DOTALL
+    r"(?P<card>.*?\.md|[^:@]*)(?P<variants>(?::[A-Za-z0-9_=-]+)*)(?:@(?P<splits>.+))?", re.DOTALL
 )
 
 
 class Columns(BaseModel):
     """The columns of a table by what they hold; None where the corpus has no such column.
 
+    `label_source` says who gave a label; a table without that column is read as well.
     `subset` was `part` once: cards that say so are read.
     """
 
@@ -44,6 +45,7 @@ class Columns(BaseModel):
     split: str | None = None
     text: str | None = None
     subset: str | None = Field(default=None, validation_alias=AliasChoices("subset", "part"))
+    label_source: str | None = None
 
 
 class Task(BaseModel):

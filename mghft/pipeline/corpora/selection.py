@@ -20,6 +20,7 @@ _FIELDS: dict[str, Callable[[Sticker], str | None]] = {
     "topic": lambda sticker: sticker.topic,
     "split": lambda sticker: sticker.split,
     "subset": lambda sticker: sticker.subset,
+    "source": lambda sticker: sticker.label_source,
     "text": lambda sticker: "yes" if sticker.text else "no",
 }
 # The field's name until now, which configurations and manifests may hold.
@@ -32,8 +33,8 @@ class Selection(BaseModel):
 
     Attributes:
         split: only this split.
-        where: conditions like "label=anger,sadness" or "topic!=cats" (label, topic, split, subset, text); a
-            sticker must fit all of them, and one of the values of each.
+        where: conditions like "label=anger,sadness" or "topic!=cats" (label, topic, split, subset, source,
+            text); a sticker must fit all of them, and one of the values of each.
         ids: a file with one id a line.
         per_class: so many of every class, all of one that has fewer; none without a label.
         sample: so many of all.

@@ -32,10 +32,12 @@ class Sticker:
         label: index into the card's labels, None where unlabelled.
         label_name: that label's name.
         text: text printed on the sticker, where the corpus has it.
-        subset: stickers of a split that are reported apart (emoji: seen, unseen; MET-Meme: the language).
+        subset: stickers of a split that are reported apart (emoji: unseen style, unseen emoji; MET-Meme:
+            the language).
         topic: what the sticker belongs to beside its label (SER30K: the sticker set), where the corpus says.
         votes: label indices that single annotators gave, None for a missing one; empty where the corpus
             has only the label. `mghft.pipeline.audit.agreement` makes use of them.
+        label_source: who gave the label, where the corpus says (emoji: emotag, hand); reported apart as well.
     """
 
     id: str
@@ -47,6 +49,7 @@ class Sticker:
     subset: str | None = None
     topic: str | None = None
     votes: tuple[int | None, ...] = ()
+    label_source: str | None = None
 
 
 @dataclass(frozen=True)

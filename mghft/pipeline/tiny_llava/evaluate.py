@@ -90,11 +90,11 @@ def measure(pictures: Sequence[Picture], texts: Sequence[str], cache: Path | Non
     label_of = {names[emoji.hexcode]: emoji.label for emoji in table}
     views = [read_response(text) for text in texts]
 
-    def part(holdout: bool) -> PartFigures:
+    def part(known: bool) -> PartFigures:
         rows = [
             (picture.emoji, view)
             for picture, view in zip(pictures, views, strict=True)
-            if picture.emoji.holdout == holdout
+            if picture.emoji.known_to_stand_in == known
         ]
         contents = [(emoji, "" if view is None else view["content"]) for emoji, view in rows]
         return PartFigures(
@@ -109,8 +109,8 @@ def measure(pictures: Sequence[Picture], texts: Sequence[str], cache: Path | Non
         valid_json=_share([view is not None for view in views]),
         distinct_texts={name: len({view[name] for view in views if view}) for name in VIEWS},
         distinct_responses=len(set(texts)),
-        seen=part(holdout=False),
-        unseen=part(holdout=True),
+        seen=part(known=True),
+        unseen=part(known=False),
     )
 
 

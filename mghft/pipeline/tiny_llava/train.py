@@ -82,7 +82,7 @@ class Heads(nn.Module):
 
 def load_examples(cache: Path | None) -> tuple[Examples, PreTrainedTokenizerFast]:
     """Return drawings and responses of the styles set aside, without the emoji that the corpus holds out."""
-    table = [emoji for emoji in load_table() if not emoji.holdout]
+    table = [emoji for emoji in load_table() if emoji.known_to_stand_in]
     entries = load_entries(load_table(), cache)
     drawings = load_drawings(table, STAND_IN_STYLES, cache)
     views = [describe(d.emoji, entries[d.emoji.hexcode], d.style) for d in drawings]

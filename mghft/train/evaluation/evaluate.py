@@ -112,7 +112,7 @@ def evaluate_split(
         By subset and system.
     """
     found: dict[str, dict[str, SystemMetrics]] = {}
-    for subset, rows in _subset_rows(split).items():
+    for subset, rows in subset_rows(split).items():
         found[subset] = {}
         for system, probabilities in systems.items():
             true, predicted = split.labels[rows], probabilities.argmax(1)[rows]
@@ -138,7 +138,7 @@ def accuracy_gains(
     """
     right = {system: (rows.argmax(1) == split.labels).astype(float) for system, rows in systems.items()}
     found: dict[str, dict[str, AccuracyGain]] = {}
-    for subset, rows in _subset_rows(split).items():
+    for subset, rows in subset_rows(split).items():
         found[subset] = {}
         for other in systems:
             if other != main:
@@ -148,11 +148,16 @@ def accuracy_gains(
     return found
 
 
-def _subset_rows(split: Split) -> dict[str, NDArray[np.bool_]]:
-    """Rows of the whole split and of every subset of it."""
-    subsets = np.array([sticker.subset or "" for sticker in split.stickers])
-    names = sorted(set(subsets.tolist()) - {""})
-    return {WHOLE: np.ones(len(subsets), dtype=np.bool_), **{name: subsets == name for name in names}}
+def subset_rows(split: Split) -> dict[str, NDArray[np.bool_]]:
+    """Return which rows, [n] bool, are the whole split, every subset of it, and labels of every source."""
+    found = {WHOLE: np.ones(len(split.stickers), dtype=np.bool_)}
+    sources = [
+        f"labels: {sticker.label_source}" if sticker.label_source else "" for sticker in split.stickers
+    ]
+    for names in ([sticker.subset or "" for sticker in split.stickers], sources):
+        values = np.array(names)
+        found |= {name: values == name for name in sorted(set(names) - {""})}
+    return found
 
 
 def _predict_runs(

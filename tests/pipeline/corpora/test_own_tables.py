@@ -209,3 +209,47 @@ def test_card_of_five_lines(tmp_path):
     card = tmp_path / "card.md"
     card.write_text("---\nmghft:\n  adapter: table\n  labels: [anger, joy]\n---\n")
     assert load(tmp_path, str(card)).stickers[0].label == 1
+
+
+LABELLED_BY = """---
+mghft:
+  adapter: table
+  labels: [anger, joy]
+  columns: {path: path, label: label, split: split, label_source: by}
+  variants:
+    turn=1: {columns: {split: turn=1}}
+---
+"""
+
+
+def test_who_gave_a_label_and_splits_of_a_variant_are_columns(tmp_path):
+    (tmp_path / "own.md").write_text(LABELLED_BY, encoding="utf-8")
+    csv_of(tmp_path, "path,label,split,by,turn=1\na.png,joy,train,crowd,test\nb.png,anger,test,,train\n")
+    corpus = load(tmp_path, tmp_path / "own.md")
+    assert [(s.split, s.label_source) for s in corpus.stickers] == [("train", "crowd"), ("test", None)]
+    turned = load(tmp_path, f"{tmp_path}/own.md:turn=1")
+    assert [sticker.split for sticker in turned.stickers] == ["test", "train"]
+
+
+def test_a_table_from_before_the_sources_of_labels_is_read_and_it_is_said(tmp_path):
+    (tmp_path / "own.md").write_text(LABELLED_BY, encoding="utf-8")
+    csv_of(tmp_path, "path,label,split\na.png,joy,train\nb.png,anger,test\n")
+    corpus = load(tmp_path, tmp_path / "own.md")
+    assert [sticker.label_source for sticker in corpus.stickers] == [None, None]
+    assert corpus.notes == ("memes.csv has no column 'by': labels are of one source",)
+
+
+def test_an_emoji_folder_of_the_earlier_version_is_read(tmp_path):
+    """Columns and splits as `mghft data build emoji` wrote them until then."""
+    csv_of(
+        tmp_path,
+        "path,label,split,part,emoji,hexcode,name,style\n"
+        "images/noto/1F31A.png,neutral,validation,,🌚,1F31A,new moon face,noto\n"
+        "images/twemoji/1F31A.png,neutral,test,seen,🌚,1F31A,new moon face,twemoji\n",
+        "stickers.csv",
+    )
+    for card in ("emoji", "emoji:v1"):
+        stickers = load(tmp_path, card).stickers
+        assert [(s.split, s.subset) for s in stickers] == [("validation", None), ("test", "seen")]
+    with pytest.raises(ValueError, match="lacks the column fold=1 that the card emoji:fold=1 names"):
+        load(tmp_path, "emoji:fold=1")

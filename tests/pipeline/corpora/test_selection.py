@@ -126,7 +126,7 @@ def test_conditions(where, fits):
     ("where", "words"),
     [
         ("label", "--where is 'label': give FIELD=VALUE"),
-        ("mood=good", r"--where is 'mood=good'.* label, topic, split, subset, text"),
+        ("mood=good", r"--where is 'mood=good'.* label, topic, split, subset, source, text"),
         ("label=angry", r"no sticker has the label 'angry' \(there is: anger, fear, joy\)"),
         ("subset=seen", r"no sticker has the subset 'seen' \(there is: none\)"),
         ("part=seen", r"no sticker has the subset 'seen' \(there is: none\)"),

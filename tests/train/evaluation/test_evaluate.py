@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 from squares import LABELS, World, metrics
 
+from mghft.pipeline.corpora.sticker import Sticker
 from mghft.pipeline.runs.shards import write_shard
 from mghft.pipeline.views import VIEWS
 from mghft.train.data.splits import Split
-from mghft.train.evaluation.evaluate import evaluate
+from mghft.train.evaluation.evaluate import evaluate, subset_rows
 from mghft.train.evaluation.report import select_stickers
 from mghft.train.evaluation.trained_runs import EvalConfig, build_eval_config
 from mghft.train.runs.files import read_metrics
@@ -124,6 +125,20 @@ def test_table_of_predictions_adds_up_to_the_figures(judged: tuple[World, EvalCo
     assert subsets["seen"]["MGHFT"]["count"] + subsets["unseen"]["MGHFT"]["count"] == 12
     assert {row["subset"] for row in rows if row["split"] == "test"} == {"seen", "unseen"}
     assert {row["subset"] for row in rows if row["split"] == "validation"} == {None}
+
+
+def test_labels_of_every_source_are_reported_apart() -> None:
+    stickers = [
+        Sticker(f"{number}", f"{number}", "test", 0, "warm", subset=subset, label_source=source)
+        for number, (subset, source) in enumerate(
+            [("seen", "hand"), ("unseen", "emotag"), ("seen", "emotag"), (None, None)]
+        )
+    ]
+    split = Split(stickers, np.zeros(4, dtype=np.int64), None, None, None, None)  # type: ignore[arg-type]
+    rows = {name: found.tolist() for name, found in subset_rows(split).items()}
+    assert list(rows) == ["all", "seen", "unseen", "labels: emotag", "labels: hand"]
+    assert rows["all"] == [True] * 4 and rows["seen"] == [True, False, True, False]
+    assert rows["labels: emotag"] == [False, True, True, False]
 
 
 def test_difference_is_that_of_the_accuracies(judged: tuple[World, EvalConfig]) -> None:

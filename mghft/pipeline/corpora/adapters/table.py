@@ -44,6 +44,9 @@ def read(card: Card, root: Path) -> Listing:
         )
     header, row_iterator = read_rows(file)
     columns = card.columns or _usual_columns(listing, header, file)
+    if columns.label_source is not None and columns.label_source not in header:
+        listing.notes.append(f"{file.name} has no column '{columns.label_source}': labels are of one source")
+        columns = columns.model_copy(update={"label_source": None})
     lacking = [name for name in columns.model_dump().values() if name and name not in header]
     if lacking:
         raise ValueError(f"{file} lacks the column {', '.join(lacking)} that the card {card.name} names")
@@ -129,4 +132,5 @@ def _sticker(card: Card, row: Row, columns: Columns, where: str, numbered: bool)
         label_name=name,
         text=clean_text(row[columns.text]) if columns.text else None,
         subset=(row[columns.subset] or None) if columns.subset else None,
+        label_source=(row[columns.label_source] or None) if columns.label_source else None,
     )

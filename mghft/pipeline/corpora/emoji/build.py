@@ -1,31 +1,39 @@
 """Builds the corpus `emoji`: renders the art and writes stickers.csv with labels, splits and subsets."""
 
 import csv
-import hashlib
 import io
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from mghft.pipeline.corpora.emoji.render import IconSet, load_icons, render_png
-from mghft.pipeline.corpora.emoji.table import CORPUS_STYLES, STYLES, TEST_STYLES, Emoji, load_table
+from mghft.pipeline.corpora.emoji.table import (
+    CORPUS_STYLES,
+    FOLDS,
+    STYLE_GROUPS,
+    STYLES,
+    TEST_STYLES,
+    VALIDATION_STYLES,
+    Emoji,
+    load_table,
+)
 from mghft.pipeline.files import check_folder, replace_folder, write_text
 
-VALIDATION_SHARE = 0.15
 # The subset has the name `part` in this table, by which folders built earlier are read.
-COLUMNS = ("path", "label", "split", "part", "emoji", "hexcode", "name", "style")
+COLUMNS = ("path", "label", "split", "part", "emoji", "hexcode", "name", "style", "label_source")
+UNSEEN_STYLE, UNSEEN_EMOJI, UNSEEN_BOTH = "unseen style", "unseen emoji", "unseen style and emoji"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One sticker of the corpus before it is rendered."""
+    """One sticker of the corpus before it is rendered; `variants` are its splits by the variant's name."""
 
     emoji: Emoji
     style: str
     split: str
     subset: str
+    variants: dict[str, str]
 
     @property
     def path(self) -> str:
@@ -38,29 +46,44 @@ def image_path(style: str, emoji: Emoji) -> str:
     return f"images/{style}/{emoji.hexcode}.png"
 
 
-def plan_rows(styles: Sequence[str] = CORPUS_STYLES, seed: int = 0) -> list[Row]:
+def plan_rows(styles: Sequence[str] = CORPUS_STYLES) -> list[Row]:
     """Return the stickers of the corpus with their splits.
 
-    A test style is test alone: subset `unseen` for the emoji that are held out, `seen` for the others. Of the
-    other styles the held-out emoji are dropped, and per label the VALIDATION_SHARE of images with the
-    smallest seeded hash is validation: the choice depends on nothing but the seed and the images.
+    Test are the test style and the held-out emoji, which training and validation have in no style; the subset
+    says what is new. Validation is a style by itself, so that what is chosen by it is not chosen
+    for the memory of drawings. Beside these splits stand those of the variants: `fold=K` tests the emoji of
+    a fold in all styles and validates on those of the next, `style=S` does so with styles.
     """
-    rows: list[Row] = []
-    pool: dict[str, list[tuple[Emoji, str]]] = defaultdict(list)
+    rows = []
     for style in styles:
         for emoji in load_table():
-            if style not in emoji.icons:
-                continue
-            if style in TEST_STYLES:
-                rows.append(Row(emoji, style, "test", "unseen" if emoji.holdout else "seen"))
-            elif not emoji.holdout:
-                pool[emoji.label].append((emoji, style))
-    for members in pool.values():
-        members.sort(key=lambda member: _hash(seed, image_path(member[1], member[0])))
-        border = round(len(members) * VALIDATION_SHARE)
-        for index, (emoji, style) in enumerate(members):
-            rows.append(Row(emoji, style, "validation" if index < border else "train", ""))
+            if style in emoji.icons:
+                split, subset = _split(style, emoji)
+                rows.append(Row(emoji, style, split, subset, _variants(style, emoji)))
     return sorted(rows, key=lambda row: row.path)
+
+
+def _split(style: str, emoji: Emoji) -> tuple[str, str]:
+    """Return split and subset."""
+    if style in TEST_STYLES:
+        return "test", UNSEEN_BOTH if emoji.holdout else UNSEEN_STYLE
+    if emoji.holdout:
+        return "test", UNSEEN_EMOJI
+    return ("validation" if style in VALIDATION_STYLES else "train"), ""
+
+
+def _variants(style: str, emoji: Emoji) -> dict[str, str]:
+    """Return the sticker's split in every variant."""
+    found = {f"fold={fold}": _turn(emoji.fold, fold, FOLDS) for fold in range(FOLDS)}
+    group = next((i for i, members in enumerate(STYLE_GROUPS.values()) if style in members), None)
+    for number, name in enumerate(STYLE_GROUPS):
+        found[f"style={name}"] = "train" if group is None else _turn(group, number, len(STYLE_GROUPS))
+    return found
+
+
+def _turn(part: int, tested: int, parts: int) -> str:
+    """Return the split of a part when one is tested and the next one, in a circle, validates."""
+    return {tested: "test", (tested + 1) % parts: "validation"}.get(part, "train")
 
 
 def build_emoji_corpus(
@@ -118,14 +141,10 @@ def _draw(folder: Path, emoji: Sequence[Emoji], icons: IconSet) -> None:
         (folder / f"{each.hexcode}.png").write_bytes(render_png(icons.svg(each.icons[icons.style])))
 
 
-def _hash(seed: int, path: str) -> str:
-    return hashlib.sha256(f"{seed}:{path}".encode()).hexdigest()
-
-
 def _table(rows: Sequence[Row]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow((*COLUMNS, *(rows[0].variants if rows else ())))
     for row in rows:
         emoji = row.emoji
         cells = (
@@ -137,6 +156,8 @@ def _table(rows: Sequence[Row]) -> str:
             emoji.hexcode,
             emoji.name,
             row.style,
+            emoji.label_source,
+            *row.variants.values(),
         )
         writer.writerow(cells)
     return stream.getvalue()

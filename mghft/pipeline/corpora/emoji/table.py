@@ -1,4 +1,4 @@
-"""The emoji of the corpus (emoji.csv: labels, hold-out, EmoTag figures, icon names) and the art styles."""
+"""The emoji of the corpus (emoji.csv: labels, hold-out, folds, EmoTag figures, icons) and the art styles."""
 
 import csv
 from dataclasses import dataclass
@@ -62,14 +62,31 @@ STYLES = {
     )
 }
 TEST_STYLES = ("twemoji",)
-TRAIN_STYLES = ("noto", "fluent-emoji", "fluent-emoji-flat", "streamline-emojis")
-CORPUS_STYLES = (*TRAIN_STYLES, *TEST_STYLES)
+VALIDATION_STYLES = ("noto",)
+CORPUS_STYLES = ("noto", "fluent-emoji", "fluent-emoji-flat", "streamline-emojis", "twemoji")
+# Left out together: the fluent sets draw the same shapes with and without shading.
+STYLE_GROUPS = {
+    "noto": ("noto",),
+    "fluent-emoji": ("fluent-emoji", "fluent-emoji-flat"),
+    "streamline-emojis": ("streamline-emojis",),
+    "twemoji": ("twemoji",),
+}
+FOLDS = 5
 STAND_IN_STYLES = ("openmoji", "noto-v1", "emojione", "emojione-v1", "fxemoji")
 
 
 @dataclass(frozen=True)
 class Emoji:
-    """One emoji of the table; `icons` maps the styles that draw it to the icon's name in their package."""
+    """One emoji of the table.
+
+    Attributes:
+        label_source: "emotag" or "hand".
+        holdout: kept out of training and validation in every style.
+        fold: 0 to FOLDS - 1, stratified by label; person, man and woman of one gesture share theirs.
+        known_to_stand_in: the shipped stand-in was trained on its name, in the set-aside styles.
+        emotag: mean human scores, None for an emoji that EmoTag1200 lacks.
+        icons: the styles that draw it, each to the icon's name in its package.
+    """
 
     hexcode: str
     emoji: str
@@ -77,6 +94,8 @@ class Emoji:
     label: str
     label_source: str
     holdout: bool
+    fold: int
+    known_to_stand_in: bool
     emotag: dict[str, float] | None
     icons: dict[str, str]
 
@@ -107,6 +126,8 @@ def _emoji(row: dict[str, str]) -> Emoji:
         label=row["label"],
         label_source=row["label_source"],
         holdout=row["holdout"] == "1",
+        fold=int(row["fold"]),
+        known_to_stand_in=row["stand_in"] == "1",
         emotag={name: float(score) for name, score in scores.items()} if all(scores.values()) else None,
         icons={style: row[style] for style in STYLES if row[style]},
     )
