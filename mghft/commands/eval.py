@@ -38,8 +38,12 @@ def evaluate(
     cache_dir: Annotated[Path | None, typer.Option(help="Cache, if another than the run's.")] = None,
     stickers: Annotated[int | None, typer.Option(help="How many stickers the report shows.")] = None,
     num_threads: Annotated[int | None, typer.Option(help="Threads of torch on CPU.")] = None,
+    no_late_fusion: Annotated[
+        bool,
+        typer.Option("--no-late-fusion", help="No regression on texts and images, which reads train."),
+    ] = False,
 ) -> None:
-    """Evaluate trained runs beside two baselines, majority and text only, and write a report to look at.
+    """Evaluate trained runs beside majority, text only and late fusion, and write a report to look at.
 
     \b
     Examples:
@@ -70,6 +74,7 @@ def evaluate(
         "cache_dir": cache_dir,
         "stickers_shown": stickers,
         "num_threads": num_threads,
+        "late_fusion": False if no_late_fusion else None,
     }
     config = build_eval_config(given(options))
     # Runs are looked at before torch is there, so that a slip is answered at once.

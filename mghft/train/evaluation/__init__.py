@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "baselines": ["TextOnlyBaseline", "majority_baseline", "text_only_baseline"],
+        "baselines": ["RegressionBaseline", "majority_baseline", "regression_baseline"],
         "bootstrap": ["Difference", "Estimate", "bootstrap_interval", "paired_differences"],
         "evaluate": ["evaluate_split"],
         "metrics": ["ClassificationMetrics", "classification_metrics"],

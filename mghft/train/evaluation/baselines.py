@@ -1,4 +1,4 @@
-"""Baselines of a trained run: always the most frequent label, and a classifier of the text features alone."""
+"""Baselines of trained runs: the most frequent label, regression on vectors, late fusion."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def majority_baseline(train_labels: NDArray[np.int64], classes: int, count: int)
 
 
 @dataclass(frozen=True)
-class TextOnlyBaseline:
-    """Logistic regression on the text features of all views.
+class RegressionBaseline:
+    """Logistic regression on vectors: those of the texts, or those of texts and images side by side.
 
     Attributes:
         strength: inverse regularisation C, chosen by accuracy on validation.
@@ -44,13 +44,13 @@ class TextOnlyBaseline:
     probabilities: dict[str, NDArray[np.float64]]
 
 
-def text_only_baseline(
+def regression_baseline(
     features: Mapping[str, NDArray[np.float32]], labels: Mapping[str, NDArray[np.int64]], classes: int
-) -> TextOnlyBaseline:
+) -> RegressionBaseline:
     """Fit on train, choose C on validation, predict every split.
 
     Args:
-        features: per split [n, V * width], zeros where a view is missing; train and validation are needed.
+        features: per split [n, width], zeros where a view is missing; train and validation are needed.
         labels: per split [n] label indices.
         classes: number of labels; one that train lacks gets probability 0.
     """
@@ -69,4 +69,18 @@ def text_only_baseline(
     for split, rows in features.items():
         probabilities[split] = np.zeros((len(rows), classes))
         probabilities[split][:, best_model.classes_] = best_model.predict_proba(rows)
-    return TextOnlyBaseline(strength, probabilities)
+    return RegressionBaseline(strength, probabilities)
+
+
+def mean_of_probabilities(
+    first: Mapping[str, NDArray[np.float64]], second: Mapping[str, NDArray[np.float64]]
+) -> dict[str, NDArray[np.float64]]:
+    """Return late fusion of two systems without anything to fit: per split the mean of their [n, classes]."""
+    return {name: (rows + second[name]) / 2 for name, rows in first.items() if name in second}
+
+
+def side_by_side(
+    first: Mapping[str, NDArray[np.float32]], second: Mapping[str, NDArray[np.float32]]
+) -> dict[str, NDArray[np.float32]]:
+    """Return per split [n, a + b] from vectors [n, a] and [n, b], which must be of the same splits."""
+    return {name: np.concatenate([rows, second[name]], axis=1) for name, rows in first.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,10 +17,15 @@ from mghft.train.data.sampler import eval_transform
 from mghft.train.data.splits import Split, load_splits, open_corpus, resolve_model, views_of
 from mghft.train.data.text_features import FeatureCache, load_encoder
 from mghft.train.distributed.accelerator import build_accelerator
-from mghft.train.evaluation.baselines import TextOnlyBaseline, majority_baseline, text_only_baseline
+from mghft.train.evaluation.baselines import (
+    majority_baseline,
+    mean_of_probabilities,
+    regression_baseline,
+    side_by_side,
+)
 from mghft.train.evaluation.bootstrap import bootstrap_interval
 from mghft.train.evaluation.metrics import classification_metrics
-from mghft.train.evaluation.predict import predict
+from mghft.train.evaluation.predict import predict, visual_vectors
 from mghft.train.evaluation.prediction_table import prediction_table, write_predictions
 from mghft.train.evaluation.report import write_report
 from mghft.train.evaluation.results import WHOLE, AccuracyGain, Evaluation, RunSummary, SystemMetrics
@@ -28,6 +34,8 @@ from mghft.train.evaluation.trained_runs import EvalConfig, TrainedRun
 from mghft.train.runs.files import read_metrics
 
 MAJORITY, TEXT_ONLY = "majority", "text only"
+# Of text and the network without text: what a fusion inside the network has to beat.
+LATE_MEAN, LATE_REGRESSION = "late fusion, mean", "late fusion, regression"
 
 # [n, classes] in the order of a split.
 Probabilities = NDArray[np.float64]
@@ -47,7 +55,7 @@ def evaluate(config: EvalConfig) -> Evaluation:
     runs = open_all(config)
     # A run with text comes first: its descriptions are shown, its text features make the text-only baseline.
     main = next((run for run in runs if run.config.use_text), runs[0])
-    splits, trained = _predict_runs(runs, main, config.splits, config.batch_size)
+    splits, judged = _judge_runs(runs, main, config)
     truth = {name: split.labels for name, split in splits.items()}
     evaluated = {name: splits[name] for name in config.splits}
     classes = len(main.labels)
@@ -56,11 +64,22 @@ def evaluate(config: EvalConfig) -> Evaluation:
             name: majority_baseline(truth["train"], classes, len(truth[name])) for name in config.splits
         }
     }
-    text_only = _text_only(main.config, splits, truth, classes) if main.config.use_text else None
-    if text_only is not None:
-        systems[TEXT_ONLY] = text_only.probabilities
-    for run in sorted(runs, key=lambda run: run.config.use_text):
-        systems[run.name] = trained[run.name]
+    strength = None
+    by_text = [run for run in runs if run.config.use_text]
+    by_image = [run for run in runs if not run.config.use_text]
+    systems |= {run.name: judged[run.name].probabilities for run in by_image}
+    if main.config.use_text:
+        texts = _text_vectors(main.config, splits)
+        text_only = regression_baseline(texts, truth, classes)
+        strength, text_systems = text_only.strength, {TEXT_ONLY: text_only.probabilities}
+        systems = {MAJORITY: systems.pop(MAJORITY), **text_systems, **systems}
+        if by_image:
+            image = judged[by_image[0].name]
+            systems[LATE_MEAN] = mean_of_probabilities(text_only.probabilities, image.probabilities)
+            if image.vectors:
+                both = regression_baseline(side_by_side(texts, image.vectors), truth, classes)
+                systems[LATE_REGRESSION] = both.probabilities
+    systems |= {run.name: judged[run.name].probabilities for run in by_text}
     by_split = {
         name: {system: probabilities[name] for system, probabilities in systems.items()}
         for name in config.splits
@@ -72,7 +91,7 @@ def evaluate(config: EvalConfig) -> Evaluation:
         main=main.name,
         systems=list(systems),
         runs={run.name: _summary(run) for run in runs if run.was_trained},
-        text_only_strength=None if text_only is None else text_only.strength,
+        text_only_strength=strength,
         splits={
             name: evaluate_split(split, by_split[name], main.labels, **bootstrap)
             for name, split in evaluated.items()
@@ -160,24 +179,36 @@ def subset_rows(split: Split) -> dict[str, NDArray[np.bool_]]:
     return found
 
 
-def _predict_runs(
-    runs: Sequence[TrainedRun], main: TrainedRun, names: Sequence[str], batch_size: int
-) -> tuple[dict[str, Split], dict[str, dict[str, Probabilities]]]:
-    """Return splits of the main run, train and validation among them, and probabilities by run and split."""
-    splits, found = _predict_run(main, {"train", "validation", *names}, names, batch_size)
-    probabilities = {main.name: found}
+class _Judged(NamedTuple):
+    """A run's probabilities by split and, where late fusion needs them, its vectors of the images."""
+
+    probabilities: dict[str, Probabilities]
+    vectors: dict[str, NDArray[np.float32]]
+
+
+def _judge_runs(
+    runs: Sequence[TrainedRun], main: TrainedRun, config: EvalConfig
+) -> tuple[dict[str, Split], dict[str, _Judged]]:
+    """Return splits of the main run, train and validation among them, and every run's figures by name."""
+    everything = {"train", "validation", *config.splits}
+    splits, judged = _judge_run(main, everything, config, vectors=False)
+    found = {main.name: judged}
+    # Late fusion is of the text and one network without: the first.
+    seen = next((run for run in runs if main.config.use_text and not run.config.use_text), None)
     for run in runs:
         if run is not main:
-            others, probabilities[run.name] = _predict_run(run, set(names), names, batch_size)
-            if any(others[name].stickers != splits[name].stickers for name in names):
+            vectors = config.late_fusion and run is seen
+            needed = everything if vectors else set(config.splits)
+            others, found[run.name] = _judge_run(run, needed, config, vectors=vectors)
+            if any(others[name].stickers != splits[name].stickers for name in needed):
                 raise ValueError(f"the runs {main.folder} and {run.folder} belong to different corpora")
-    return splits, probabilities
+    return splits, found
 
 
-def _predict_run(
-    run: TrainedRun, needed: set[str], predicted: Sequence[str], batch_size: int
-) -> tuple[dict[str, Split], dict[str, Probabilities]]:
-    """Return the needed splits as a run reads them, and probabilities for the stickers of some."""
+def _judge_run(
+    run: TrainedRun, needed: set[str], evaluation: EvalConfig, *, vectors: bool
+) -> tuple[dict[str, Split], _Judged]:
+    """Return the needed splits as a run reads them, and its figures of those that are evaluated."""
     config, best = run.config, run.weights
     corpus = open_corpus(config.sources)
     if corpus.card.labels != run.labels:
@@ -205,28 +236,22 @@ def _predict_run(
         image_size=model.config.image_size,
         encoder=encoder,
     )
-    probabilities = {
-        name: predict(
-            model,
-            splits[name],
-            transform,
-            accelerator=accelerator,
-            batch_size=batch_size,
-            workers=config.workers,
-            progress=config.progress,
-        )
-        for name in predicted
+    how: dict[str, Any] = {
+        "accelerator": accelerator,
+        "batch_size": evaluation.batch_size,
+        "workers": config.workers,
+        "progress": config.progress,
     }
-    return splits, probabilities
+    probabilities = {name: predict(model, splits[name], transform, **how) for name in evaluation.splits}
+    seen = {
+        name: visual_vectors(model, splits[name], transform, **how).astype(np.float32)
+        for name in (splits if vectors else ())
+    }
+    return splits, _Judged(probabilities, seen)
 
 
-def _text_only(
-    config: TrainConfig,
-    splits: Mapping[str, Split],
-    labels: Mapping[str, NDArray[np.int64]],
-    classes: int,
-) -> TextOnlyBaseline:
-    """Return the baseline on features of the encoder as it was: a tuned one has seen the labels."""
+def _text_vectors(config: TrainConfig, splits: Mapping[str, Split]) -> dict[str, NDArray[np.float32]]:
+    """Return per split [n, V * width] features of the encoder as it was: a tuned one has seen the labels."""
     untuned = None
     if config.tune_text_encoder:
         device = build_accelerator(config.mixed_precision).device
@@ -234,15 +259,15 @@ def _text_only(
         untuned = FeatureCache(
             encoder, pooling=config.text_pooling, folder=config.cache.folder, progress=config.progress
         )
-    features = {}
+    found = {}
     for name, split in splits.items():
         vectors, mask = split.features, split.mask
         if untuned is not None:
             assert split.descriptions is not None
             vectors = untuned.features(split.descriptions.texts)
         assert vectors is not None and mask is not None
-        features[name] = (vectors * mask.unsqueeze(-1)).flatten(1).numpy()
-    return text_only_baseline(features, labels, classes)
+        found[name] = (vectors * mask.unsqueeze(-1)).flatten(1).numpy()
+    return found
 
 
 def _summary(run: TrainedRun) -> RunSummary:

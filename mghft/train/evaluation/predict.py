@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from accelerate import Accelerator  # type: ignore[import-untyped]
 from accelerate.utils import gather_object  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
-from mghft.model import MGHFT
+from mghft.model import MGHFT, MGHFTOutput
 from mghft.model.joint import Trained, TunedMGHFT
 from mghft.pipeline.progress import bar
 from mghft.train.data.loader import leave_signals_to_the_loop
@@ -22,7 +23,6 @@ from mghft.train.data.splits import Split
 from mghft.train.data.text_features import features_of
 
 
-@torch.inference_mode()
 def predict(
     model: nn.Module,
     split: Split,
@@ -48,6 +48,46 @@ def predict(
     Returns:
         [n, classes] in the order of the split.
     """
+    images = _Images(split, transform, accelerator, batch_size, workers)
+    shown = ("predicting", progress)
+    return _run(model, images, lambda output: output.logits.double().softmax(dim=1), shown)
+
+
+def visual_vectors(
+    model: nn.Module,
+    split: Split,
+    transform: Any,
+    *,
+    accelerator: Accelerator,
+    batch_size: int,
+    workers: int = 0,
+    progress: bool = False,
+) -> NDArray[np.float64]:
+    """Return what the last stage of the backbone makes of every image, [n, D]; arguments as of `predict`.
+
+    It is the class token of that stage, normalised: for a network without text all that its classifier
+    reads of the whole image.
+    """
+    images = _Images(split, transform, accelerator, batch_size, workers)
+    return _run(model, images, lambda output: output.visual_tokens[:, 0].double(), ("looking", progress))
+
+
+class _Images(NamedTuple):
+    """The images of a split, and how they are read."""
+
+    split: Split
+    transform: Any
+    accelerator: Accelerator
+    batch_size: int
+    workers: int
+
+
+@torch.inference_mode()
+def _run(
+    model: nn.Module, images: _Images, read: Callable[[MGHFTOutput], Tensor], shown: tuple[str, bool]
+) -> NDArray[np.float64]:
+    """Return what is read of the model's outputs, a row for every sticker in the order of the split."""
+    split, transform, accelerator, batch_size, workers = images
     share = range(accelerator.process_index, len(split.stickers), accelerator.num_processes)
     loader = DataLoader(
         Subset(PlainStickers(split.images, transform), share),
@@ -58,15 +98,15 @@ def predict(
     was_training = model.training
     model.eval()
     rows: list[tuple[int, list[float]]] = []
-    with bar("sticker", "predicting", progress) as advance:
-        for images, indices in loader:
+    with bar("sticker", *shown) as advance:
+        for pixels, indices in loader:
             features = mask = None
             if split.features is not None and split.mask is not None:
                 features = split.features[indices].to(accelerator.device)
                 mask = split.mask[indices].to(accelerator.device)
             with accelerator.autocast():
-                logits = model(images.to(accelerator.device), text_features=features, text_mask=mask).logits
-            rows += zip(indices.tolist(), logits.double().softmax(dim=1).tolist(), strict=True)
+                output = model(pixels.to(accelerator.device), text_features=features, text_mask=mask)
+            rows += zip(indices.tolist(), read(output).tolist(), strict=True)
             advance(len(rows), len(share))
     model.train(was_training)
     by_index = dict(gather_object(rows) if accelerator.num_processes > 1 else rows)

@@ -42,6 +42,10 @@ class EvalConfig(BaseModel):
     stickers_shown: int = Field(default=48, ge=0, description="stickers of the last split in index.html")
     bootstrap_rounds: int = Field(default=2000, ge=100, description="of the 95 % intervals")
     seed: int = Field(default=0, ge=0, description="of the bootstrap and of the stickers shown")
+    late_fusion: bool = Field(
+        default=True,
+        description="regression on vectors of texts and images; the run without text reads train for it",
+    )
     batch_size: int = Field(default=64, ge=1, description="stickers at a time")
     workers: int | None = Field(default=None, ge=0, description="processes that read images; null: the run's")
     num_threads: int | None = Field(default=None, ge=1, description="threads of torch on CPU")

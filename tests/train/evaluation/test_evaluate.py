@@ -12,15 +12,22 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
+from PIL import Image
 from squares import LABELS, World, metrics
 
+from mghft.model import MGHFT
 from mghft.pipeline.corpora.sticker import Sticker
 from mghft.pipeline.runs.shards import write_shard
 from mghft.pipeline.views import VIEWS
+from mghft.train.data.descriptions import read_texts
+from mghft.train.data.sampler import eval_transform
 from mghft.train.data.splits import Split
+from mghft.train.data.text_features import load_encoder
+from mghft.train.evaluation.baselines import regression_baseline
 from mghft.train.evaluation.evaluate import evaluate, subset_rows
 from mghft.train.evaluation.report import select_stickers
-from mghft.train.evaluation.trained_runs import EvalConfig, build_eval_config
+from mghft.train.evaluation.trained_runs import EvalConfig, build_eval_config, open_runs
 from mghft.train.runs.files import read_metrics
 from mghft.train.trainer import loop
 from mghft.train.trainer.trainer import train
@@ -112,7 +119,14 @@ def test_table_of_predictions_adds_up_to_the_figures(judged: tuple[World, EvalCo
     _, config = judged
     report = json.loads((config.out / "report.json").read_text())
     rows = pq.read_table(config.out / "predictions.parquet").to_pylist()
-    assert report["systems"] == ["majority", "text only", "MGHFT without text", "MGHFT"]
+    assert report["systems"] == [
+        "majority",
+        "text only",
+        "MGHFT without text",
+        "late fusion, mean",
+        "late fusion, regression",
+        "MGHFT",
+    ]
     for split, count in (("validation", 9), ("test", 12)):
         for system in report["systems"]:
             mine = [row for row in rows if (row["split"], row["system"]) == (split, system)]
@@ -139,6 +153,53 @@ def test_labels_of_every_source_are_reported_apart() -> None:
     assert list(rows) == ["all", "seen", "unseen", "labels: emotag", "labels: hand"]
     assert rows["all"] == [True] * 4 and rows["seen"] == [True, False, True, False]
     assert rows["labels: emotag"] == [False, True, True, False]
+
+
+def test_late_fusion_is_of_the_text_and_the_network_without_it(judged: tuple[World, EvalConfig]) -> None:
+    world, config = judged
+    rows = pq.read_table(config.out / "predictions.parquet").to_pylist()
+    names = [f"p_{label}" for label in LABELS]
+
+    def probabilities(system: str, split: str) -> np.ndarray:
+        found = {
+            row["sticker_id"]: [row[name] for name in names]
+            for row in rows
+            if (row["system"], row["split"]) == (system, split)
+        }
+        return np.array([found[name] for name in sorted(found)])
+
+    both = (probabilities("text only", "test") + probabilities("MGHFT without text", "test")) / 2
+    np.testing.assert_allclose(probabilities("late fusion, mean", "test"), both, atol=1e-6)
+    # By hand: vectors of the network without text beside the text features, C by validation.
+    run = next(run for run in open_runs(config.runs) if not run.config.use_text)
+    model = MGHFT.from_pretrained(run.weights).eval()
+    transform = eval_transform(model.config.image_size, run.config.augmentation)
+    vectors: dict[str, list[np.ndarray]] = {}
+    order: dict[str, list[str]] = {}
+    for row in world.rows:
+        with Image.open(world.data / row["path"]) as image, torch.no_grad():
+            token = model(transform(image.convert("RGB")).unsqueeze(0)).visual_tokens[0, 0]
+        vectors.setdefault(row["split"], []).append(token.numpy())
+        order.setdefault(row["split"], []).append(row["path"])
+    main = next(run for run in open_runs(config.runs) if run.config.use_text).config
+    encoder = load_encoder(main.text_encoder, main.text_pooling, torch.device("cpu"))
+    texts = read_texts(world.runs, VIEWS)
+    features, labels = {}, {}
+    for split, paths in order.items():
+        described = texts.of([Sticker(path, path, split) for path in paths])
+        flat = encoder.encode([text for views in described.texts for text in views])
+        words = flat.reshape(len(paths), len(VIEWS), -1) * torch.from_numpy(described.mask)[..., None]
+        features[split] = np.concatenate([words.flatten(1).numpy(), np.stack(vectors[split])], axis=1)
+        labels[split] = np.array([LABELS.index(row["label"]) for row in world.rows if row["split"] == split])
+    expected = regression_baseline(features, labels, 3).probabilities["test"]
+    by_path = np.argsort(order["test"])
+    np.testing.assert_allclose(probabilities("late fusion, regression", "test"), expected[by_path], atol=1e-3)
+
+
+def test_late_fusion_can_be_left_out(judged: tuple[World, EvalConfig], tmp_path: Path) -> None:
+    config = judged[1].model_copy(update={"late_fusion": False, "out": tmp_path / "report"})
+    systems = evaluate(config).systems
+    assert systems == ["majority", "text only", "MGHFT without text", "late fusion, mean", "MGHFT"]
 
 
 def test_difference_is_that_of_the_accuracies(judged: tuple[World, EvalConfig]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mghft.train.evaluation.baselines import majority_baseline, text_only_baseline
+from mghft.train.evaluation.baselines import majority_baseline, regression_baseline
 from mghft.train.evaluation.bootstrap import bootstrap_interval
 from mghft.train.evaluation.metrics import ClassMetrics, classification_metrics
 from mghft.train.runs.files import epoch_line
@@ -59,14 +59,14 @@ def test_majority_baseline_is_the_most_frequent_training_label() -> None:
     assert probabilities.tolist() == [[0.25, 0, 0.75]] * 5
 
 
-def test_text_only_baseline_learns_separable_text_and_never_predicts_an_absent_class() -> None:
+def test_regression_baseline_learns_separable_text_and_never_predicts_an_absent_class() -> None:
     rng = np.random.default_rng(0)
     labels = {name: np.repeat([0, 2], 20) for name in ("train", "validation", "test")}
     features = {
         name: (rng.normal(size=(40, 4)) + 4 * rows[:, None]).astype(np.float32)
         for name, rows in labels.items()
     }
-    found = text_only_baseline(features, labels, 3)
+    found = regression_baseline(features, labels, 3)
     assert (found.probabilities["test"].argmax(1) == labels["test"]).mean() > 0.95
     assert (found.probabilities["test"][:, 1] == 0).all()
 
