@@ -1,0 +1,1 @@
+"""The shipped eye: a small backbone that was trained to tell emoji apart, and how to make it again."""
