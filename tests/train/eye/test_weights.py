@@ -15,7 +15,7 @@ from torch import nn
 from mghft.model import MGHFT, MGHFTConfig, load_pvt_weights
 from mghft.model.state_dict_keys import mghft_name, pvt_name
 from mghft.pipeline.settings import read_settings
-from mghft.train.config import RECIPES_FOLDER
+from mghft.train.config import RECIPES_FOLDER, load_config
 from mghft.train.eye.augment import INK_STD
 from mghft.train.eye.network import eye_config
 from mghft.train.eye.weights import FOLDER, SHAPE, export, fold_normalisation
@@ -101,3 +101,11 @@ def test_network_of_another_shape_is_refused(world: World, changes: dict[str, ob
     with pytest.raises(ValueError, match=f"the shipped eye needs model.{field}") as caught:
         train(world.config("run", pvt_weights="eye", model=model))
     assert "\n" not in str(caught.value)
+
+
+def test_recipe_cpu_begins_with_the_eye_at_the_size_it_was_made_for() -> None:
+    asked = {"card": "emoji", "data": "d", "descriptions": "r", "out": "o"}
+    config = load_config("cpu", overrides=asked)
+    assert (config.pvt_weights, config.backbone_lr_scale) == ("eye", 0.3)
+    assert (config.epochs, config.lr, config.warmup_epochs) == (15, 1e-3, 1)
+    assert config.model["image_size"] == json.loads((FOLDER / "config.json").read_text())["image_size"]
