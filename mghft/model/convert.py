@@ -58,7 +58,7 @@ def load_pvt_weights(model: MGHFT, path: str | Path) -> list[str]:
         path: PVT's own .pth, or a file, a folder or a Hugging Face id of PVT in `transformers`.
 
     Returns:
-        Names that the file lacks: the class tokens of stages 1–3, which are MGHFT's own.
+        Names that the file lacks: the class tokens of stages 1–3, which are MGHFT's own, where it has none.
 
     Raises:
         FileNotFoundError: the file does not exist.
@@ -296,6 +296,10 @@ def _load_pvt(model: MGHFT, state: Mapping[str, Tensor], path: str | Path) -> li
         name: value
         for name, value in model.state_dict().items()
         if name.startswith(("backbone.", "token_norm."))
+    }
+    # A network without one of these tokens leaves the file's unread.
+    renamed = {
+        name: value for name, value in renamed.items() if name in wanted or name not in EARLY_CLASS_TOKENS
     }
     wrong = [
         name for name, value in renamed.items() if name not in wanted or wanted[name].shape != value.shape

@@ -106,6 +106,32 @@ def mghft_name(official: str) -> str | None:
     return None
 
 
+def pvt_name(name: str) -> str:
+    """Return PVT's name of a parameter of MGHFT's backbone, as `mghft_name` reads it.
+
+    Class tokens of stages 1–3, which PVT does not have, are named as the released code names them.
+
+    Raises:
+        ValueError: the parameter is none of the backbone's.
+    """
+    if name.startswith("token_norm."):
+        return name.removeprefix("token_")
+    if (match := re.fullmatch(r"backbone\.stages\.([0-3])\.(\w+)(?:\.(.+))?", name)) is not None:
+        stage, part, rest = int(match[1]) + 1, match[2], match[3]
+        if part == "class_token":
+            return "cls_token" if stage == 4 else f"cls_token{stage}"
+        if part == "position_embedding":
+            return f"pos_embed{stage}"
+        if part in ("patch_projection", "patch_norm"):
+            return f"patch_embed{stage}.{'proj' if part == 'patch_projection' else 'norm'}.{rest}"
+        if part == "blocks":
+            block, _, inside = rest.partition(".")
+            for theirs, ours in _BLOCK.items():
+                if inside.startswith(ours + "."):
+                    return f"block{stage}.{block}.{theirs}{inside[len(ours) :]}"
+    raise ValueError(f"parameter {name!r} is none of the backbone's")
+
+
 def convert_official(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Split a released state dict into MGHFT's parameters and the text encoder's, under BERT's names.
 

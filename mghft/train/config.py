@@ -81,7 +81,11 @@ class TrainConfig(BaseModel):
     view_dropout: float = Field(default=0.0, ge=0, lt=1, description="chance that training hides a view")
     pvt_weights: str | None = Field(
         default=None,
-        description="ImageNet weights of PVT: a file, a folder or a Hugging Face id; null: from scratch",
+        description="ImageNet weights of PVT: a file, a folder or a Hugging Face id; 'eye': the shipped "
+        "backbone for the network of the recipe cpu; null: from scratch",
+    )
+    backbone_lr_scale: float = Field(
+        default=1.0, gt=0, description="learning rate of the backbone, as a share of lr"
     )
 
     epochs: int = Field(default=50, ge=1, description="passes over the training split")
@@ -234,7 +238,11 @@ class TrainConfig(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """Return the fields that decide the result, ready for JSON."""
-        return self.model_dump(mode="json", exclude=set(EXECUTION_FIELDS))
+        fields = self.model_dump(mode="json", exclude=set(EXECUTION_FIELDS))
+        if self.backbone_lr_scale == 1.0:
+            # Runs of before the field was there have no such entry, and go on as what they are.
+            del fields["backbone_lr_scale"]
+        return fields
 
     def highlights(self, processes: int) -> dict[str, Any]:
         """Return what a reader of the weights asks first, by its name for people; None where it is off.
@@ -256,6 +264,7 @@ class TrainConfig(BaseModel):
         return {
             **{name.replace("_", " "): getattr(self, name) for name in fields},
             "learning rate": self.learning_rate(processes),
+            "backbone's share of it": None if self.backbone_lr_scale == 1.0 else self.backbone_lr_scale,
             "weight decay": self.weight_decay,
             "augmentation": "off" if self.augmentation.off else augmentation,
             "mixed precision": self.mixed_precision,

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from mghft.pipeline.corpora.emoji.drawings import on_paper
 from mghft.pipeline.corpora.emoji.render import load_icons, render_png
 from mghft.pipeline.corpora.emoji.table import Emoji
 
@@ -43,10 +44,8 @@ def load_drawings(table: Sequence[Emoji], styles: Sequence[str], cache: Path | N
 
 def to_ink(picture: Image.Image) -> Tensor:
     """Return a picture laid on white, scaled to the tower's size, as 1 - RGB; float [3, S, S]."""
-    paper = Image.new("RGBA", picture.size, "white")
-    paper.alpha_composite(picture.convert("RGBA"))
-    small = paper.convert("RGB").resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC)
-    return 1 - torch.from_numpy(np.asarray(small, dtype=np.float32) / 255).permute(2, 0, 1).contiguous()
+    pixels = on_paper(picture, IMAGE_SIZE).astype(np.float32) / 255
+    return 1 - torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
 def normalize(ink: Tensor) -> Tensor:

@@ -85,6 +85,7 @@ class Trainer:
             lr=self.peak,
             weight_decay=config.weight_decay,
             text_lr_scale=config.text_lr_scale,
+            backbone_lr_scale=config.backbone_lr_scale,
         )
         self.model, self.optimizer, self.weights = prepare(accelerator, model, optimizer)
         self.ema = None if config.ema_decay is None else self.weights.ema()

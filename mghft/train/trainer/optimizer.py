@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from timm.optim import param_groups_weight_decay
@@ -23,7 +24,13 @@ def learning_rate(step: int, schedule: Schedule, *, peak: float, steps_per_epoch
 
 
 def build_optimizer(
-    model: nn.Module, device: torch.device, *, lr: float, weight_decay: float, text_lr_scale: float
+    model: nn.Module,
+    device: torch.device,
+    *,
+    lr: float,
+    weight_decay: float,
+    text_lr_scale: float,
+    backbone_lr_scale: float = 1.0,
 ) -> torch.optim.AdamW:
     """Return AdamW; no weight decay on biases and other one-dimensional parameters (timm's rule).
 
@@ -33,11 +40,31 @@ def build_optimizer(
     Args:
         device: where the model is going to be.
         text_lr_scale: of a text encoder that is trained along.
+        backbone_lr_scale: of MGHFT's backbone; at 1 it shares the groups of all else, in their order, which
+            is how checkpoints of before have them.
     """
     fused = True if device.type == "cpu" else None
-    if not isinstance(model, TunedMGHFT):
-        return torch.optim.AdamW(param_groups_weight_decay(model, weight_decay), lr=lr, fused=fused)
-    groups = param_groups_weight_decay(model.mghft, weight_decay)
-    for group in param_groups_weight_decay(model.language, weight_decay):
-        groups.append({**group, "lr_scale": text_lr_scale})
+    mghft = model.mghft if isinstance(model, TunedMGHFT) else model
+    if backbone_lr_scale == 1.0:
+        groups = param_groups_weight_decay(mghft, weight_decay)
+    else:
+        groups = _groups_by_backbone(mghft, weight_decay, backbone_lr_scale)
+    if isinstance(model, TunedMGHFT):
+        for group in param_groups_weight_decay(model.language, weight_decay):
+            groups.append({**group, "lr_scale": text_lr_scale})
     return torch.optim.AdamW(groups, lr=lr, fused=fused)
+
+
+def _groups_by_backbone(
+    mghft: nn.Module, weight_decay: float, backbone_lr_scale: float
+) -> list[dict[str, Any]]:
+    """Return timm's groups of all but the backbone, then those of the backbone."""
+    backbone = {id(parameter) for parameter in mghft.get_submodule("backbone").parameters()}
+    rest: list[dict[str, Any]] = []
+    slow: list[dict[str, Any]] = []
+    for group in param_groups_weight_decay(mghft, weight_decay):
+        inside = [parameter for parameter in group["params"] if id(parameter) in backbone]
+        outside = [parameter for parameter in group["params"] if id(parameter) not in backbone]
+        rest.append({**group, "params": outside})
+        slow.append({**group, "params": inside, "lr_scale": backbone_lr_scale})
+    return [*rest, *slow]

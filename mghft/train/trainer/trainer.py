@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator  # type: ignore[import-untyped]
 from tqdm import tqdm
 
-from mghft.model import MGHFT, load_pvt_weights
+from mghft.model import MGHFT
 from mghft.model.joint import Trained, TunedMGHFT, network
 from mghft.pipeline.corpora.sticker import Corpus
 from mghft.train.config import TrainConfig
@@ -29,6 +29,7 @@ from mghft.train.data.text_features import load_encoder, text_statistics
 from mghft.train.distributed.accelerator import build_accelerator
 from mghft.train.distributed.collectives import broadcast_from_main, processes_watched
 from mghft.train.evaluation.predict import to_predict
+from mghft.train.eye.weights import load_first_weights
 from mghft.train.runs.folder import RunFolder
 from mghft.train.runs.tracking import check_tracker
 from mghft.train.trainer.loop import Trainer
@@ -126,7 +127,7 @@ def _build_trainer(
             text_encoder = None if text is None else text.text_encoder
             say(load_initial(mghft, config.init_from, labels, text_encoder))
         elif config.pvt_weights is not None:
-            load_pvt_weights(mghft, config.pvt_weights)
+            load_first_weights(mghft, config.pvt_weights)
     trainer = Trainer(config, accelerator, run, data, model, latest=latest, say=say)
     if trainer.weights.sharded:
         count = accelerator.num_processes
