@@ -28,7 +28,7 @@ from mghft.train.evaluation.metrics import classification_metrics
 from mghft.train.evaluation.predict import predict, visual_vectors
 from mghft.train.evaluation.prediction_table import prediction_table, write_predictions
 from mghft.train.evaluation.report import write_report
-from mghft.train.evaluation.results import WHOLE, AccuracyGain, Evaluation, RunSummary, SystemMetrics
+from mghft.train.evaluation.results import SOURCE, WHOLE, AccuracyGain, Evaluation, RunSummary, SystemMetrics
 from mghft.train.evaluation.saved_models import open_all
 from mghft.train.evaluation.trained_runs import EvalConfig, TrainedRun
 from mghft.train.runs.files import read_metrics
@@ -171,7 +171,7 @@ def subset_rows(split: Split) -> dict[str, NDArray[np.bool_]]:
     """Return which rows, [n] bool, are the whole split, every subset of it, and labels of every source."""
     found = {WHOLE: np.ones(len(split.stickers), dtype=np.bool_)}
     sources = [
-        f"labels: {sticker.label_source}" if sticker.label_source else "" for sticker in split.stickers
+        f"{SOURCE}{sticker.label_source}" if sticker.label_source else "" for sticker in split.stickers
     ]
     for names in ([sticker.subset or "" for sticker in split.stickers], sources):
         values = np.array(names)

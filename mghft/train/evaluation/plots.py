@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mghft.pipeline.files import write_bytes
-from mghft.train.evaluation.results import WHOLE, SystemMetrics
+from mghft.train.evaluation.results import SOURCE, WHOLE, SystemMetrics
 
 COLOURS = ("#9aa3b2", "#e0a33a", "#4c9f8a", "#4361c2", "#a5568f", "#c25b43", "#6a6f2f")
 INK = "#2b3040"
@@ -22,7 +22,9 @@ INK = "#2b3040"
 def draw_comparison(
     path: Path, splits: Mapping[str, Mapping[str, Mapping[str, SystemMetrics]]], systems: Sequence[str]
 ) -> None:
-    """Draw the accuracy of every system by split and subset, with 95 % intervals.
+    """Draw the accuracy of every system by split and subset, in %, with 95 % intervals.
+
+    Labels by source are left to the tables.
 
     Args:
         path: of the PNG.
@@ -36,8 +38,10 @@ def draw_comparison(
         (split if subset == WHOLE else f"{split}\n{subset}", metrics)
         for split, subsets in splits.items()
         for subset, metrics in subsets.items()
+        if not subset.startswith(SOURCE)
     ]
-    figure = Figure(figsize=(max(7.0, 2.2 * len(groups)), 4.2))
+    # Room for three digits in every bar, and for the legend in one line.
+    figure = Figure(figsize=(max(7.0, 0.42 * len(systems) * len(groups), 1.9 * len(systems)), 4.2))
     axes = figure.subplots()
     width = 0.84 / len(systems)
     for place, system in enumerate(systems):
@@ -56,12 +60,12 @@ def draw_comparison(
             error_kw={"ecolor": INK, "elinewidth": 1, "capsize": 2},
         )
         for left, value in zip(x, accuracy, strict=True):
-            axes.text(left, 0.012, f"{value:.0%}", ha="center", va="bottom", fontsize=8, color="white")
+            axes.text(left, 0.012, f"{100 * value:.0f}", ha="center", va="bottom", fontsize=8, color="white")
     names = [f"{name}\n(n={metrics[systems[0]].count})" for name, metrics in groups]
     axes.set_xticks(np.arange(len(groups)), names)
     axes.set_ylim(0, 1)
-    axes.set_ylabel("accuracy, 95 % interval")
-    axes.legend(ncols=min(4, len(systems)), loc="upper center", bbox_to_anchor=(0.5, 1.14), frameon=False)
+    axes.set_ylabel("accuracy (numbers in %), 95 % interval")
+    axes.legend(ncols=len(systems), loc="upper center", bbox_to_anchor=(0.5, 1.14), frameon=False)
     _finish(figure, [axes], path)
 
 

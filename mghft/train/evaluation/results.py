@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from mghft.train.evaluation.metrics import ClassificationMetrics
 
+# How the subsets are called that hold the labels of one source.
+SOURCE = "labels: "
 # Name of the whole split among its subsets.
 WHOLE = "all"
 
