@@ -25,7 +25,7 @@ from mghft.pipeline.tiny_llava.texts import STYLE_TEXTS, Entry, as_response, des
 from mghft.pipeline.tiny_llava.train import PROMPT_END, batches
 from mghft.pipeline.views import VIEWS
 
-CRYING = Emoji("1F622", "😢", "crying face", "sadness", "emotag", False, None, {})
+CRYING = Emoji("1F622", "😢", "crying face", "sadness", "emotag", False, 0, True, None, {})
 ENTRY = Entry(("sad", "face", "tear", "cry", "omg"), "face-concerned")
 VIEWS_OF_CRYING = describe(CRYING, ENTRY, "openmoji")
 
@@ -47,7 +47,7 @@ def test_texts_are_made_of_names_and_tags():
 
 @pytest.mark.parametrize("label", LABELS)
 def test_the_class_label_does_not_reach_the_texts(label):
-    other = Emoji("1F622", "😢", "crying face", label, "hand", False, None, {})
+    other = Emoji("1F622", "😢", "crying face", label, "hand", False, 0, True, None, {})
     assert describe(other, ENTRY, "openmoji") == VIEWS_OF_CRYING
 
 
