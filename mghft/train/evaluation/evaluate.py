@@ -244,7 +244,7 @@ def _judge_run(
     }
     probabilities = {name: predict(model, splits[name], transform, **how) for name in evaluation.splits}
     seen = {
-        name: visual_vectors(model, splits[name], transform, **how).astype(np.float32)
+        name: predict(model, splits[name], transform, **how, read=visual_vectors).astype(np.float32)
         for name in (splits if vectors else ())
     }
     return splits, _Judged(probabilities, seen)

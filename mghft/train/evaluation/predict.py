@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +23,17 @@ from mghft.train.data.splits import Split
 from mghft.train.data.text_features import features_of
 
 
+def class_probabilities(output: MGHFTOutput) -> Tensor:
+    """Return the probabilities of a forward pass, [B, classes]."""
+    return output.logits.double().softmax(dim=1)
+
+
+def visual_vectors(output: MGHFTOutput) -> Tensor:
+    """Return the last stage's class token, normalised, [B, D]: a text-less network's view of an image."""
+    return output.visual_tokens[:, 0].double()
+
+
+@torch.inference_mode()
 def predict(
     model: nn.Module,
     split: Split,
@@ -32,8 +43,9 @@ def predict(
     batch_size: int,
     workers: int = 0,
     progress: bool = False,
+    read: Callable[[MGHFTOutput], Tensor] = class_probabilities,
 ) -> NDArray[np.float64]:
-    """Predict class probabilities; the model is left in the mode it came in.
+    """Predict class probabilities, or what else is read; the model keeps the mode it came in.
 
     Args:
         model: on the accelerator's device.
@@ -44,50 +56,11 @@ def predict(
         workers: at most so many processes read images, one for every two batches: a small split is read
             before they would be up.
         progress: of this process, shown on stderr.
+        read: what is wanted of every batch's output, [B, …].
 
     Returns:
-        [n, classes] in the order of the split.
+        [n, classes], or [n, …] of what is read, in the order of the split.
     """
-    images = _Images(split, transform, accelerator, batch_size, workers)
-    shown = ("predicting", progress)
-    return _run(model, images, lambda output: output.logits.double().softmax(dim=1), shown)
-
-
-def visual_vectors(
-    model: nn.Module,
-    split: Split,
-    transform: Any,
-    *,
-    accelerator: Accelerator,
-    batch_size: int,
-    workers: int = 0,
-    progress: bool = False,
-) -> NDArray[np.float64]:
-    """Return what the last stage of the backbone makes of every image, [n, D]; arguments as of `predict`.
-
-    It is the class token of that stage, normalised: for a network without text all that its classifier
-    reads of the whole image.
-    """
-    images = _Images(split, transform, accelerator, batch_size, workers)
-    return _run(model, images, lambda output: output.visual_tokens[:, 0].double(), ("looking", progress))
-
-
-class _Images(NamedTuple):
-    """The images of a split, and how they are read."""
-
-    split: Split
-    transform: Any
-    accelerator: Accelerator
-    batch_size: int
-    workers: int
-
-
-@torch.inference_mode()
-def _run(
-    model: nn.Module, images: _Images, read: Callable[[MGHFTOutput], Tensor], shown: tuple[str, bool]
-) -> NDArray[np.float64]:
-    """Return what is read of the model's outputs, a row for every sticker in the order of the split."""
-    split, transform, accelerator, batch_size, workers = images
     share = range(accelerator.process_index, len(split.stickers), accelerator.num_processes)
     loader = DataLoader(
         Subset(PlainStickers(split.images, transform), share),
@@ -98,7 +71,7 @@ def _run(
     was_training = model.training
     model.eval()
     rows: list[tuple[int, list[float]]] = []
-    with bar("sticker", *shown) as advance:
+    with bar("sticker", "predicting", progress) as advance:
         for pixels, indices in loader:
             features = mask = None
             if split.features is not None and split.mask is not None:
