@@ -20,11 +20,11 @@ from torch.nn import functional as F
 
 from mghft.model import MGHFTConfig, TextEncoder
 from mghft.model.text_encoder import BUNDLED
+from mghft.pipeline.corpora.emoji.art import Art, load_art, load_monitor
+from mghft.pipeline.corpora.emoji.augment import augment, halved, look, strength, to_ink, to_input
 from mghft.pipeline.corpora.emoji.table import STAND_IN_STYLES
 from mghft.pipeline.files import check_folder, write_atomically
 from mghft.train.data.sampler import mixed_seed
-from mghft.train.eye.art import Art, load_art, load_monitor
-from mghft.train.eye.augment import augment, look, strength, to_ink, to_input
 from mghft.train.eye.network import Eye, eye_config, start
 from mghft.train.eye.weights import export
 
@@ -39,7 +39,7 @@ START_PICTURES = 1024
 class Options:
     """What decides the result of a run, beside the art and the network."""
 
-    steps: int = 2600
+    steps: int = 5000
     batch: int = 64
     lr: float = 1e-3
     seed: int = 0
@@ -73,9 +73,9 @@ class Pretraining:
         """
         self.art, self.words, self.options, self.side = art, words, options, config.image_size
         torch.manual_seed(mixed_seed(options.seed))
-        self.eye = Eye(config, len(art.words), words.shape[1])
+        self.eye = Eye(config, len(art.known), words.shape[1])
         some = torch.randperm(len(art.pictures))[:START_PICTURES]
-        start(self.eye, to_input(look(to_ink(art.pictures[some]), self.side)))
+        start(self.eye, to_input(look(halved(to_ink(art.pictures[some])), self.side)))
         matrices = [parameter for parameter in self.eye.parameters() if parameter.ndim >= 2]
         others = [parameter for parameter in self.eye.parameters() if parameter.ndim < 2]
         groups = [
@@ -92,7 +92,7 @@ class Pretraining:
         torch.manual_seed(mixed_seed(options.seed, self.step, 1))  # of dropout
         rows = torch.multinomial(art.weight, min(options.batch, len(art.weight)), generator=generator)
         k = strength(self.step, options.steps)
-        ink = augment(to_ink(art.pictures[rows]), art.flippable[rows], k, self.side, generator)
+        ink = augment(halved(to_ink(art.pictures[rows])), art.flippable[rows], k, self.side, generator)
         for group in self.optimizer.param_groups:
             group["lr"] = rate(self.step, options)
         self.eye.train()
@@ -113,7 +113,8 @@ class Pretraining:
         self.eye.eval()
         batches = zip(torch.split(pictures, 64), torch.split(identity, 64), strict=True)
         right = [
-            self.eye.identities(to_input(look(to_ink(some), self.side))) == named for some, named in batches
+            self.eye.identities(to_input(look(halved(to_ink(some)), self.side))) == named
+            for some, named in batches
         ]
         return torch.cat(right).float().mean().item()
 
@@ -194,7 +195,7 @@ def pretrain(
 def _report(run: Pretraining, monitor: Monitor) -> None:
     shares = [f"{style} {run.named_right(*pictures):.3f}" for style, pictures in monitor.items()]
     if shares:
-        print(f"step {run.step}: named right among {len(run.art.words)}: {', '.join(shares)}", flush=True)
+        print(f"step {run.step}: named right among {len(run.art.known)}: {', '.join(shares)}", flush=True)
 
 
 def main() -> None:
@@ -211,8 +212,8 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     art = load_art(STAND_IN_STYLES, given.cache)
     drawn = ", ".join(f"{style} {count}" for style, count in art.counts.items())
-    print(f"{len(art.pictures)} pictures of {len(art.words)} emoji: {drawn}", flush=True)
-    monitor = {style: load_monitor(style, art.words, given.cache) for style in MONITOR_STYLES}
+    print(f"{len(art.pictures)} pictures of {len(art.known)} emoji: {drawn}", flush=True)
+    monitor = {style: load_monitor(style, art.known, given.cache) for style in MONITOR_STYLES}
     run = Pretraining(art, encode_words(art.words), eye_config(), Options(steps=given.steps, seed=given.seed))
     backbone = sum(parameter.numel() for parameter in run.eye.mghft.backbone.parameters())
     total = sum(parameter.numel() for parameter in run.eye.parameters())

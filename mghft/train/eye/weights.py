@@ -13,8 +13,8 @@ from torch import Tensor
 from mghft.model import MGHFT, load_pvt_weights
 from mghft.model.config import MGHFTConfig
 from mghft.model.state_dict_keys import pvt_name
+from mghft.pipeline.corpora.emoji.augment import INK_STD
 from mghft.pipeline.files import write_bytes, write_json
-from mghft.train.eye.augment import INK_STD
 
 SHIPPED = "eye"
 FOLDER = Path(__file__).resolve().parent / "checkpoint"

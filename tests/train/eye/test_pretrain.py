@@ -11,8 +11,8 @@ import eye_art
 import pytest
 import torch
 
-from mghft.train.eye import art
-from mghft.train.eye.augment import augment, look, strength, to_ink
+from mghft.pipeline.corpora.emoji import art
+from mghft.pipeline.corpora.emoji.augment import augment, halved, look, strength, to_ink
 from mghft.train.eye.pretrain import Options, Pretraining, pretrain, rate
 
 # Killed in the middle of writing its second checkpoint.
@@ -109,7 +109,7 @@ def test_progress_and_what_is_named_right_are_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = eye_art.pretraining(steps=2)
-    monitor = {"three": art.load_monitor("one", run.art.words)}
+    monitor = {"three": art.load_monitor("one", run.art.known)}
     pretrain(run, tmp_path / "run", monitor, monitor_every=1)
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if line.startswith("step 1: named right among 5: three ")]
@@ -152,7 +152,7 @@ def test_nine_of_ten_drawings_are_faces_and_people() -> None:
 
 
 def test_augmentation_of_no_strength_is_the_plain_look() -> None:
-    ink = to_ink(art.load_art(("one",)).pictures)
+    ink = halved(to_ink(art.load_art(("one",)).pictures))
     generator = torch.Generator().manual_seed(0)
     flippable = torch.ones(len(ink), dtype=torch.bool)
     assert torch.allclose(augment(ink, flippable, 0.0, 32, generator), look(ink, 32), atol=1e-6)

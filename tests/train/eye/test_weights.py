@@ -14,9 +14,9 @@ from torch import nn
 
 from mghft.model import MGHFT, MGHFTConfig, load_pvt_weights
 from mghft.model.state_dict_keys import mghft_name, pvt_name
+from mghft.pipeline.corpora.emoji.augment import INK_STD
 from mghft.pipeline.settings import read_settings
 from mghft.train.config import RECIPES_FOLDER, load_config
-from mghft.train.eye.augment import INK_STD
 from mghft.train.eye.network import eye_config
 from mghft.train.eye.weights import FOLDER, SHAPE, export, fold_normalisation
 from mghft.train.trainer.loop import Trainer

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from mghft.model import MGHFTConfig
+from mghft.pipeline.corpora.emoji import art
 from mghft.pipeline.corpora.emoji.render import IconSet
-from mghft.train.eye import art
 from mghft.train.eye.pretrain import Options, Pretraining
 
 # hexcode, label, group, shortcodes
@@ -25,7 +25,7 @@ ROWS = [
     ("1F3FB", "light skin tone", 2, ["tone1"]),
     ("1F1E9", "flag: Germany", 9, ["flag_de"]),
 ]
-LABELS = {"label", "label_source", "emotag", "holdout", "fold", "known_to_stand_in"}
+LABELS = {"label", "label_source", "emotag", "holdout", "fold"}
 
 
 class Unlabelled:

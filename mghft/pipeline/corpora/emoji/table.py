@@ -83,7 +83,6 @@ class Emoji:
         label_source: "emotag" or "hand".
         holdout: kept out of training and validation in every style.
         fold: 0 to FOLDS - 1, stratified by label; person, man and woman of one gesture share theirs.
-        known_to_stand_in: the shipped stand-in was trained on its name, in the set-aside styles.
         emotag: mean human scores, None for an emoji that EmoTag1200 lacks.
         icons: the styles that draw it, each to the icon's name in its package.
     """
@@ -95,7 +94,6 @@ class Emoji:
     label_source: str
     holdout: bool
     fold: int
-    known_to_stand_in: bool
     emotag: dict[str, float] | None
     icons: dict[str, str]
 
@@ -127,7 +125,6 @@ def _emoji(row: dict[str, str]) -> Emoji:
         label_source=row["label_source"],
         holdout=row["holdout"] == "1",
         fold=int(row["fold"]),
-        known_to_stand_in=row["stand_in"] == "1",
         emotag={name: float(score) for name, score in scores.items()} if all(scores.values()) else None,
         icons={style: row[style] for style in STYLES if row[style]},
     )

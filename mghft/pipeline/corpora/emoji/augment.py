@@ -1,4 +1,4 @@
-"""Pictures as the eye sees them: ink on white, changed a little in place, colour and completeness."""
+"""Pictures as eye and stand-in see them: ink on white, changed a little in place, colour and completeness."""
 
 from __future__ import annotations
 
@@ -20,8 +20,13 @@ def strength(step: int, steps: int) -> float:
 
 
 def to_ink(pictures: Tensor) -> Tensor:
-    """Return uint8 RGB [B, 3, S, S] as ink, 1 - RGB, means of 2 x 2 pixels: float [B, 3, S/2, S/2]."""
-    return F.avg_pool2d(1 - pictures.float() / 255, 2)
+    """Return uint8 RGB [B, 3, S, S] as ink, 1 - RGB: float [B, 3, S, S]."""
+    return 1 - pictures.float() / 255
+
+
+def halved(ink: Tensor) -> Tensor:
+    """Return means of 2 x 2 pixels: [B, 3, S/2, S/2]."""
+    return F.avg_pool2d(ink, 2)
 
 
 def to_input(ink: Tensor) -> Tensor:
@@ -31,7 +36,7 @@ def to_input(ink: Tensor) -> Tensor:
 
 def look(ink: Tensor, side: int) -> Tensor:
     """Scale ink [B, 3, S, S] to the network's side, unchanged otherwise: [B, 3, side, side]."""
-    rows = torch.eye(2, 3).expand(len(ink), 2, 3)
+    rows = torch.eye(2, 3, device=ink.device).expand(len(ink), 2, 3)
     return _sample(ink, rows, side)
 
 
@@ -43,6 +48,7 @@ def augment(ink: Tensor, flippable: Tensor, k: float, side: int, generator: torc
         flippable: [B] bool, False where left and right matter.
         k: all ranges are multiplied by it.
         side: of the pictures returned.
+        generator: of the CPU, so that every device draws the same.
 
     Returns:
         [B, 3, side, side].
@@ -50,10 +56,10 @@ def augment(ink: Tensor, flippable: Tensor, k: float, side: int, generator: torc
     count = len(ink)
 
     def uniform(*shape: int) -> Tensor:
-        return torch.rand(*shape, generator=generator) * 2 - 1
+        return (torch.rand(*shape, generator=generator) * 2 - 1).to(ink.device)
 
     def chance(share: float) -> Tensor:
-        return torch.rand(count, generator=generator) < share * k
+        return (torch.rand(count, generator=generator) < share * k).to(ink.device)
 
     angle, shift = uniform(count) * k * TURN, uniform(count, 2) * k * SHIFT
     scale, aspect = torch.exp(uniform(count) * k * SCALE), torch.exp(uniform(count) * k * ASPECT)
@@ -62,10 +68,11 @@ def augment(ink: Tensor, flippable: Tensor, k: float, side: int, generator: torc
     first = torch.stack([cos * mirror * aspect, -sin / aspect, shift[:, 0]], 1)
     second = torch.stack([sin * mirror * aspect, cos / aspect, shift[:, 1]], 1)
     moved = _sample(ink, torch.stack([first, second], 1), side)
-    colour = torch.eye(3) + torch.randn(count, 3, 3, generator=generator) * COLOUR * k
-    colour = torch.where(chance(GREY).view(-1, 1, 1), torch.full((3, 3), 1 / 3), colour)
+    noise = torch.randn(count, 3, 3, generator=generator).to(ink.device)
+    colour = torch.eye(3, device=ink.device) + noise * COLOUR * k
+    colour = torch.where(chance(GREY).view(-1, 1, 1), 1 / 3, colour)
     inked = torch.einsum("bij,bjhw->bihw", colour, moved).clamp(0, 1)
-    corner = torch.rand(count, 2, generator=generator) * (side - side // 4)
+    corner = torch.rand(count, 2, generator=generator).to(ink.device) * (side - side // 4)
     return torch.where((chance(CUT_OUT).view(-1, 1, 1) & _square(corner, side)).unsqueeze(1), 0.0, inked)
 
 
@@ -76,6 +83,6 @@ def _sample(ink: Tensor, rows: Tensor, side: int) -> Tensor:
 
 def _square(corner: Tensor, side: int) -> Tensor:
     """Return which pixels lie in a square of a quarter side at [B, 2] corners: bool [B, side, side]."""
-    places = torch.arange(side)
+    places = torch.arange(side, device=corner.device)
     inside = (places >= corner.unsqueeze(-1)) & (places < corner.unsqueeze(-1) + side // 4)
     return inside[:, 0].unsqueeze(-1) & inside[:, 1].unsqueeze(-2)

@@ -1,7 +1,7 @@
-"""What the eye learns from: every emoji of the set-aside art styles as a small picture, with its words.
+"""What eye and stand-in learn from: every emoji of the set-aside styles as a small picture, with its words.
 
 Of the corpus' table only hexcodes and names of icons are read, never a label: which emotion a sticker shows
-has no part in this training.
+has no part in these trainings.
 """
 
 from __future__ import annotations
@@ -35,16 +35,21 @@ class Known:
     """One emoji as emojibase has it.
 
     Attributes:
-        words: label and tags, as the text encoder reads them.
+        tags: published with it, in emojibase's order.
         group: emojibase's number.
         names: what its icon may be called, in sets that are tried one after the other.
     """
 
     hexcode: str
     label: str
-    words: str
+    tags: tuple[str, ...]
     group: int
     names: tuple[tuple[str, ...], ...]
+
+    @property
+    def words(self) -> str:
+        """Return label and tags, as a text encoder reads them."""
+        return f"{self.label}: {', '.join(self.tags)}"
 
 
 @dataclass(frozen=True)
@@ -53,19 +58,26 @@ class Art:
 
     Attributes:
         pictures: uint8 [N, 3, S, S], RGB on white.
-        identity: int64 [N], index into `words`.
+        identity: int64 [N], index into `known`.
+        style: int64 [N], index into the styles that were asked for.
         weight: float32 [N], how often a drawing is drawn for a batch, in proportion.
         flippable: bool [N], False where left and right matter.
-        words: of every identity.
+        known: every identity.
         counts: drawings of each style.
     """
 
     pictures: Tensor
     identity: Tensor
+    style: Tensor
     weight: Tensor
     flippable: Tensor
-    words: tuple[str, ...]
+    known: tuple[Known, ...]
     counts: Mapping[str, int]
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Return label and tags of every identity."""
+        return tuple(emoji.words for emoji in self.known)
 
 
 def load_known(cache: Path | None = None) -> tuple[Known, ...]:
@@ -78,7 +90,7 @@ def load_known(cache: Path | None = None) -> tuple[Known, ...]:
             continue
         code, label = row["hexcode"], row["label"]
         names = ((label,), *(_codes(table, code) for table in shortcodes))
-        known.append(Known(code, label, f"{label}: {', '.join(row.get('tags', ()))}", row["group"], names))
+        known.append(Known(code, label, tuple(row.get("tags", ())), row["group"], names))
     return tuple(known)
 
 
@@ -105,8 +117,14 @@ def find_icons(icons: IconSet, known: Sequence[Known], table: Iterable[Emoji]) -
     return found
 
 
-def load_art(styles: Sequence[str], cache: Path | None = None) -> Art:
+def load_art(
+    styles: Sequence[str], cache: Path | None = None, *, rendered: int = RENDERED, side: int = SIDE
+) -> Art:
     """Draw every emoji of these styles; blank drawings are left out.
+
+    Args:
+        rendered: side of the drawings, in pixels.
+        side: of the pictures, scaled from them.
 
     Raises:
         ValueError, FileNotFoundError: as `fetch_package`, where a package is missing.
@@ -114,37 +132,45 @@ def load_art(styles: Sequence[str], cache: Path | None = None) -> Art:
     known, table = load_known(cache), load_table()
     corpus = {emoji.hexcode for emoji in table}
     by_code = {emoji.hexcode: emoji for emoji in known}
-    rows: list[tuple[Known, Tensor]] = []
+    rows: list[tuple[Known, int, Tensor]] = []
     counts: dict[str, int] = {}
-    for style in styles:
+    for number, style in enumerate(styles):
         icons = load_icons(style, cache)
         before = len(rows)
         for code, name in sorted(find_icons(icons, known, table).items()):
-            picture = torch.from_numpy(draw(icons, name, size=RENDERED, side=SIDE).copy()).permute(2, 0, 1)
+            picture = torch.from_numpy(draw(icons, name, size=rendered, side=side).copy()).permute(2, 0, 1)
             if (255 - picture).max() > 255 * BLANK:
-                rows.append((by_code[code], picture))
+                rows.append((by_code[code], number, picture))
         counts[style] = len(rows) - before
-    drawn = {emoji.hexcode for emoji, _ in rows}
-    identities = {emoji.hexcode: index for index, emoji in enumerate(e for e in known if e.hexcode in drawn)}
+    codes = {emoji.hexcode for emoji, _, _ in rows}
+    drawn = tuple(emoji for emoji in known if emoji.hexcode in codes)
+    identities = {emoji.hexcode: index for index, emoji in enumerate(drawn)}
     return Art(
-        pictures=torch.stack([picture for _, picture in rows]),
-        identity=torch.tensor([identities[emoji.hexcode] for emoji, _ in rows]),
-        weight=batch_weights([_weight(emoji, corpus) for emoji, _ in rows]),
-        flippable=torch.tensor([not {"left", "right"} & _parts(emoji.label) for emoji, _ in rows]),
-        words=tuple(by_code[code].words for code in identities),
+        pictures=torch.stack([picture for _, _, picture in rows]),
+        identity=torch.tensor([identities[emoji.hexcode] for emoji, _, _ in rows]),
+        style=torch.tensor([number for _, number, _ in rows]),
+        weight=batch_weights([_weight(emoji, corpus) for emoji, _, _ in rows]),
+        flippable=torch.tensor([not {"left", "right"} & _parts(emoji.label) for emoji, _, _ in rows]),
+        known=drawn,
         counts=counts,
     )
 
 
-def load_monitor(style: str, words: Sequence[str], cache: Path | None = None) -> tuple[Tensor, Tensor]:
-    """Return the corpus' emoji in one style, uint8 [N, 3, S, S], and their identities [N] among `words`."""
-    label = {emoji.hexcode: emoji.words for emoji in load_known(cache)}
-    place = {word: index for index, word in enumerate(words)}
+def load_monitor(
+    style: str,
+    known: Sequence[Known],
+    cache: Path | None = None,
+    *,
+    rendered: int = RENDERED,
+    side: int = SIDE,
+) -> tuple[Tensor, Tensor]:
+    """Return the corpus' emoji in one style, uint8 [N, 3, S, S], and their identities [N] among `known`."""
+    place = {emoji.hexcode: index for index, emoji in enumerate(known)}
     icons = load_icons(style, cache)
-    drawn = [e for e in load_table() if style in e.icons and label[e.hexcode] in place]
-    pictures = [draw(icons, emoji.icons[style], size=RENDERED, side=SIDE).copy() for emoji in drawn]
+    drawn = [emoji for emoji in load_table() if style in emoji.icons and emoji.hexcode in place]
+    pictures = [draw(icons, emoji.icons[style], size=rendered, side=side).copy() for emoji in drawn]
     stacked = torch.stack([torch.from_numpy(picture).permute(2, 0, 1) for picture in pictures])
-    return stacked, torch.tensor([place[label[emoji.hexcode]] for emoji in drawn])
+    return stacked, torch.tensor([place[emoji.hexcode] for emoji in drawn])
 
 
 def batch_weights(weights: Sequence[float]) -> Tensor:
