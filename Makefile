@@ -40,7 +40,8 @@ demo: venv
 	wait $$other || { cat demo/no-text.log; exit 1; }
 	@if [ report/index.html -nt demo/runs/text/summary.json ] && [ report/index.html -nt demo/runs/no-text/summary.json ]; \
 	then echo "the report is newer than both runs"; \
-	else $(BIN)/mghft eval demo/runs/text demo/runs/no-text --out report; fi
+	else $(BIN)/mghft eval demo/runs/text demo/runs/no-text --out report \
+		--expected benchmarks/expected_demo.yaml; fi
 	@echo "the report lies in report/index.html"
 
 # A file of tests stays in one process; torch of each takes one core.

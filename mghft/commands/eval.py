@@ -42,12 +42,17 @@ def evaluate(
         bool,
         typer.Option("--no-late-fusion", help="No regression on texts and images, which reads train."),
     ] = False,
+    expected: Annotated[
+        Path | None,
+        typer.Option(help="YAML of accuracies [low, high] by split, subset, system: says what is outside."),
+    ] = None,
 ) -> None:
     """Evaluate trained runs beside majority, text only and late fusion, and write a report to look at.
 
     \b
     Examples:
       mghft eval demo/runs/text demo/runs/no-text --out report
+      mghft eval runs/text runs/no-text --out report --expected benchmarks/expected_demo.yaml
       mghft eval --model converted --text-encoder converted-bert --card ser30k --data SER_Dataset \\
         --descriptions runs/released --split test --out report
     """
@@ -77,6 +82,9 @@ def evaluate(
         "late_fusion": False if no_late_fusion else None,
     }
     config = build_eval_config(given(options))
+    from mghft.train.evaluation.expected import compare, read_expected
+
+    ranges = None if expected is None else read_expected(expected)
     # Runs are looked at before torch is there, so that a slip is answered at once.
     open_all(config)
     from mghft.train.evaluation.evaluate import evaluate as run
@@ -94,4 +102,6 @@ def evaluate(
                 ],
                 numeric=(1, 2),
             )
+    for line in () if ranges is None else compare(ranges, evaluation.splits):
+        typer.echo(line)
     typer.echo(f"report: {config.out / 'index.html'}")
