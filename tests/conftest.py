@@ -1,5 +1,6 @@
 """What every test needs: one thread per process, since tiny models collapse under several on busy cores."""
 
+import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -8,6 +9,22 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def former_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shipped stand-in passes for the one that the manifests of tests/old_runs were written with."""
+    from mghft.pipeline.engines import model_source
+    from mghft.pipeline.tiny_llava import checkpoint_path
+
+    hash_of = model_source.hash_folder
+    manifest = Path(__file__).parent / "old_runs" / "described" / "manifest.json"
+    former = json.loads(manifest.read_text())["model"]["weights_sha256"]
+    monkeypatch.setattr(
+        model_source,
+        "hash_folder",
+        lambda folder: former if folder == checkpoint_path() else hash_of(folder),
+    )
 
 
 @pytest.fixture

@@ -28,13 +28,13 @@ from mghft.train.runs.files import read_metrics
 from mghft.train.trainer.trainer import train
 from mghft.train.trainer.warm_start import load_initial
 
-# Of the manifest that today's code must still make for the shipped model, its pack and the squares.
+# Of the manifest that today's code must still make for the model of then, its pack and the squares.
 FINGERPRINT = "8f05c3c4d79dd49e9201305823f51998c0e04691b976ad75b031eb3175b8a8c4"
 CLOCK = {"stickers_per_second", "seconds", "seconds_waiting", "seconds_validation", "memory_mb"}
 
 
 @pytest.fixture
-def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, former_stand_in: None) -> Path:
     """A copy of the old runs; their paths are relative to it."""
     shutil.copytree(Path(__file__).parent / "old_runs", tmp_path / "old")
     monkeypatch.chdir(tmp_path / "old")
@@ -82,6 +82,14 @@ def test_fingerprint_of_a_manifest_is_what_it_was(old: Path, monkeypatch: pytest
     manifest = json.loads(Path("new/manifest.json").read_text())
     assert manifest == json.loads(Path("described/manifest.json").read_text())
     assert manifest["fingerprint"] == FINGERPRINT
+
+
+def test_run_of_another_stand_in_is_refused(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.chdir(old)
+    with pytest.raises(ValueError, match="another configuration .model.weights_sha256 is '87498e60"):
+        go_on(config("unfinished"))
+    assert run_status(Path("unfinished"))["rows"] == 21
 
 
 def test_shares_of_a_run_are_divided_as_they_were(old: Path) -> None:

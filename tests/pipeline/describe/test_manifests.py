@@ -1,7 +1,7 @@
 """Manifests and fingerprints are those of the code before the rooms: runs written then are gone on with.
 
 Each fingerprint is what `build_manifest` of that code printed for the fields beside it, with the squares of
-tests/old_runs, vLLM 0.32.0 and a model folder of these two files.
+tests/old_runs, vLLM 0.32.0, the stand-in that was shipped then and a model folder of these two files.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ IMAGE = {"max_side": 512, "frame": "sheet:4", "background": [0, 16, 255]}
 
 
 @pytest.fixture
-def model(tmp_path, monkeypatch):
+def model(tmp_path, monkeypatch, former_stand_in):
     """A folder with a model's files; vLLM is of the version in the fingerprints, and "auto" as on a GPU."""
     monkeypatch.setattr(vllm_engine, "vllm_version", lambda: "0.32.0")
     monkeypatch.setattr(factory, "fast_format", lambda _: "auto")
