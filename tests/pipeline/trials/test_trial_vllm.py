@@ -30,7 +30,7 @@ def test_three_prompts_one_start_and_a_run_that_reuses_one_of_them(tmp_path):
     for rows in found["rows"]:
         assert sorted(row["sticker_id"] for row in rows) == sorted(found["stickers"])
     assert [sum(row["status"] == "ok" for row in rows) for rows in found["rows"]] == [12, 12, 12]
-    # One request with 49 + 6 tokens (four for the views) for the joint packs, four with one view for the other.
+    # One request with 49 + 6 tokens (four for the views) for the joint packs, four with one for the other.
     read = [sum(row["prompt_tokens"] for row in rows) for rows in found["rows"]]
     assert read == [12 * 55, 12 * 55, 12 * 4 * 52]
     assert Path(found["page"]).is_file()
