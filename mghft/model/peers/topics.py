@@ -11,7 +11,8 @@ def topic_groups(ids: Tensor) -> Tensor:
 
     Two topics whose first L word pieces are the same become one.
     """
-    return torch.unique(ids, dim=0, return_inverse=True)[1]
+    groups: Tensor = torch.unique(ids, dim=0, return_inverse=True)[1]
+    return groups
 
 
 def group_mean(x: Tensor, groups: Tensor | None) -> Tensor:
