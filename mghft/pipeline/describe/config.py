@@ -53,6 +53,8 @@ class RunOptions(BaseModel):
         reuse: earlier runs, or folders of them, whose rows are taken over where the same would be asked.
         embed_images: keep the image bytes in the shards.
         strict: failed rows are an error.
+        early_stop: stop when the first 20 answers are all unusable.
+        failed_limit: share of failed rows above which the end of the run says so.
         dry_run: describe a handful, keep nothing, and estimate the rest.
     """
 
@@ -68,6 +70,8 @@ class RunOptions(BaseModel):
     reuse: tuple[Path, ...] = ()
     embed_images: bool = False
     strict: bool = False
+    early_stop: bool = True
+    failed_limit: float = Field(default=0.1, ge=0.0, le=1.0)
     dry_run: bool = False
 
 

@@ -19,6 +19,7 @@ from mghft.pipeline.corpora.load import load_corpus
 from mghft.pipeline.corpora.sticker import Sticker
 from mghft.pipeline.describe.config import DescribeConfig
 from mghft.pipeline.describe.estimate import Estimate, estimate
+from mghft.pipeline.describe.outcome import EarlyStop
 from mghft.pipeline.describe.prepare import PreparedRun, prepare_run
 from mghft.pipeline.describe.reuse import reusable_rows
 from mghft.pipeline.describe.scheduler import EngineFactory, open_scheduler
@@ -53,6 +54,8 @@ def describe(
         ValueError: bad input, another run in the folder, or (`strict`) failed rows.
         RunLockedError: another process writes to the folder.
         EngineDiedError: the engine died or its server went away; finished rows are written first.
+        NothingDescribedError: the first 20 answers are all unusable (`early_stop`; they are written first),
+            or every sticker of a dry run failed.
         OSError: a row cannot be kept (disk full, read-only folder).
         KeyboardInterrupt: asked to stop; finished rows are written first.
     """
@@ -78,7 +81,8 @@ def execute_run(run: PreparedRun, engine: EngineFactory) -> RunStats:
         The run's statistics, as in its stats.json.
 
     Raises:
-        ValueError, RunLockedError, EngineDiedError, OSError, KeyboardInterrupt: as in `describe`.
+        ValueError, RunLockedError, EngineDiedError, NothingDescribedError, OSError, KeyboardInterrupt: as in
+            `describe`.
     """
     options, fingerprint = run.options, run.manifest["fingerprint"]
     options.out.mkdir(parents=True, exist_ok=True)
@@ -126,6 +130,8 @@ def _describe_remaining(
     store: RunStore,
     progress: Progress,
 ) -> None:
+    described = not run.options.early_stop or "ok" in store.statuses.values()
+    first_answers = EarlyStop(run.options.out, described=described)
     began = time.monotonic()
     with open_scheduler(run, engine) as scheduler, progress:
         progress.engine_is_up(time.monotonic() - began)
@@ -134,6 +140,7 @@ def _describe_remaining(
                 for row in rows:
                     store.add(row)
                 progress.advance(rows)
+                first_answers.take(rows)
 
 
 @contextmanager

@@ -22,6 +22,8 @@ from mghft.pipeline.views import VIEWS
 # Above this share of stickers with the same text a view says nothing about any of them.
 _SAME_TEXT_WARNING = 0.5
 _MIN_ROWS_FOR_WARNING = 20
+# Above this share failures are more than a few bad files.
+FAILED_LIMIT = 0.1
 
 
 class RunStatus(TypedDict):
@@ -75,8 +77,12 @@ class RunStats(RunStatus):
     processor: NotRequired[Processor]
 
 
-def run_status(folder: Path) -> RunStatus:
+def run_status(folder: Path, failed_limit: float = FAILED_LIMIT) -> RunStatus:
     """Count a run's rows.
+
+    Args:
+        folder: the run.
+        failed_limit: share of failed rows above which there is a warning of them.
 
     Raises:
         FileNotFoundError: the folder is not a run folder.
@@ -110,9 +116,20 @@ def run_status(folder: Path) -> RunStatus:
         "failures": dict(reasons.most_common()),
         "warnings": list(_same_text_warnings(texts)),
     }
+    if (warning := failed_warning(status, failed_limit)) is not None:
+        status["warnings"].append(warning)
     if not status["in_journal"]:
         del status["in_journal"]
     return status
+
+
+def failed_warning(status: RunStatus, limit: float) -> str | None:
+    """Return a sentence about the failed rows of a run where their share is above a limit."""
+    if not status["failed"] or status["failed"] <= limit * status["rows"]:
+        return None
+    share = 100 * status["failed"] / status["rows"]
+    reason = next(iter(status["failures"]), "")
+    return f"{status['failed']} of {status['rows']} stickers failed ({share:.1f} %), most often: {reason}"
 
 
 def failed_rows(folder: Path) -> list[tuple[str, str]]:
