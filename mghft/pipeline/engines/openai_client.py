@@ -122,7 +122,7 @@ class ChatClient:
                 f"the server does not list the model {self._model}, and is asked for it all the same; "
                 f"it lists {', '.join(self._unlisted)}"
             )
-        await self._settle(self._form, first_question())
+        await self._settle(self._form, first_question(), known=False)
 
     async def ask(self, request: Request) -> Response:
         """Ask until there is a response, a refusal, or no patience any more.
@@ -144,14 +144,15 @@ class ChatClient:
                     self._answered += 1
                     self._answered_with[settings] += 1
                     return outcome
-                if outcome.kind == "refused":
+                # A fault inside the server may be its way to refuse settings that it never answered.
+                if outcome.kind == "refused" or (outcome.kind == "broken" and not proofs):
                     refusals += 1
-                    if refusals > 1:
-                        if await self._is_own_fault(request, form, settings, proofs):
-                            return Response(request.key, error=f"the server refused the request: {outcome}")
-                        refusals = 0
+                    if refusals > 1 and await self._adapts(request, form, settings, proofs):
+                        failures = refusals = 0
                         continue
-                else:
+                    if refusals > 1 and outcome.kind == "refused":
+                        return Response(request.key, error=f"the server refused the request: {outcome}")
+                if outcome.kind != "refused":
                     # A server that limits the rate and answers others is well: patience, not a failure.
                     passing = outcome.status == 429 and self._answered > seen
                     failures = 0 if passing else failures + 1
@@ -160,8 +161,8 @@ class ChatClient:
                 self.retries += 1
                 await self._backoff.pause(outcome.wait, outcome.status, max(1, failures))
 
-    async def _is_own_fault(self, request: Request, form: Form, settings: str, proofs: int) -> bool:
-        """Return whether a refusal is about the request; False: the form has changed, send it again.
+    async def _adapts(self, request: Request, form: Form, settings: str, proofs: int) -> bool:
+        """Return whether a failure is about the form, which is another now; else it is the request's own.
 
         Raises:
             EngineDiedError: it is about all requests.
@@ -169,19 +170,29 @@ class ChatClient:
         # Asked one at a time: what one refusal teaches, the others need not find out again.
         async with self._settling:
             if self._form != form:
-                return False
-            if self._answered_with[settings] > proofs:
                 return True
-            if await self._settle(form, request):
+            if self._answered_with[settings] > proofs:
                 return False
+            if await self._settle(form, request, known=proofs > 0):
+                return True
             self._answered_with[settings] += 1
-            return True
+            return False
 
-    async def _settle(self, form: Form, request: Request) -> bool:
-        """Ask a simple question with the settings of a request; return whether it took another form."""
+    async def _settle(self, form: Form, request: Request, *, known: bool) -> bool:
+        """Ask a simple question with the settings of a request; return whether it took another form.
+
+        Args:
+            form: the one in use.
+            request: whose settings the question has.
+            known: whether the server has answered with these settings before.
+        """
+        before = self._probe.answered
         try:
-            better = await self._probe.settle(form, request, known=self._answered > 0)
+            better = await self._probe.settle(form, request, known=known)
         except UnansweredError as error:
+            if error.failure.kind == "broken" and before:
+                # It did answer once: a fault that now meets everything may pass.
+                return False
             raise WrongSettingsError(await self._settings_words(error.failure)) from None
         if better == form:
             return False
