@@ -15,7 +15,7 @@ _NAME = r"(?:\w+:)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|analysis|reflection
 # the channels of gpt-oss and Gemma, which say what a message is where it begins.
 _END = re.compile(
     rf"</\s*{_NAME}\s*>|\[/(?:THINK|REASONING)\]|◁/{_NAME}▷|<\|(?:end_of_|/){_NAME}\|>"
-    r"|<\|channel\|>\s*final\s*(?:<\|constrain\|>\s*\w+\s*)?<\|message\|>|<channel\|>|\bassistantfinal(?=\W)"
+    r"|<\|channel\|>\s*final\s*(?:<\|constrain\|>\s*\w+\s*)?<\|message\|>|<channel\|>|\bassistantfinal(?!ly)"
     r"|\[BEGIN FINAL RESPONSE\]",
     re.I,
 )

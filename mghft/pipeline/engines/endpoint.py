@@ -42,6 +42,11 @@ def plain_address(base_url: str) -> str:
     return urlunsplit((parts.scheme, place, parts.path, "", "")).rstrip("/")
 
 
+def has_host(url: str) -> bool:
+    """Return whether an address is readable and names a host."""
+    return bool(_split(url)[1])
+
+
 def is_local(base_url: str) -> bool:
     """Return whether the address is this machine's own: its loopback, or all of its addresses (0.0.0.0)."""
     _, host = _split(base_url)

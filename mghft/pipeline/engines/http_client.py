@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import httpx2
 import openai
 
-from mghft.pipeline.engines.endpoint import is_local
+from mghft.pipeline.engines.endpoint import has_host, is_local
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 _PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
@@ -116,6 +116,8 @@ def _check_proxy(proxy: Proxy) -> None:
     scheme = proxy.url.partition("://")[0].lower()
     if scheme not in _PROXY_SCHEMES:
         _bad_proxy(proxy, f"is of the kind {scheme}://, which is not known: give http:// or socks5://")
+    if not has_host(proxy.url):
+        _bad_proxy(proxy, "is no address: give one like http://host:port")
     if scheme.startswith("socks") and importlib.util.find_spec("socksio") is None:
         _bad_proxy(proxy, "is a SOCKS proxy, which needs a package: run `pip install socksio`")
 

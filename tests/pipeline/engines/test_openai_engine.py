@@ -6,7 +6,7 @@ import time
 
 import pytest
 from bad_server import GOOD, BadServer, Step, refusal
-from openai_bench import FORMAT_REFUSED, ask, ask_one, collect, is_good, lost, request, start
+from openai_bench import ask, ask_one, collect, is_good, request, start
 from openai_bench import no_key as no_key
 
 from mghft.pipeline.views import VIEWS, views_schema

@@ -48,7 +48,9 @@ def test_a_picture_that_is_refused_by_itself_costs_one_answer(answer):
     with BadServer(lambda number, seen: answer if colour(seen) == 2 else GOOD) as server:
         answers, _ = ask(server, *(request(n) for n in range(6)), concurrency=1)
     assert all(is_good(answers[f"key {n}"], n) for n in (0, 1, 3, 4, 5))
-    words = re.search(r"rules|legal|moderation|route|filtered|small|without a word|flagged", answers["key 2"].error)
+    words = re.search(
+        r"rules|legal|moderation|route|filtered|small|without a word|flagged", answers["key 2"].error
+    )
     assert words, answers["key 2"].error
     assert sum(colour(seen) == 2 for seen in server.seen) == 2
     assert set(formats(server.seen)) == {"json_schema"}
@@ -164,7 +166,10 @@ def test_the_chosen_format_is_sent(structured, kind):
 WORDINGS = {
     "openai": (400, "Unsupported value: 'NAME' does not support this with this model. Only the default is."),
     "kimi": (400, "invalid NAME: only 1 is allowed for this model"),
-    "mistral": (422, [{"type": "extra_forbidden", "loc": ["body", "NAME"], "msg": "Extra inputs are forbidden"}]),
+    "mistral": (
+        422,
+        [{"type": "extra_forbidden", "loc": ["body", "NAME"], "msg": "Extra inputs are forbidden"}],
+    ),
     "bedrock": (400, "`NAME` is deprecated for this model."),
     "chinese": (400, "参数 NAME 不合法"),
     "says nothing": (400, ""),
@@ -229,7 +234,10 @@ def test_newer_models_get_max_completion_tokens_and_lose_what_they_do_not_take(c
     assert last["seed"] == 3
     assert last["response_format"]["type"] == "json_schema"
     said = capsys.readouterr().err
-    assert "the server takes no max_tokens, temperature; going on with structured=schema, max_completion_tokens" in said
+    assert (
+        "the server takes no max_tokens, temperature; going on with structured=schema, max_completion_tokens"
+        in said
+    )
 
 
 def test_a_server_that_takes_no_limit_of_tokens_is_asked_without():
@@ -258,7 +266,11 @@ def test_a_picture_of_ours_that_is_refused_is_no_proof_against_a_setting(capsys)
 
     def simple(seen):
         white = seen.image is not None and seen.image.size == (64, 64)
-        return refusal(400, "the JSON does not fit the schema") if white and "response_format" in seen.body else GOOD
+        return (
+            refusal(400, "the JSON does not fit the schema")
+            if white and "response_format" in seen.body
+            else GOOD
+        )
 
     with BadServer(simple=simple) as server:
         assert is_good(ask_one(server))
@@ -348,7 +360,9 @@ def test_other_addresses_begin_with_the_likeliest():
 
 
 def test_a_web_page_in_place_of_an_answer_is_named():
-    page = Step(body="<!DOCTYPE html><html><title>Open WebUI</title></html>", headers={"Content-Type": "text/html"})
+    page = Step(
+        body="<!DOCTYPE html><html><title>Open WebUI</title></html>", headers={"Content-Type": "text/html"}
+    )
     with everywhere(lambda seen: page, models=page) as server:
         words = lost(server)
     assert "the answer is a web page (Open WebUI)" in words
