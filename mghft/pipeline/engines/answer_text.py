@@ -47,7 +47,7 @@ def read_answer(text: str, keys: Sequence[str]) -> Answer:
         text: all that the model wrote.
         keys: of the object that was asked for.
     """
-    whole = text.strip().strip("\ufeff").strip()
+    whole = _decoded(text.strip().strip("\ufeff").strip())
     if _is_object(whole):
         # Marks of thoughts inside are a sticker's own words.
         return Answer(find_object(whole, keys) or whole)
@@ -113,6 +113,17 @@ def _with_inner(found: dict[str, Any], source: str) -> Iterator[tuple[Mapping[st
         if isinstance(value, dict):
             yield value, json.dumps(value, ensure_ascii=False)
     yield found, source
+
+
+def _decoded(text: str) -> str:
+    """Return what a JSON text holds that was written as JSON twice, any other text as it is."""
+    if not text.startswith('"'):
+        return text
+    try:
+        inner = json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return text
+    return inner.strip() if isinstance(inner, str) and inner.lstrip().startswith("{") else text
 
 
 def _is_object(text: str) -> bool:

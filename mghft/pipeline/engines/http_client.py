@@ -59,9 +59,9 @@ def open_http(address: str) -> httpx2.AsyncClient:
     proxy = find_proxy(address)
     if proxy is not None:
         _check_proxy(proxy)
-    # A context with the machine's certificates is for https alone; a redirect to it is not followed.
-    secure = address.startswith("https:")
-    context = _certificates() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # A server here that speaks plain http is the one that surely needs no certificates.
+    plain = address.startswith("http:") and is_local(address)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else _certificates()
     try:
         return openai.DefaultAsyncHttpxClient(
             proxy=None if proxy is None else proxy.url,

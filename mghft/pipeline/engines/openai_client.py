@@ -223,12 +223,10 @@ class ChatClient:
             return read_reply(request.key, await self._post(form.body(self._model, request, image)), views)
         except openai.APIStatusError as error:
             status, words = error.status_code, self.wording.short(server_words(error))
-            if status == 429 and error.code == "insufficient_quota":
-                raise EngineDiedError(f"the account at {self._address} has no money left ({words})") from None
             if 300 <= status < 400:
                 words = self.wording.short(plain_address(error.response.headers.get("location", "")))
             wait = retry_after(error.response.headers)
-            return Failure(status, words, kind_of(status, wait), wait)
+            return Failure(status, words, kind_of(status, wait, f"{error.code} {error.type} {words}"), wait)
         except ReplyTooLongError as error:
             return Response(request.key, error=str(error))
         except (openai.APITimeoutError, TimeoutError):
@@ -259,7 +257,12 @@ class ChatClient:
         """Say which setting may be wrong when the server answers nothing, whatever it is asked."""
         if 300 <= failure.status < 400:
             return f"the server {self._address} redirects ({failure}): give --base-url the address it means"
-        if failure.status in (401, 402, 403, 407):
+        if failure.status in (402, 429):
+            return (
+                f"the account at {self._address} has no money left ({failure}): "
+                "fill it up, or give another key"
+            )
+        if failure.status in (401, 403, 407):
             return (
                 f"the server {self._address} does not let us in ({failure}): check the key in the "
                 f"environment variable {self._options.key_env} and the account"

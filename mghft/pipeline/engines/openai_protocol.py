@@ -27,6 +27,10 @@ OPTIONAL = ("temperature", "seed", "top_p")
 LIMITS = ("max_tokens", "max_completion_tokens", None)
 _TEXT_LIMITS = {"minLength", "maxLength"}
 _LONGEST_WORDS = 300
+# What 429 means where no waiting helps: OpenAI, Moonshot, Zhipu and others say so in a code or in words.
+_NO_MONEY = re.compile(
+    r"insufficient|exceeded_current_quota|billing|balance|arrear|credits? (?:exhaust|deplet)|余额|欠费", re.I
+)
 # Of the server's passing trouble: time-outs, conflicts, too early, too many, no room, a gateway's errors.
 _MOMENTS = {408, 409, 423, 424, 425, 429, 498, 499}
 _LASTING_ERRORS = {500, 501, 505}
@@ -54,8 +58,16 @@ class Failure(NamedTuple):
         return f"{self.status} {self.words}" if self.status else self.words
 
 
-def kind_of(status: int, wait: float | None = None) -> Kind:
-    """Return what a status (0: none) says about a failure: how to ask on, not yet what to conclude."""
+def kind_of(status: int, wait: float | None = None, said: str = "") -> Kind:
+    """Return what a failure seems to be: how to ask on, not yet what to conclude.
+
+    Args:
+        status: HTTP status, 0 for none.
+        wait: seconds that the server asks for.
+        said: its code and words.
+    """
+    if status == 429 and _NO_MONEY.search(said):
+        return "refused"
     if wait is not None or status in _MOMENTS or (status > 500 and status not in _LASTING_ERRORS):
         return "moment"
     return "broken" if status == 0 or status >= 500 else "refused"
@@ -70,20 +82,24 @@ class Form:
         bare: the schema goes without limits on texts, which OpenAI's strict mode does not take everywhere.
         limit: name of the limit of tokens, None for no limit; newer models of OpenAI want another.
         left_out: settings that the server does not take.
+        folded: the system message stands before the user's words, for models that know no such role.
     """
 
     structured: str
     bare: bool = False
     limit: str | None = "max_tokens"
     left_out: frozenset[str] = frozenset()
+    folded: bool = False
 
     def body(self, model: str, request: Request, image: str | None) -> dict[str, Any]:
         """Return a request as the server gets it; the image first, as for the engine in this process."""
-        content: list[dict[str, Any]] = [{"type": "text", "text": request.user}]
+        fold = self.folded and request.system
+        words = f"{request.system}\n\n{request.user}" if fold else request.user
+        content: list[dict[str, Any]] = [{"type": "text", "text": words}]
         if image is not None:
             content.insert(0, {"type": "image_url", "image_url": {"url": image}})
         messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
-        if request.system:
+        if request.system and not fold:
             messages.insert(0, {"role": "system", "content": request.system})
         return {"model": model, "messages": messages, **self.options(request)}
 
@@ -107,7 +123,7 @@ class Form:
 
     def simplest(self) -> Form:
         """Return the form without anything that is optional."""
-        return Form("none", limit=self.limit, left_out=frozenset(OPTIONAL))
+        return Form("none", limit=self.limit, left_out=frozenset(OPTIONAL), folded=self.folded)
 
     def structures(self) -> list[Form]:
         """Return this form and those that force JSON less, the strictest first; "none" is not among them."""
@@ -127,6 +143,8 @@ class Form:
             lost.append("limits on texts in a JSON schema")
         if self.limit != better.limit:
             lost.append(str(self.limit))
+        if self.folded != better.folded:
+            lost.append("system message")
         return ", ".join([*lost, *sorted(better.left_out - self.left_out)])
 
     def words(self) -> str:

@@ -21,7 +21,7 @@ from mghft.pipeline.prompting.pack import Sampling
 from mghft.pipeline.views import views_schema
 
 # No key, no money, a proxy without a password: nothing in the request could be asked differently.
-_DOOR = {401, 402, 407}
+_DOOR = {401, 402, 407, 429}
 
 # Sends the question in a form, with a picture or without; None where it is answered.
 Send = Callable[[Request, Form, str | None], Awaitable[Failure | None]]
@@ -136,6 +136,10 @@ class ServerProbe:
                 f"the server {self.address} answers questions, but none about a picture ({failure}): give a "
                 "model that takes pictures, and start its server with all its files (llama.cpp: --mmproj)"
             )
+        if question.system and not form.folded:
+            folded = replace(base, folded=True)
+            if await self._ask(folded, question, self._pictures[0]) is None:
+                return folded
         for limit in LIMITS[LIMITS.index(form.limit) + 1 :]:
             other = replace(base, limit=limit)
             if await self._ask(other, question, self._pictures[0]) is None:

@@ -24,6 +24,7 @@ DRAFT = '{"a":"draft","c":"draft"}'
         f"<answer>{ANSWER}</answer>",
         f"<|begin_of_box|>{ANSWER}<|end_of_box|>",
         f"[{ANSWER}]",
+        json.dumps(ANSWER),
     ],
 )
 def test_json_is_found_in_what_models_wrap_it_in(text):

@@ -122,7 +122,7 @@ def test_certificates_of_the_environment_are_used(monkeypatch):
     assert used == [{"capath": paths.openssl_capath}]
 
 
-def test_plain_http_needs_no_certificates(tmp_path, monkeypatch):
+def test_plain_http_on_this_machine_needs_no_certificates(tmp_path, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
     assert isinstance(open_http("http://127.0.0.1:8000/v1"), httpx2.AsyncClient)
 

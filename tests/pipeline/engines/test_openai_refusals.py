@@ -248,6 +248,20 @@ def test_a_server_that_takes_no_limit_of_tokens_is_asked_without():
         assert is_good(ask_one(server))
 
 
+@pytest.mark.parametrize("status", [400, 500])
+def test_a_model_without_a_system_role_is_told_before_the_users_words(status, capsys):
+    def answer(seen):
+        odd = seen.body["messages"][0]["role"] == "system"
+        return refusal(status, "System role not supported") if odd else GOOD
+
+    with everywhere(answer) as server:
+        answers, _ = ask(server, request(1, "be short"), request(2, "be short"), concurrency=1)
+    assert is_good(answers["key 2"], 2)
+    assert server.seen[-1].parts[1]["text"] == "be short\n\nwhat?"
+    assert server.seen[-1].body["response_format"]["type"] == "json_schema"
+    assert capsys.readouterr().err.count("the server takes no system message; going on with") == 1
+
+
 def test_requests_in_flight_learn_together():
     """The first question has no top_p, so all eight find out that it is not taken."""
 
@@ -325,10 +339,13 @@ def test_a_lasting_refusal_of_everything_is_not_tried_nine_times(step):
     assert len(server.asked_simply) <= 8
 
 
-@pytest.mark.parametrize("status", [401, 402])
-def test_a_door_that_is_shut_is_not_knocked_at_in_other_forms(status):
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(401, "check the key in the environment variable OPENAI_API_KEY"), (402, "no money left")],
+)
+def test_a_door_that_is_shut_is_not_knocked_at_in_other_forms(status, words):
     with everywhere(lambda seen: refusal(status, "no")) as server:
-        assert "check the key in the environment variable OPENAI_API_KEY" in lost(server)
+        assert words in lost(server)
     assert len(server.asked_simply) == 2
 
 

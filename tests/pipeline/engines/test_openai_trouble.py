@@ -195,10 +195,31 @@ def test_a_wait_of_hours_ends_the_run():
 
 
 def test_no_money_ends_the_run():
-    empty = Step(429, {"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}})
-    with BadServer([empty]) as server:
-        assert "has no money left (You exceeded your quota)" in lost(server)
-    assert len(server.seen) == 1
+    """At the start, and in the middle of a run."""
+    for body in (
+        {"message": "You exceeded your quota", "code": "insufficient_quota"},
+        {"message": "no", "type": "exceeded_current_quota_error"},
+        {"message": "余额不足", "code": "1113"},
+    ):
+        for later in (False, True):
+            empty, first = Step(429, {"error": body}), []
+
+            def simple(_seen, empty=empty, first=first, later=later):
+                first.append(1)
+                return GOOD if later and len(first) == 1 else empty
+
+            with BadServer(lambda number, seen, empty=empty: empty, simple=simple) as server:
+                words = lost(server, max_retries=8)
+            assert f"has no money left (429 {body['message']})" in words
+            assert len(server.seen) <= 2
+
+
+def test_a_quota_of_the_minute_is_waited_for():
+    busy = Step(
+        429, {"error": {"message": "Quota exceeded for requests per minute", "status": "RESOURCE_EXHAUSTED"}}
+    )
+    with BadServer([busy, busy]) as server:
+        assert is_good(ask_one(server))
 
 
 @pytest.mark.parametrize("status", [401, 403])
