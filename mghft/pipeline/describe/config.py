@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from mghft.pipeline.corpora.selection import Selection
 from mghft.pipeline.engines.options import EngineOptions
 from mghft.pipeline.images.decode import ImageTransform
+from mghft.pipeline.runs.rows import FAILED_LIMIT
 from mghft.pipeline.runs.worker import Worker
 from mghft.pipeline.settings import build, merge, read_settings
 
@@ -71,7 +72,7 @@ class RunOptions(BaseModel):
     embed_images: bool = False
     strict: bool = False
     early_stop: bool = True
-    failed_limit: float = Field(default=0.1, ge=0.0, le=1.0)
+    failed_limit: float = Field(default=FAILED_LIMIT, ge=0.0, le=1.0)
     dry_run: bool = False
 
 

@@ -21,7 +21,8 @@ class EarlyStop:
 
     Args:
         out: run folder.
-        described: whether the run has a good row from before; then its settings are fine.
+        described: whether the run has a good row from before, so that its settings are fine, or is not
+            to stop.
     """
 
     def __init__(self, out: Path, *, described: bool) -> None:

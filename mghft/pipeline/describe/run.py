@@ -63,7 +63,14 @@ def describe(
     pack = load_pack(config.prompt)
     run = prepare_run(corpus, config.selection, pack, config.engine, config.image, config.run)
 
-    start = start_engine or partial(open_engine, run.model, run.engine, share_images=pack.shares_images)
+    start = start_engine or partial(
+        open_engine,
+        run.model,
+        run.engine,
+        share_images=pack.shares_images,
+        system=pack.system,
+        sampling=pack.sampling,
+    )
     if run.options.dry_run:
         return estimate(run, lambda: closing(start()), seed=config.selection.seed)
     return execute_run(run, lambda: closing(start()))
@@ -130,8 +137,8 @@ def _describe_remaining(
     store: RunStore,
     progress: Progress,
 ) -> None:
-    described = not run.options.early_stop or "ok" in store.statuses.values()
-    first_answers = EarlyStop(run.options.out, described=described)
+    described = "ok" in store.statuses.values() or progress.reused > 0
+    first_answers = EarlyStop(run.options.out, described=described or not run.options.early_stop)
     began = time.monotonic()
     with open_scheduler(run, engine) as scheduler, progress:
         progress.engine_is_up(time.monotonic() - began)

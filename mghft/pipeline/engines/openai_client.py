@@ -39,7 +39,7 @@ from mghft.pipeline.engines.openai_protocol import (
 )
 from mghft.pipeline.engines.openai_reply import BrokenReplyError, read_reply
 from mghft.pipeline.engines.options import ServerOptions
-from mghft.pipeline.engines.server_probe import ServerProbe, UnansweredError, first_question
+from mghft.pipeline.engines.server_probe import ServerProbe, UnansweredError
 from mghft.pipeline.errors import EngineDiedError, WrongSettingsError
 from mghft.pipeline.progress import say
 
@@ -100,8 +100,11 @@ class ChatClient:
     async def __aexit__(self, *_: object) -> None:
         await self._client.close()
 
-    async def check(self) -> None:
+    async def check(self, first: Request) -> None:
         """Ask a simple question before the first sticker: what would fail all of them ends here.
+
+        Args:
+            first: the question, with the settings of the requests to come.
 
         Raises:
             FileNotFoundError: nothing answers there.
@@ -122,7 +125,7 @@ class ChatClient:
                 f"the server does not list the model {self._model}, and is asked for it all the same; "
                 f"it lists {', '.join(self._unlisted)}"
             )
-        await self._settle(self._form, first_question(), known=False)
+        await self._settle(self._form, first, known=False)
 
     async def ask(self, request: Request) -> Response:
         """Ask until there is a response, a refusal, or no patience any more.

@@ -23,15 +23,17 @@ from mghft.pipeline.views import views_schema
 # No key, no money, a proxy without a password: nothing in the request could be asked differently.
 _DOOR = {401, 402, 407, 429}
 
+# Tokens that every context has room for.
+_SMALL_LIMIT = 32
+
 # Sends the question in a form, with a picture or without; None where it is answered.
 Send = Callable[[Request, Form, str | None], Awaitable[Failure | None]]
 
 
-def first_question() -> Request:
-    """Return the question before the first sticker, with the settings of a pack that says nothing."""
-    return question_like(
-        Request(RequestKey("probe"), _white(), "probe", None, "", views_schema(), Sampling())
-    )
+def first_question(system: str | None, sampling: Sampling) -> Request:
+    """Return the question before the first sticker, with the settings of the requests to come."""
+    empty = Request(RequestKey("probe"), _white(), "probe", system, "", views_schema(), sampling)
+    return question_like(empty)
 
 
 def question_like(request: Request) -> Request:
@@ -143,8 +145,24 @@ class ServerProbe:
         for limit in LIMITS[LIMITS.index(form.limit) + 1 :]:
             other = replace(base, limit=limit)
             if await self._ask(other, question, self._pictures[0]) is None:
+                if limit is None:
+                    await self._check_limit(base, question, failure)
                 return other
         raise UnansweredError(failure)
+
+    async def _check_limit(self, base: Form, question: Request, failure: Failure) -> None:
+        """Check that it is the limit's name which is not taken, and not its size.
+
+        Raises:
+            WrongSettingsError: a smaller limit is taken.
+        """
+        sampling = question.sampling
+        small = replace(question, sampling=sampling.model_copy(update={"max_tokens": _SMALL_LIMIT}))
+        if sampling.max_tokens > _SMALL_LIMIT and await self._ask(base, small, self._pictures[0]) is None:
+            raise WrongSettingsError(
+                f"the server {self.address} takes no limit of {sampling.max_tokens} tokens ({failure}): "
+                "lower max_tokens in the prompt pack, or raise the server's context"
+            )
 
     async def _fullest(self, base: Form, form: Form, question: Request, failure: Failure) -> Form:
         """Return the form with all of the given one that the server takes, tried one by one."""

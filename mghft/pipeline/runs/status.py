@@ -14,7 +14,7 @@ from mghft.pipeline.corpora.sticker import Corpus
 from mghft.pipeline.processor import Processor
 from mghft.pipeline.runs.journal import journal_paths, read_journal
 from mghft.pipeline.runs.manifest import asked_views, read_manifest
-from mghft.pipeline.runs.rows import has_views
+from mghft.pipeline.runs.rows import FAILED_LIMIT, has_views
 from mghft.pipeline.runs.shards import belongs_to, iterate_shards, read_shard, shard_paths
 from mghft.pipeline.text import plural
 from mghft.pipeline.views import VIEWS
@@ -22,8 +22,6 @@ from mghft.pipeline.views import VIEWS
 # Above this share of stickers with the same text a view says nothing about any of them.
 _SAME_TEXT_WARNING = 0.5
 _MIN_ROWS_FOR_WARNING = 20
-# Above this share failures are more than a few bad files.
-FAILED_LIMIT = 0.1
 
 
 class RunStatus(TypedDict):

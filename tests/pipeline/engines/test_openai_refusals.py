@@ -2,10 +2,11 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from bad_server import GOOD, BadServer, Step, refusal
-from openai_bench import FORMAT_REFUSED, ask, ask_one, is_good, lost, request, start
+from openai_bench import FORMAT_REFUSED, SAMPLING, ask, ask_one, is_good, lost, request, start
 from openai_bench import no_key as no_key
 
 from mghft.pipeline.engines.endpoint import other_addresses
@@ -211,10 +212,9 @@ def test_settings_that_exclude_each_other_lose_the_weaker_one():
 
 def test_a_neutral_setting_is_not_sent():
     """top_p 1 changes nothing, and some servers refuse it beside a temperature."""
-    one = request(1)
-    neutral = one.sampling.model_copy(update={"top_p": 1.0, "temperature": 0.0})
+    neutral = SAMPLING.model_copy(update={"top_p": 1.0, "temperature": 0.0})
     with BadServer() as server:
-        ask(server, type(one)(**{**vars(one), "sampling": neutral}))
+        ask(server, replace(request(1), sampling=neutral))
     assert "top_p" not in server.seen[0].body
     assert server.seen[0].body["temperature"] == 0.0
 
@@ -234,10 +234,7 @@ def test_newer_models_get_max_completion_tokens_and_lose_what_they_do_not_take(c
     assert last["seed"] == 3
     assert last["response_format"]["type"] == "json_schema"
     said = capsys.readouterr().err
-    assert (
-        "the server takes no max_tokens, temperature; going on with structured=schema, max_completion_tokens"
-        in said
-    )
+    assert "takes no max_tokens, temperature, top_p; going on with structured=schema, max_comp" in said
 
 
 def test_a_server_that_takes_no_limit_of_tokens_is_asked_without():
@@ -246,6 +243,19 @@ def test_a_server_that_takes_no_limit_of_tokens_is_asked_without():
 
     with everywhere(answer) as server:
         assert is_good(ask_one(server))
+
+
+def test_a_limit_that_is_too_large_is_the_packs_fault():
+    """Dropped, every answer could run on to the end of the context."""
+
+    def answer(seen):
+        large = max(seen.body.get(name, 0) for name in ("max_tokens", "max_completion_tokens")) > 64
+        return refusal(400, "max_tokens is too large: this model has room for 64") if large else GOOD
+
+    with everywhere(answer) as server:
+        words = lost(server)
+    assert "takes no limit of 77 tokens (400 max_tokens is too large" in words
+    assert "lower max_tokens in the prompt pack" in words
 
 
 @pytest.mark.parametrize("status", [400, 500])
@@ -263,16 +273,20 @@ def test_a_model_without_a_system_role_is_told_before_the_users_words(status, ca
 
 
 def test_requests_in_flight_learn_together():
-    """The first question has no top_p, so all eight find out that it is not taken."""
+    """The first question had another top_p, so all eight meet a refusal; one finds out what it is about."""
 
     def answer(seen):
-        return Step(422, {"detail": "no"}, delay=0.05) if "top_p" in seen.body else GOOD
+        return Step(422, {"detail": "no"}, delay=0.05) if seen.body.get("top_p") == 0.8 else GOOD
 
+    requests = [
+        replace(one, sampling=one.sampling.model_copy(update={"top_p": 0.8}))
+        for one in map(request, range(24))
+    ]
     with everywhere(answer) as server:
-        answers, _ = ask(server, *(request(n) for n in range(24)), concurrency=8)
+        answers, _ = ask(server, *requests, concurrency=8)
     assert all(is_good(answers[f"key {n}"], n) for n in range(24))
     assert sum("top_p" in seen.body for seen in server.seen) <= 16
-    assert sum("top_p" in seen.body for seen in server.asked_simply) <= 4
+    assert sum(seen.body.get("top_p") == 0.8 for seen in server.asked_simply) <= 4
 
 
 def test_a_picture_of_ours_that_is_refused_is_no_proof_against_a_setting(capsys):
