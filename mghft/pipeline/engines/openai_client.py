@@ -37,7 +37,7 @@ from mghft.pipeline.engines.openai_protocol import (
     retry_after,
     server_words,
 )
-from mghft.pipeline.engines.openai_reply import BrokenReplyError, read_reply
+from mghft.pipeline.engines.openai_reply import BrokenReplyError, parse_body, read_reply
 from mghft.pipeline.engines.options import ServerOptions
 from mghft.pipeline.engines.server_probe import ServerProbe, UnansweredError
 from mghft.pipeline.errors import EngineDiedError, WrongSettingsError
@@ -223,7 +223,8 @@ class ChatClient:
         """Send a request once; what comes back instead of a response is told as what it is."""
         views = request.schema["required"]
         try:
-            return read_reply(request.key, await self._post(form.body(self._model, request, image)), views)
+            body = await self._post(form.body(self._model, request, image))
+            return read_reply(request.key, parse_body(body), views)
         except openai.APIStatusError as error:
             status, words = error.status_code, self.wording.short(server_words(error))
             if 300 <= status < 400:
@@ -240,20 +241,19 @@ class ChatClient:
         except BrokenReplyError as error:
             return Failure(error.status, self.wording.short(str(error)), kind_of(error.status))
 
-    async def _post(self, body: dict[str, Any]) -> object:
+    async def _post(self, body: dict[str, Any]) -> bytes:
         # The timeout of the client starts anew with every byte; this one does not.
         async with asyncio.timeout(self._options.timeout):
-            try:
-                return await self._client.post("/chat/completions", body=body, cast_to=object)
-            except (ValueError, RecursionError):
-                raise BrokenReplyError("the answer is no JSON") from None
+            response = await self._client.post("/chat/completions", body=body, cast_to=httpx2.Response)
+        return response.content
 
     async def _get(self, path: str) -> object:
         """Return what the server says at a path, None where that is an error or nothing readable."""
         try:
             async with asyncio.timeout(min(_CHECK_SECONDS, self._options.timeout)):
-                return await self._client.get(path, cast_to=object)
-        except (openai.APIStatusError, ValueError, RecursionError, ReplyTooLongError):
+                response = await self._client.get(path, cast_to=httpx2.Response)
+            return parse_body(response.content)
+        except (openai.APIStatusError, BrokenReplyError, ReplyTooLongError):
             return None
 
     async def _settings_words(self, failure: Failure) -> str:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+from concurrent.futures import Future, wait
 
 from mghft.pipeline.engines.base import Request, Response
 from mghft.pipeline.engines.openai_client import ChatClient
 from mghft.pipeline.engines.options import ServerOptions
 from mghft.pipeline.engines.server_probe import first_question
 from mghft.pipeline.errors import EngineDiedError
+from mghft.pipeline.progress import say
 from mghft.pipeline.prompting.pack import Sampling
 
 _SLICE = 0.05
+# Between two lines of news while the first question is not answered.
+_SAY_SECONDS = 5.0
 
 
 class OpenAiEngine:
@@ -55,7 +59,7 @@ class OpenAiEngine:
             raise self._death
         try:
             first = first_question(system, sampling or Sampling())
-            asyncio.run_coroutine_threadsafe(self._client.check(first), self._loop).result()
+            self._wait(asyncio.run_coroutine_threadsafe(self._client.check(first), self._loop))
         except BaseException:
             self.close()
             raise
@@ -94,6 +98,14 @@ class OpenAiEngine:
             self._loop.call_soon_threadsafe(self._stop.set)
             # A look-up of a name cannot be cancelled; the thread is a daemon and holds nobody up.
             self._thread.join(timeout=10.0)
+
+    def _wait(self, first_answer: Future[None]) -> None:
+        """Wait for the answer to the first question, which may have to load a model; say so."""
+        seconds = 0.0
+        while not wait([first_answer], timeout=_SAY_SECONDS).done:
+            seconds += _SAY_SECONDS
+            say(f"waiting for the server's first answer, {seconds:.0f} s so far")
+        first_answer.result()
 
     def _run(self) -> None:
         try:

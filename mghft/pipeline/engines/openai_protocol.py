@@ -25,7 +25,9 @@ from mghft.pipeline.text import one_line, valid_utf8
 # Settings that a request can do without, and the names of the limit of tokens, the usual one first.
 OPTIONAL = ("temperature", "seed", "top_p")
 LIMITS = ("max_tokens", "max_completion_tokens", None)
-_TEXT_LIMITS = {"minLength", "maxLength"}
+# What a schema can do without, step by step, and how it is called.
+_LOOSE: tuple[set[str], ...] = ({"minLength", "maxLength"}, {"additionalProperties"})
+_LOOSE_WORDS = ("limits on texts", "strictness")
 _LONGEST_WORDS = 300
 # What 429 means where no waiting helps: OpenAI, Moonshot, Zhipu and others say so in a code or in words.
 _NO_MONEY = re.compile(
@@ -79,14 +81,15 @@ class Form:
 
     Attributes:
         structured: how JSON is forced: "schema", "object" or "none".
-        bare: the schema goes without limits on texts, which OpenAI's strict mode does not take everywhere.
+        loose: how much the schema goes without: 1, limits on texts, which OpenAI's strict mode does not take
+            everywhere; 2, strict mode and the ban on further keys too, which Gemini's layer did not take.
         limit: name of the limit of tokens, None for no limit; newer models of OpenAI want another.
         left_out: settings that the server does not take.
         folded: the system message stands before the user's words, for models that know no such role.
     """
 
     structured: str
-    bare: bool = False
+    loose: int = 0
     limit: str | None = "max_tokens"
     left_out: frozenset[str] = frozenset()
     folded: bool = False
@@ -112,11 +115,11 @@ class Form:
             if name not in self.left_out and not (name == "top_p" and sampling.top_p == 1.0):
                 options[name] = getattr(sampling, name)
         if self.structured == "schema":
-            schema = _without_text_limits(request.schema) if self.bare else request.schema
-            options["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": "views", "strict": True, "schema": schema},
-            }
+            schema: dict[str, Any] = {"name": "views", "strict": True}
+            if self.loose == len(_LOOSE):
+                del schema["strict"]
+            schema["schema"] = _without(request.schema, set().union(*_LOOSE[: self.loose]))
+            options["response_format"] = {"type": "json_schema", "json_schema": schema}
         elif self.structured == "object":
             options["response_format"] = {"type": "json_object"}
         return options
@@ -127,20 +130,19 @@ class Form:
 
     def structures(self) -> list[Form]:
         """Return this form and those that force JSON less, the strictest first; "none" is not among them."""
-        forms = [self] if self.structured == "schema" else []
-        if self.structured == "schema" and not self.bare:
-            forms.append(replace(self, bare=True))
-        if self.structured != "none":
-            forms.append(replace(self, structured="object", bare=False))
-        return forms
+        if self.structured == "none":
+            return []
+        levels = range(self.loose, len(_LOOSE) + 1) if self.structured == "schema" else ()
+        schemas = [replace(self, loose=level) for level in levels]
+        return [*schemas, replace(self, structured="object", loose=0)]
 
     def difference(self, better: Form) -> str:
         """Return what of this form the better one does without."""
         lost = []
         if self.structured != better.structured:
             lost.append({"schema": "JSON schema", "object": "JSON mode"}[self.structured])
-        elif self.bare != better.bare:
-            lost.append("limits on texts in a JSON schema")
+        elif self.loose != better.loose:
+            lost.append(f"{_LOOSE_WORDS[better.loose - 1]} in a JSON schema")
         if self.limit != better.limit:
             lost.append(str(self.limit))
         if self.folded != better.folded:
@@ -151,7 +153,8 @@ class Form:
         """Return the form in words."""
         without = f", without {', '.join(sorted(self.left_out))}" if self.left_out else ""
         limit = self.limit or "no limit of tokens"
-        return f"structured={self.structured}{' without limits on texts' * self.bare}, {limit}{without}"
+        loose = f" without {_LOOSE_WORDS[self.loose - 1]}" if self.loose else ""
+        return f"structured={self.structured}{loose}, {limit}{without}"
 
 
 class Wording:
@@ -223,7 +226,7 @@ def image_url(image: Image.Image) -> str:
     return data_url(file.getvalue(), "image/png")
 
 
-def _without_text_limits(schema: Any) -> Any:
+def _without(schema: Any, names: set[str]) -> Any:
     if isinstance(schema, dict):
-        return {k: _without_text_limits(v) for k, v in schema.items() if k not in _TEXT_LIMITS}
-    return [_without_text_limits(part) for part in schema] if isinstance(schema, list) else schema
+        return {key: _without(value, names) for key, value in schema.items() if key not in names}
+    return [_without(part, names) for part in schema] if isinstance(schema, list) else schema

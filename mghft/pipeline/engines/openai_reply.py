@@ -47,14 +47,12 @@ def read_reply(key: RequestKey, reply: object, views: Sequence[str]) -> Response
     """Return the response in a reply to the request with this key.
 
     Args:
-        reply: the body, parsed if the server said that it is JSON.
+        reply: the body, from `parse_body`.
         views: keys of the object that was asked for.
 
     Raises:
         BrokenReplyError: it has none.
     """
-    if isinstance(reply, str):
-        reply = _parse(reply)
     choices = reply.get("choices") if isinstance(reply, dict) else None
     first = choices[0] if isinstance(choices, list) and choices else None
     message = _message(first) if isinstance(first, dict) else None
@@ -108,15 +106,20 @@ def _words(body: object) -> str:
     return one_line(valid_utf8(error_words(body)), _LONGEST_WORDS)
 
 
-def _parse(text: str) -> object:
-    """Parse a body that was not called JSON: a stream of events, or JSON without its content type."""
-    lines = [line for line in text.lstrip("\ufeff \r\n").splitlines() if line.strip()]
-    if lines and re.match(r"(data|event|id|retry)?:", lines[0]):
-        return _join(line[5:].strip() for line in lines if line.startswith("data:"))
+def parse_body(content: bytes) -> object:
+    """Parse a body by what it is, since content types are often wrong: JSON, or a stream of pieces.
+
+    Raises:
+        BrokenReplyError: it is neither.
+    """
+    text = content.decode("utf-8-sig", "replace")
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
         pass
+    lines = [line for line in text.splitlines() if line.strip()]
+    if lines and re.match(r"(data|event|id|retry)?:", lines[0]):
+        return _join(line[5:].strip() for line in lines if line.startswith("data:"))
     if len(lines) > 1 and lines[0].startswith("{"):
         # A stream with one object a line.
         return _join(iter(lines))

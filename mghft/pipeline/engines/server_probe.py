@@ -168,7 +168,7 @@ class ServerProbe:
         """Return the form with all of the given one that the server takes, tried one by one."""
         best = base
         for structure in form.structures():
-            fuller = replace(best, structured=structure.structured, bare=structure.bare)
+            fuller = replace(best, structured=structure.structured, loose=structure.loose)
             if self.demanded and fuller.structured != form.structured:
                 continue
             if await self._takes(fuller, question):

@@ -146,6 +146,17 @@ def test_limits_on_texts_go_first():
     assert schema["required"] == list(VIEWS)
 
 
+def test_strictness_goes_next():
+    def answer(seen):
+        form = json.dumps(seen.body.get("response_format"))
+        odd = "strict" in form or "additionalProperties" in form
+        return refusal(400, "Invalid JSON payload: unknown name additional_properties") if odd else GOOD
+
+    with everywhere(answer) as server:
+        assert is_good(ask_one(server))
+    assert set(server.seen[0].body["response_format"]["json_schema"]) == {"name", "schema"}
+
+
 @pytest.mark.parametrize("step", [refusal(400, FORMAT_REFUSED), Step(422, {"detail": []}), refusal(500, "")])
 def test_a_demanded_format_is_not_given_up(step):
     with everywhere(lambda seen: step if "response_format" in seen.body else GOOD) as server:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mghft.pipeline.engines.base import RequestKey
-from mghft.pipeline.engines.openai_reply import BrokenReplyError, error_words, read_reply
+from mghft.pipeline.engines.openai_reply import BrokenReplyError, error_words, parse_body, read_reply
 from mghft.pipeline.views import VIEWS
 
 KEY = RequestKey("a sticker")
@@ -19,7 +19,8 @@ def reply(content=TEXT, finish="stop", **message):
 
 
 def read(body, views=VIEWS):
-    return read_reply(KEY, body, views)
+    content = (body if isinstance(body, str) else json.dumps(body)).encode()
+    return read_reply(KEY, parse_body(content), views)
 
 
 # Content
@@ -162,6 +163,10 @@ def test_an_end_of_any_name_is_the_end(reason):
 def test_length_is_left_to_whoever_reads_the_views():
     answer = read(reply(TEXT[:60], "length"))
     assert (answer.text, answer.error, answer.finish_reason) == (TEXT[:60], None, "length")
+
+
+def test_a_body_with_white_space_and_a_mark_before_it_is_read():
+    assert read(f"\ufeff \n\n  {json.dumps(reply())}").text == TEXT
 
 
 # Streams

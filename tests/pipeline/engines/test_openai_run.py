@@ -20,6 +20,7 @@ from openai_bench import no_key as no_key
 from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.corpora.load import load_corpus
 from mghft.pipeline.describe.run import describe
+from mghft.pipeline.engines import openai_engine
 from mghft.pipeline.engines.endpoint import check_address
 from mghft.pipeline.engines.factory import server_facts
 from mghft.pipeline.engines.openai_client import ChatClient
@@ -130,6 +131,13 @@ def test_a_key_over_plain_http_is_warned_of(monkeypatch, capsys):
     said = capsys.readouterr().err
     assert "the key goes to http://models.invalid/v1 unencrypted" in said
     assert KEY not in said
+
+
+def test_a_slow_first_answer_is_waited_for_with_a_word(monkeypatch, capsys):
+    monkeypatch.setattr(openai_engine, "_SAY_SECONDS", 0.2)
+    with BadServer(simple=lambda seen: Step(delay=0.5)) as server:
+        assert is_good(ask_one(server))
+    assert "describe: waiting for the server's first answer, 0 s so far\n" in capsys.readouterr().err
 
 
 # The key
