@@ -81,6 +81,10 @@ class ServerProbe:
             return form
         if failure.status in _DOOR or 300 <= failure.status < 400:
             raise UnansweredError(failure)
+        if await self._ask(form, question, self._pictures[1]) is None:
+            # It was about the picture: from now on the other one is asked about first.
+            self._pictures.reverse()
+            return form
         base = await self._simplest(form, question, failure)
         return await self._fullest(base, form, question, failure)
 
@@ -95,10 +99,10 @@ class ServerProbe:
 
     async def _ask_twice(self, form: Form, question: Request, known: bool) -> Failure | None:
         failure = await self._ask(form, question, self._pictures[0], known=known)
-        if failure is None:
-            return None
-        await self.backoff.sleep(self.backoff.first)
-        return await self._ask(form, question, self._pictures[0], known=known)
+        if failure is not None:
+            await self.backoff.sleep(self.backoff.first)
+            failure = await self._ask(form, question, self._pictures[0], known=known)
+        return failure
 
     async def _ask(
         self, form: Form, question: Request, picture: str | None, *, known: bool = False

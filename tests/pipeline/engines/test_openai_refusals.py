@@ -297,7 +297,7 @@ def test_requests_in_flight_learn_together():
         answers, _ = ask(server, *requests, concurrency=8)
     assert all(is_good(answers[f"key {n}"], n) for n in range(24))
     assert sum("top_p" in seen.body for seen in server.seen) <= 16
-    assert sum(seen.body.get("top_p") == 0.8 for seen in server.asked_simply) <= 4
+    assert sum(seen.body.get("top_p") == 0.8 for seen in server.asked_simply) <= 5
 
 
 def test_a_picture_of_ours_that_is_refused_is_no_proof_against_a_setting(capsys):
