@@ -86,6 +86,7 @@ class Form:
         limit: name of the limit of tokens, None for no limit; newer models of OpenAI want another.
         left_out: settings that the server does not take.
         folded: the system message stands before the user's words, for models that know no such role.
+        streamed: answers come piece by piece, for models that can do nothing else.
     """
 
     structured: str
@@ -93,6 +94,7 @@ class Form:
     limit: str | None = "max_tokens"
     left_out: frozenset[str] = frozenset()
     folded: bool = False
+    streamed: bool = False
 
     def body(self, model: str, request: Request, image: str | None) -> dict[str, Any]:
         """Return a request as the server gets it; the image first, as for the engine in this process."""
@@ -122,11 +124,13 @@ class Form:
             options["response_format"] = {"type": "json_schema", "json_schema": schema}
         elif self.structured == "object":
             options["response_format"] = {"type": "json_object"}
+        if self.streamed:
+            options |= {"stream": True, "stream_options": {"include_usage": True}}
         return options
 
     def simplest(self) -> Form:
         """Return the form without anything that is optional."""
-        return Form("none", limit=self.limit, left_out=frozenset(OPTIONAL), folded=self.folded)
+        return replace(self, structured="none", loose=0, left_out=frozenset(OPTIONAL))
 
     def structures(self) -> list[Form]:
         """Return this form and those that force JSON less, the strictest first; "none" is not among them."""
@@ -147,6 +151,8 @@ class Form:
             lost.append(str(self.limit))
         if self.folded != better.folded:
             lost.append("system message")
+        if self.streamed != better.streamed:
+            lost.append("answer in one piece")
         return ", ".join([*lost, *sorted(better.left_out - self.left_out)])
 
     def words(self) -> str:
@@ -154,7 +160,7 @@ class Form:
         without = f", without {', '.join(sorted(self.left_out))}" if self.left_out else ""
         limit = self.limit or "no limit of tokens"
         loose = f" without {_LOOSE_WORDS[self.loose - 1]}" if self.loose else ""
-        return f"structured={self.structured}{loose}, {limit}{without}"
+        return f"structured={self.structured}{loose}, {limit}{without}{', streamed' * self.streamed}"
 
 
 class Wording:

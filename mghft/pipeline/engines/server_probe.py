@@ -152,6 +152,9 @@ class ServerProbe:
                 if limit is None:
                     await self._check_limit(base, question, failure)
                 return other
+        streamed = replace(base, streamed=True)
+        if await self._ask(streamed, question, self._pictures[0]) is None:
+            return streamed
         raise UnansweredError(failure)
 
     async def _check_limit(self, base: Form, question: Request, failure: Failure) -> None:

@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from bad_server import GOOD, BadServer, Step, refusal
+from bad_server import GOOD, BadServer, Step, good_reply, refusal
 from openai_bench import FORMAT_REFUSED, SAMPLING, ask, ask_one, is_good, lost, request, start
 from openai_bench import no_key as no_key
 
@@ -281,6 +281,26 @@ def test_a_model_without_a_system_role_is_told_before_the_users_words(status, ca
     assert server.seen[-1].parts[1]["text"] == "be short\n\nwhat?"
     assert server.seen[-1].body["response_format"]["type"] == "json_schema"
     assert capsys.readouterr().err.count("the server takes no system message; going on with") == 1
+
+
+def test_a_model_that_only_streams_is_asked_for_a_stream(capsys):
+    def answer(seen):
+        if not seen.body.get("stream"):
+            return refusal(400, "This model only supports stream mode.")
+        content = good_reply(seen)["choices"][0]["message"]["content"]
+        pieces = [
+            {"choices": [{"delta": {"content": content[i : i + 20]}}]} for i in range(0, len(content), 20)
+        ]
+        pieces.append({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+        pieces.append({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 9}})
+        lines = [f"data: {json.dumps(piece)}\n\n" for piece in pieces]
+        return Step(body="".join(lines) + "data: [DONE]\n\n", headers={"Content-Type": "text/event-stream"})
+
+    with everywhere(answer) as server:
+        answers, _ = ask(server, request(1), request(2), concurrency=1)
+    assert is_good(answers["key 2"], 2)
+    assert answers["key 2"].output_tokens == 9
+    assert capsys.readouterr().err.count("takes no answer in one piece; going on with structured=schema") == 1
 
 
 def test_requests_in_flight_learn_together():
