@@ -65,7 +65,9 @@ def try_packs(
     typer.echo(f"page: {page} ({page.stat().st_size / 1e6:.1f} MB)")
     typer.echo(f"summary: {summary}")
     for pack, stats in zip(done.manifest.packs, done.stats, strict=True):
-        judge_run(stats, resolved.run.model_copy(update={"out": done.folder / pack.folder}))
+        warning = judge_run(stats, resolved.run.model_copy(update={"out": done.folder / pack.folder}))
+        if warning is not None:
+            typer.echo(f"warning: {pack.title}: {warning}", err=True)
 
 
 def history(

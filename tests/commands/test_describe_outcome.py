@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bad_server import GOOD, BadServer, Step
+from bad_server import GOOD, BadServer, Seen, Step
 from describe_bench import make_corpus
+from trial_bench import write_pack
 
 UNUSABLE = Step(message={"content": "no JSON at all"})
 
@@ -85,3 +86,21 @@ def test_an_unknown_proxy_ends_the_command_at_once_and_names_the_variable(
     last = done.err.splitlines()[-1]
     assert last.startswith("error: the proxy in the environment variable ALL_PROXY is of the kind socks://")
     assert "hush" not in done.err
+
+
+def test_a_trial_says_which_prompt_described_nothing(mghft: Any, card: Path, tmp_path: Path) -> None:
+    """After its page, on which the answers can be looked at."""
+    packs = []
+    for name in ("alpha", "beta"):
+        packs += ["--prompt", write_pack(tmp_path, name)]
+
+    def script(number: int, seen: Seen) -> Step:
+        return GOOD if seen.parts[1]["text"].startswith("alpha") else UNUSABLE
+
+    command = ["prompts", "try", card, "--data", card.parent, "--out", tmp_path / "tries", *packs]
+    with BadServer(script) as server:
+        done = mghft(*command, *("--engine", "openai", "--model", "painter", "--base-url", server.url))
+    assert done.code == 1
+    assert "page: " in done.out
+    assert "none of 16 stickers was described" in done.err.splitlines()[-1]
+    assert "/beta-" in done.err.splitlines()[-1]
