@@ -19,7 +19,7 @@ from mghft.pipeline.corpora.load import load_corpus
 from mghft.pipeline.corpora.sticker import Sticker
 from mghft.pipeline.describe.config import DescribeConfig
 from mghft.pipeline.describe.estimate import Estimate, estimate
-from mghft.pipeline.describe.outcome import EarlyStop
+from mghft.pipeline.describe.outcome import UNUSABLE_ANSWERS, EarlyStop
 from mghft.pipeline.describe.prepare import PreparedRun, prepare_run
 from mghft.pipeline.describe.reuse import reusable_rows
 from mghft.pipeline.describe.scheduler import EngineFactory, open_scheduler
@@ -138,9 +138,11 @@ def _describe_remaining(
     progress: Progress,
 ) -> None:
     described = "ok" in store.statuses.values() or progress.reused > 0
-    first_answers = EarlyStop(run.options.out, described=described or not run.options.early_stop)
+    watched = run.options.early_stop and not described
+    first_answers = EarlyStop(run.options.out, described=not watched)
     began = time.monotonic()
-    with open_scheduler(run, engine) as scheduler, progress:
+    first = UNUSABLE_ANSWERS if watched else None
+    with open_scheduler(run, engine, first=first) as scheduler, progress:
         progress.engine_is_up(time.monotonic() - began)
         with closing(scheduler.rows(remaining)) as finished:
             for rows in finished:

@@ -39,6 +39,35 @@ def test_a_run_whose_first_twenty_answers_are_unusable_stops_with_the_reason(car
     assert engine.requests == 20
 
 
+@pytest.mark.parametrize("prompt", ["multiview", "per-view"])
+def test_no_more_than_twenty_are_paid_for(card, tmp_path, prompt):
+    """However many requests an engine would like to have in work."""
+
+    class Wide(KnownEngine):
+        capacity = 200
+
+    engine = Wide(empty)
+    with pytest.raises(NothingDescribedError):
+        run(config(card, tmp_path / "out", prompt=prompt, window=64), engine)
+    assert engine.requests == 20 * (4 if prompt == "per-view" else 1)
+
+
+def test_a_wide_engine_is_filled_after_the_first_usable_answer(card, tmp_path):
+    most = []
+
+    class Wide(KnownEngine):
+        capacity = 200
+
+        def collect(self):
+            most.append(len(self.waiting))
+            return super().collect()
+
+    stats = run(config(card, tmp_path / "out", window=64), Wide())
+    assert stats["ok"] == 60
+    assert most[0] == 20
+    assert max(most) > 20
+
+
 def test_the_next_start_goes_on_from_there(card, tmp_path):
     with pytest.raises(NothingDescribedError):
         run(config(card, tmp_path / "out"), KnownEngine(empty))
