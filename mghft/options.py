@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, replace
@@ -142,7 +143,8 @@ MODEL: Group = (
         "model",
         str,
         "engine.model",
-        "Model id or folder, or its name on a server; default: tiny-llava, the shipped one.",
+        "Model id or folder, or its name on a server, which is asked for it even if it does not list it; "
+        "default: tiny-llava, the shipped one.",
     ),
     option("revision", str, "engine.revision", "Revision of the model on the hub."),
 )
@@ -177,6 +179,13 @@ ASKING: Group = (
     option("attempts", int, "run.attempts", "Times to ask when an answer is unusable."),
     option("retry_failed", bool, "run.retry_failed", "Ask again for stickers that failed before."),
     option(
+        "no_early_stop",
+        bool,
+        "run.early_stop",
+        "Go on when the first 20 answers are all unusable; otherwise the run stops there.",
+        parse=operator.not_,
+    ),
+    option(
         "reuse",
         list[Path],
         "run.reuse",
@@ -187,6 +196,13 @@ ASKING: Group = (
 KEEPING: Group = (
     option("embed_images", bool, "run.embed_images", "Keep the image bytes in the shards."),
     option("strict", bool, "run.strict", "End with an error when a sticker failed."),
+    option(
+        "failed_limit",
+        float,
+        "run.failed_limit",
+        "Share of failed stickers above which the end says so, 0 to 1; default 0.1.",
+        metavar="SHARE",
+    ),
     option("dry_run", bool, "run.dry_run", "Describe a handful, keep nothing, say what the rest will take."),
 )
 SETTINGS: Group = (

@@ -81,7 +81,9 @@ def table_lines(
 def print_facts(facts: Mapping[str, Any], indent: str = "") -> None:
     """Print facts, one a line; what is empty has no line."""
     for name, value in facts.items():
-        label = f"{indent}{str(name).replace('_', ' ')}"
+        # A reason of failure is a sentence, in which a field's name stays as it is.
+        words = str(name).replace("_", " ") if str(name).isidentifier() else str(name)
+        label = f"{indent}{words}"
         if isinstance(value, Mapping):
             if value:
                 typer.echo(f"{label}:")

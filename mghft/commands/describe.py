@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
 from mghft import options
 from mghft.output import print_facts
+
+if TYPE_CHECKING:
+    from mghft.pipeline.runs.status import RunStats
 
 
 @options.with_options(
@@ -46,6 +49,13 @@ def describe(fields: Mapping[str, Any], config: Path | None, settings: list[str]
     resolved = build_describe_config(config, fields, parse_assignments(settings or ()))
     from mghft.pipeline.describe.run import describe as run
 
-    print_facts(run(resolved))
-    if not resolved.run.dry_run:
-        typer.echo(f"descriptions: {resolved.run.out}")
+    stats = run(resolved)
+    print_facts(stats)
+    if resolved.run.dry_run:
+        return
+    from mghft.pipeline.describe.outcome import judge_run
+
+    typer.echo(f"descriptions: {resolved.run.out}")
+    if (warning := judge_run(cast("RunStats", stats), resolved.run)) is not None:
+        # The last line: who reads nothing else reads this.
+        typer.echo(f"warning: {warning}", err=True)

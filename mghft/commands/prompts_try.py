@@ -49,6 +49,7 @@ def try_packs(
     if "run.out" not in fields:
         raise ValueError("prompts try needs a folder for the trials: give --out")
     resolved = build_describe_config(config, fields, parse_assignments(settings or ()))
+    from mghft.pipeline.describe.outcome import judge_run
     from mghft.pipeline.trials.page import write_trial_page
     from mghft.pipeline.trials.run import run_trial
 
@@ -63,6 +64,10 @@ def try_packs(
     print_table(rows[0], rows[1:])
     typer.echo(f"page: {page} ({page.stat().st_size / 1e6:.1f} MB)")
     typer.echo(f"summary: {summary}")
+    for pack, stats in zip(done.manifest.packs, done.stats, strict=True):
+        warning = judge_run(stats, resolved.run.model_copy(update={"out": done.folder / pack.folder}))
+        if warning is not None:
+            typer.echo(f"warning: {pack.title}: {warning}", err=True)
 
 
 def history(

@@ -13,6 +13,18 @@ class EngineDiedError(RuntimeError):
     exit_code = 1
 
 
+class WrongSettingsError(EngineDiedError):
+    """The engine will answer nothing as it is asked: a key, a name or an address is wrong."""
+
+    exit_code = 2
+
+
+class NothingDescribedError(RuntimeError):
+    """No sticker got a usable description: the work is done, or stopped, without a result."""
+
+    exit_code = 1
+
+
 class RunLockedError(ValueError):
     """Another process writes to the run folder."""
 

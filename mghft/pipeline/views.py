@@ -10,11 +10,16 @@ import json
 import re
 from typing import Any
 
+from mghft.pipeline.refusals import is_refusal
+from mghft.pipeline.text import one_line
+
 VIEWS = ("content", "style", "intention", "details")
 
 # A text in which one run of words makes up most of what was written is a stuck decoder, not a description.
 _REPEATS = 4
 _MIN_WORDS_FOR_LOOP = 12
+# Characters of a refusal that are kept as its reason.
+_SHOWN = 120
 
 
 class ViewError(ValueError):
@@ -52,11 +57,16 @@ def parse_views(answer: str, finish_reason: str, views: tuple[str, ...] = VIEWS)
         found = json.loads(answer, strict=False)
     except (ValueError, RecursionError) as error:
         # ValueError is also what a number of thousands of digits ends in, RecursionError deep nesting.
+        _check_willing(answer)
         raise ViewError(f"the answer is no valid JSON: {error}") from None
     if not isinstance(found, dict):
         raise ViewError(f"the answer is a JSON {type(found).__name__}, expected an object")
     missing = [view for view in views if view not in found]
     if missing:
+        for text in found.values():
+            _check_willing(text)
+        if "properties" in found:
+            raise ViewError("the answer repeats the JSON schema instead of filling it in")
         raise ViewError(f"the answer lacks the view {', '.join(missing)}")
     return {view: check_view(view, found[view]) for view in views}
 
@@ -77,13 +87,18 @@ def parse_view(answer: str, finish_reason: str, view: str) -> str:
 
 
 def check_view(view: str, text: object) -> str:
-    """Return one view's text, white space folded; raises ViewError where it is empty, no text, or a loop."""
+    """Return one view's text, white space folded.
+
+    Raises:
+        ViewError: it is empty, no text, a loop, or a refusal.
+    """
     if not isinstance(text, str):
         raise ViewError(f"the view {view} is a {type(text).__name__}, expected text")
     # A lone surrogate ("\ud800" in JSON) is a legal Python string that neither UTF-8 nor Parquet can hold.
     folded = " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
     if not re.search(r"\w", folded):
         raise ViewError(f"the view {view} is empty")
+    _check_willing(folded)
     if repeats_itself(folded):
         raise ViewError(f"the view {view} repeats itself")
     return folded
@@ -101,3 +116,8 @@ def repeats_itself(text: str) -> bool:
             if same >= size * (_REPEATS - 1) and same + size >= len(words) / 2:
                 return True
     return False
+
+
+def _check_willing(text: object) -> None:
+    if isinstance(text, str) and is_refusal(text):
+        raise ViewError(f"the model refused: {one_line(text, _SHOWN)}")

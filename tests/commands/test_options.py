@@ -89,9 +89,9 @@ def resolved(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> DescribeCon
     """The configuration that the command describe makes of its arguments."""
     seen: list[DescribeConfig] = []
 
-    def run(config: DescribeConfig) -> dict[str, int]:
+    def run(config: DescribeConfig) -> dict[str, Any]:
         seen.append(config)
-        return {}
+        return {"rows": 0, "ok": 0, "failed": 0, "failures": {}}
 
     monkeypatch.setattr(describe_run, "describe", run)
     from mghft.cli import app

@@ -77,7 +77,7 @@ class Echo(AtOnce):
 @pytest.fixture
 def tries(squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with one try of two packs on the squares."""
-    monkeypatch.setattr(trial_run, "open_engine", lambda *_, share_images: Echo())
+    monkeypatch.setattr(trial_run, "open_engine", lambda *_args, **_more: Echo())
     options = ["--data", squares, "--out", tmp_path / "tries", "--prompt", "multiview", "--prompt", "caption"]
     result = CliRunner().invoke(app, ["prompts", "try", "emoji", *map(str, options), "--per-class", "1"])
     assert result.exit_code == 0, result.output

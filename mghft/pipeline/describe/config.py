@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from mghft.pipeline.corpora.selection import Selection
 from mghft.pipeline.engines.options import EngineOptions
 from mghft.pipeline.images.decode import ImageTransform
+from mghft.pipeline.runs.rows import FAILED_LIMIT
 from mghft.pipeline.runs.worker import Worker
 from mghft.pipeline.settings import build, merge, read_settings
 
@@ -53,6 +54,8 @@ class RunOptions(BaseModel):
         reuse: earlier runs, or folders of them, whose rows are taken over where the same would be asked.
         embed_images: keep the image bytes in the shards.
         strict: failed rows are an error.
+        early_stop: stop when the first 20 answers are all unusable.
+        failed_limit: share of failed rows above which the end of the run says so.
         dry_run: describe a handful, keep nothing, and estimate the rest.
     """
 
@@ -68,6 +71,8 @@ class RunOptions(BaseModel):
     reuse: tuple[Path, ...] = ()
     embed_images: bool = False
     strict: bool = False
+    early_stop: bool = True
+    failed_limit: float = Field(default=FAILED_LIMIT, ge=0.0, le=1.0)
     dry_run: bool = False
 
 

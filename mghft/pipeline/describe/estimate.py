@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from io import BytesIO
 from typing import TypedDict
@@ -10,6 +11,7 @@ from typing import TypedDict
 import numpy as np
 
 from mghft.pipeline.corpora.sticker import Sticker
+from mghft.pipeline.describe.outcome import check_described
 from mghft.pipeline.describe.prepare import PreparedRun
 from mghft.pipeline.describe.reuse import reusable_rows
 from mghft.pipeline.describe.scheduler import EngineFactory, open_scheduler
@@ -38,6 +40,7 @@ class Estimate(TypedDict, total=False):
     left: int
     tried: int
     failed_of_tried: int
+    failures: dict[str, int]
     prompt_tokens_each: float
     output_tokens_each: float
     prompt_tokens: int
@@ -59,6 +62,7 @@ def estimate(run: PreparedRun, engine: EngineFactory, *, seed: int) -> Estimate:
     Raises:
         ValueError: the folder holds another run, or its manifest or a shard is damaged.
         EngineDiedError: as in `describe`.
+        NothingDescribedError: every sticker of the handful failed.
     """
     remaining = _remaining(run)
     facts: Estimate = {"selected": len(run.stickers), "left": len(remaining)}
@@ -75,12 +79,16 @@ def estimate(run: PreparedRun, engine: EngineFactory, *, seed: int) -> Estimate:
         timed = [row for batch in scheduler.rows(handful[len(warm_up) :]) for row in batch]
         seconds = time.monotonic() - began
     rows += timed
+    failures = Counter(row["error"] or "" for row in rows if row["status"] == "failed")
+    look = "nothing was kept, mend the cause and try again"
+    check_described(len(rows), len(rows) - failures.total(), failures, look)
     prompt = sum(row["prompt_tokens"] for row in rows) / len(rows)
     output = sum(row["output_tokens"] for row in rows) / len(rows)
     facts.update(
         {
             "tried": len(rows),
-            "failed_of_tried": sum(row["status"] == "failed" for row in rows),
+            "failed_of_tried": failures.total(),
+            "failures": dict(failures.most_common()),
             "prompt_tokens_each": round(prompt, 1),
             "output_tokens_each": round(output, 1),
             "prompt_tokens": round(prompt * len(remaining)),

@@ -16,6 +16,19 @@ from mghft.pipeline.views import VIEWS, ViewError, parse_view, parse_views, view
 
 # A second attempt at temperature 0 would repeat the first word for word.
 _RETRY_TEMPERATURE = 0.7
+# Names for "the model was done"; under any other name an answer may have been cut.
+_ENDS = (
+    "stop",
+    "unknown",
+    "end_turn",
+    "stop_sequence",
+    "eos",
+    "eos_token",
+    "end",
+    "complete",
+    "completed",
+    "done",
+)
 
 
 def make_requests(pack: PromptPack, sticker: Sticker, loaded: Loaded, attempt: int) -> list[Request]:
@@ -69,14 +82,32 @@ def parse_responses(
     try:
         views: dict[str, str] = {}
         for view, response in ordered.items():
-            if response.error is not None:
-                raise ViewError(valid_utf8(response.error))
-            if view is None:
-                views = parse_views(response.text, response.finish_reason, asked)
-            else:
-                views[view] = parse_view(response.text, response.finish_reason, view)
+            views |= _read(view, response, asked)
     except ViewError as error:
         row.update({"status": "failed", "error": str(error)})
     else:
         row.update(cast(Row, views))
         row.update({"status": "ok", "error": None})
+
+
+def _read(view: str | None, response: Response, asked: tuple[str, ...]) -> dict[str, str]:
+    """Return the views in one response.
+
+    Raises:
+        ViewError: there are none; it names the reason for which the answer ended, where that is an odd one.
+    """
+    if response.error is not None:
+        raise ViewError(valid_utf8(response.error))
+    reason = valid_utf8(response.finish_reason)
+    try:
+        if view is None:
+            return parse_views(response.text, reason, asked)
+        text = parse_view(response.text, reason, view)
+    except ViewError as error:
+        if reason in ("stop", "length", "unknown"):
+            raise
+        raise ViewError(f"{error} (the answer ended with {reason!r})") from None
+    # A whole JSON object is complete whatever the reason is called; of bare words nobody knows.
+    if reason.lower() not in _ENDS and not response.text.lstrip().startswith("{"):
+        raise ViewError(f"the answer for {view} ended with {reason!r} and may be cut")
+    return {view: text}

@@ -19,6 +19,7 @@ from mghft.pipeline.corpora.load import load_corpus
 from mghft.pipeline.corpora.sticker import Sticker
 from mghft.pipeline.describe.config import DescribeConfig
 from mghft.pipeline.describe.estimate import Estimate, estimate
+from mghft.pipeline.describe.outcome import UNUSABLE_ANSWERS, EarlyStop
 from mghft.pipeline.describe.prepare import PreparedRun, prepare_run
 from mghft.pipeline.describe.reuse import reusable_rows
 from mghft.pipeline.describe.scheduler import EngineFactory, open_scheduler
@@ -53,6 +54,8 @@ def describe(
         ValueError: bad input, another run in the folder, or (`strict`) failed rows.
         RunLockedError: another process writes to the folder.
         EngineDiedError: the engine died or its server went away; finished rows are written first.
+        NothingDescribedError: the first 20 answers are all unusable (`early_stop`; they are written first),
+            or every sticker of a dry run failed.
         OSError: a row cannot be kept (disk full, read-only folder).
         KeyboardInterrupt: asked to stop; finished rows are written first.
     """
@@ -60,7 +63,14 @@ def describe(
     pack = load_pack(config.prompt)
     run = prepare_run(corpus, config.selection, pack, config.engine, config.image, config.run)
 
-    start = start_engine or partial(open_engine, run.model, run.engine, share_images=pack.shares_images)
+    start = start_engine or partial(
+        open_engine,
+        run.model,
+        run.engine,
+        share_images=pack.shares_images,
+        system=pack.system,
+        sampling=pack.sampling,
+    )
     if run.options.dry_run:
         return estimate(run, lambda: closing(start()), seed=config.selection.seed)
     return execute_run(run, lambda: closing(start()))
@@ -78,7 +88,8 @@ def execute_run(run: PreparedRun, engine: EngineFactory) -> RunStats:
         The run's statistics, as in its stats.json.
 
     Raises:
-        ValueError, RunLockedError, EngineDiedError, OSError, KeyboardInterrupt: as in `describe`.
+        ValueError, RunLockedError, EngineDiedError, NothingDescribedError, OSError, KeyboardInterrupt: as in
+            `describe`.
     """
     options, fingerprint = run.options, run.manifest["fingerprint"]
     options.out.mkdir(parents=True, exist_ok=True)
@@ -126,14 +137,19 @@ def _describe_remaining(
     store: RunStore,
     progress: Progress,
 ) -> None:
+    described = "ok" in store.statuses.values() or progress.reused > 0
+    watched = run.options.early_stop and not described
+    first_answers = EarlyStop(run.options.out, described=not watched)
     began = time.monotonic()
-    with open_scheduler(run, engine) as scheduler, progress:
+    first = UNUSABLE_ANSWERS if watched else None
+    with open_scheduler(run, engine, first=first) as scheduler, progress:
         progress.engine_is_up(time.monotonic() - began)
         with closing(scheduler.rows(remaining)) as finished:
             for rows in finished:
                 for row in rows:
                     store.add(row)
                 progress.advance(rows)
+                first_answers.take(rows)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -22,8 +22,16 @@ EngineFactory = Callable[[], AbstractContextManager[Engine]]
 
 
 @contextmanager
-def open_scheduler(run: PreparedRun, engine: EngineFactory) -> Iterator[RequestScheduler]:
-    """Start what a run needs, decoders and engine, and end it with the context."""
+def open_scheduler(
+    run: PreparedRun, engine: EngineFactory, *, first: int | None = None
+) -> Iterator[RequestScheduler]:
+    """Start what a run needs, decoders and engine, and end it with the context.
+
+    Args:
+        run: what is to be done.
+        engine: opens the engine.
+        first: stickers that are asked about before the first usable answer, None for no limit.
+    """
     options = run.options
     images = ImagePrefetcher(
         run.corpus.root, run.image, keep=options.embed_images, workers=options.decode_workers
@@ -37,6 +45,7 @@ def open_scheduler(run: PreparedRun, engine: EngineFactory) -> Iterator[RequestS
             window=options.window,
             attempts=options.attempts,
             embed_images=options.embed_images,
+            first=first,
         )
 
 
@@ -61,6 +70,8 @@ class RequestScheduler:
         window: stickers in memory at once: being decoded, waiting, or asked about.
         attempts: how often a sticker is asked at most.
         embed_images: whether rows carry the bytes of the image's file.
+        first: stickers that are asked about before the first usable answer, None for no limit: where all
+            answers are unusable, no more of them are paid for than tell so.
     """
 
     engine: Engine
@@ -69,6 +80,7 @@ class RequestScheduler:
     window: int = 512
     attempts: int = 1
     embed_images: bool = False
+    first: int | None = None
 
     def rows(self, stickers: Iterable[Sticker]) -> Generator[list[Row]]:
         """Yield finished rows as they come: every sticker once, in no promised order.
@@ -92,6 +104,9 @@ class RequestScheduler:
                 if waiting:
                     self.engine.submit(waiting.popleft())
                     in_work += 1
+                elif in_work and self.first is not None and len(asked) >= self.first:
+                    # What the first answers are worth decides whether there are others.
+                    break
                 elif decoding and (in_work == 0 or self.images.done(decoding[0][1])):
                     # Without work there is nothing to do but to wait for the next image.
                     sticker, image = decoding.popleft()
@@ -114,8 +129,15 @@ class RequestScheduler:
             in_work -= len(responses)
             settled = [self._take(response, asked, waiting) for response in responses]
             finished = [row for row in settled if row is not None]
+            self._count_first(finished)
             if finished:
                 yield finished
+
+    def _count_first(self, rows: Sequence[Row]) -> None:
+        """Let everything go as soon as an answer is usable, or as nobody stopped at all that were not."""
+        if self.first is not None:
+            usable = any(row["status"] == "ok" for row in rows)
+            self.first = None if usable or len(rows) >= self.first else self.first - len(rows)
 
     def _take(self, response: Response, asked: dict[str, _Asked], waiting: deque[Request]) -> Row | None:
         """Return the sticker's row when this was the last response to it; ask again for an unusable one."""

@@ -21,7 +21,7 @@ def finish_run(run: PreparedRun, progress: Progress, *, write: bool) -> RunStats
         write: whether anything was done.
     """
     folder, worker = run.options.out, run.options.worker
-    status = run_status(folder)
+    status = run_status(folder, run.options.failed_limit)
     money = run.engine.server.cost(status["prompt_tokens"], status["output_tokens"])
     path = folder / ("stats.json" if worker is None else f"stats-{worker}.json")
     if not write and path.is_file():

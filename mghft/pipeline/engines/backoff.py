@@ -34,6 +34,10 @@ class Backoff:
         while (wait := self._not_before - time.monotonic()) > 0:
             await asyncio.sleep(wait + random.uniform(0.0, min(1.0, 0.1 * wait)))
 
+    async def sleep(self, seconds: float) -> None:
+        """Wait for about so long, one request alone."""
+        await asyncio.sleep(seconds * random.uniform(0.5, 1.0))
+
     async def pause(self, asked: float | None, status: int, failures: int) -> None:
         """Wait before a retry, or hold all requests back where the server limits the rate.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import re
+import socket
 from typing import NoReturn
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
@@ -40,13 +42,33 @@ def plain_address(base_url: str) -> str:
     return urlunsplit((parts.scheme, place, parts.path, "", "")).rstrip("/")
 
 
+def has_host(url: str) -> bool:
+    """Return whether an address is readable and names a host."""
+    return bool(_split(url)[1])
+
+
 def is_local(base_url: str) -> bool:
-    """Return whether the address is this machine's own."""
+    """Return whether the address is this machine's own: its loopback, or all of its addresses (0.0.0.0)."""
     _, host = _split(base_url)
+    host = host.rstrip(".")
+    if host in ("localhost", "ip6-localhost", "ip6-loopback") or host.endswith(".localhost"):
+        return True
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
+        # "127.1" and "0" are addresses too, in the system's own reading.
+        short = re.fullmatch(r"[\d.]+|0x[0-9a-f]+", host)
+        number = ipaddress.ip_address(socket.inet_ntoa(socket.inet_aton(host)) if short else host)
+    except (OSError, ValueError):
         return False
+    number = getattr(number, "ipv4_mapped", None) or number
+    return number.is_loopback or number.is_unspecified
+
+
+def other_addresses(base_url: str) -> list[str]:
+    """Return addresses of the same host that may have been meant, the likeliest first."""
+    bare = re.sub(r"(/v\d+\w*)?(/chat)?(/completions|/models|/responses)?$", "", base_url)
+    stem = re.sub(r"/api$", "", bare)
+    found = [f"{bare}/v1", f"{stem}/v1", f"{stem}/api/v1", f"{stem}/openai/v1", f"{stem}/api"]
+    return [address for address in dict.fromkeys(found) if address != base_url]
 
 
 def nearest_names(wanted: str, names: list[str]) -> list[str]:

@@ -10,6 +10,7 @@ from mghft.pipeline.engines.endpoint import plain_address
 from mghft.pipeline.engines.model_source import ModelSource, find_model
 from mghft.pipeline.engines.number_format import fast_format
 from mghft.pipeline.engines.options import EngineOptions, ServerOptions, VllmOptions
+from mghft.pipeline.prompting.pack import Sampling
 
 
 class EngineFacts(TypedDict):
@@ -86,13 +87,21 @@ def server_facts(model: str, options: ServerOptions) -> ServerFacts:
     }
 
 
-def open_engine(source: ModelSource, options: EngineOptions, *, share_images: bool) -> Engine:
+def open_engine(
+    source: ModelSource,
+    options: EngineOptions,
+    *,
+    share_images: bool,
+    system: str | None = None,
+    sampling: Sampling | None = None,
+) -> Engine:
     """Start the engine.
 
     Args:
         source: the model.
         options: the engine's.
         share_images: whether several requests are about one image.
+        system, sampling: of the requests to come, by which a server is asked before the first of them.
 
     Raises:
         ValueError, FileNotFoundError: it cannot be started; see the engines.
@@ -100,7 +109,7 @@ def open_engine(source: ModelSource, options: EngineOptions, *, share_images: bo
     if options.kind == "openai":
         from mghft.pipeline.engines.openai_engine import OpenAiEngine
 
-        return OpenAiEngine(source.location, options.server)
+        return OpenAiEngine(source.location, options.server, system=system, sampling=sampling)
     from mghft.pipeline.engines.vllm_engine import VllmEngine
 
     return VllmEngine(source, options.vllm, share_images=share_images)

@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+from concurrent.futures import Future, wait
 
 from mghft.pipeline.engines.base import Request, Response
 from mghft.pipeline.engines.openai_client import ChatClient
 from mghft.pipeline.engines.options import ServerOptions
+from mghft.pipeline.engines.server_probe import first_question
 from mghft.pipeline.errors import EngineDiedError
+from mghft.pipeline.progress import say
+from mghft.pipeline.prompting.pack import Sampling
 
 _SLICE = 0.05
+# Between two lines of news while the first question is not answered.
+_SAY_SECONDS = 5.0
 
 
 class OpenAiEngine:
@@ -21,28 +27,39 @@ class OpenAiEngine:
         model: its name on the server.
         options: address, key, limits.
         backoff: seconds before the first retry, doubled by each further one.
+        system, sampling: of the requests to come; the question before the first of them has them too.
 
     Raises:
-        ValueError: the address or the key is no good.
-        FileNotFoundError: nothing answers there, or the server does not have the model.
+        ValueError: the address or the key is no good, or the environment's proxy or certificates.
+        FileNotFoundError: nothing answers there.
+        EngineDiedError: the server answers no question, or none about a picture.
     """
 
-    def __init__(self, model: str, options: ServerOptions, *, backoff: float = 1.0) -> None:
+    def __init__(
+        self,
+        model: str,
+        options: ServerOptions,
+        *,
+        backoff: float = 1.0,
+        system: str | None = None,
+        sampling: Sampling | None = None,
+    ) -> None:
         self._client = ChatClient(model, options, backoff=backoff)
         self.capacity = options.concurrency + max(1, options.concurrency // 4)
         self._responses: queue.SimpleQueue[Response] = queue.SimpleQueue()
         self._in_work = 0
-        # The sentence with which the engine died.
-        self._death: str | None = None
+        # What the engine died of.
+        self._death: EngineDiedError | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._up = threading.Event()
         self._thread = threading.Thread(target=self._run, name="openai", daemon=True)
         self._thread.start()
         self._up.wait()
         if self._death is not None:
-            raise EngineDiedError(self._death)
+            raise self._death
         try:
-            asyncio.run_coroutine_threadsafe(self._client.check(), self._loop).result()
+            first = first_question(system, sampling or Sampling())
+            self._wait(asyncio.run_coroutine_threadsafe(self._client.check(first), self._loop))
         except BaseException:
             self.close()
             raise
@@ -71,7 +88,7 @@ class OpenAiEngine:
                     responses.append(self._responses.get_nowait())
             except queue.Empty:
                 if not responses and (death or not self._thread.is_alive()):
-                    raise EngineDiedError(death or "the engine is closed") from None
+                    raise death or EngineDiedError("the engine is closed") from None
         self._in_work -= len(responses)
         return responses
 
@@ -81,6 +98,14 @@ class OpenAiEngine:
             self._loop.call_soon_threadsafe(self._stop.set)
             # A look-up of a name cannot be cancelled; the thread is a daemon and holds nobody up.
             self._thread.join(timeout=10.0)
+
+    def _wait(self, first_answer: Future[None]) -> None:
+        """Wait for the answer to the first question, which may have to load a model; say so."""
+        seconds = 0.0
+        while not wait([first_answer], timeout=_SAY_SECONDS).done:
+            seconds += _SAY_SECONDS
+            say(f"waiting for the server's first answer, {seconds:.0f} s so far")
+        first_answer.result()
 
     def _run(self) -> None:
         try:
@@ -111,17 +136,18 @@ class OpenAiEngine:
         try:
             response = await self._client.ask(request)
         except EngineDiedError as error:
-            self._die(str(error))
+            self._die(error)
         except Exception as error:
             # Without a response or a word, `collect` would wait for ever.
             self._die(self._broken(error))
         else:
             self._responses.put(response)
 
-    def _broken(self, error: Exception) -> str:
-        return self._client.wording.short(f"the engine broke: {type(error).__name__}: {error}")
+    def _broken(self, error: Exception) -> EngineDiedError:
+        words = f"the engine broke: {type(error).__name__}: {error}"
+        return EngineDiedError(self._client.wording.short(words))
 
-    def _die(self, words: str) -> None:
-        self._death = self._death or words
+    def _die(self, error: EngineDiedError) -> None:
+        self._death = self._death or error
         for task in self._tasks - {asyncio.current_task(self._loop)}:
             task.cancel()

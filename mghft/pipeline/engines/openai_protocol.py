@@ -1,68 +1,78 @@
-"""OpenAI's chat protocol without the sending: requests are written, replies are read.
+"""OpenAI's chat protocol without the sending: requests are written, refusals and lists are read.
 
-Servers differ in what they take; `Form` is what this one takes, found out from its refusals.
+Servers differ in what they take; `Form` is what this one takes, found out by asking (`server_probe`).
 """
 
 from __future__ import annotations
 
 import email.utils
-import json
 import math
 import re
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from io import BytesIO
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
-import httpx2
 import openai
 from PIL import Image
 
-from mghft.pipeline.engines.base import Request, RequestKey, Response
+from mghft.pipeline.engines.base import Request
+from mghft.pipeline.engines.openai_reply import error_words
 from mghft.pipeline.html import data_url
 from mghft.pipeline.text import one_line, valid_utf8
 
-MAX_BODY_BYTES = 8 * 1024 * 1024
-_STEPS = ("schema", "object", "none")
-_ABOUT_FORMAT = re.compile(
-    r"response_?format|json_?(schema|object|mode)|json schema|structured|guided|grammar", re.I
-)
-_NOT_TAKEN = re.compile(
-    r"support|unknown|unrecogni[sz]ed|unexpected|not permitted|not allowed|extra|instead", re.I
-)
-_DROPPABLE = ("seed", "temperature", "top_p")
-_TEXT_LIMITS = {"minLength", "maxLength"}
-# Braces in prose that are no JSON; a text with more of them is not worth the search.
-_MAX_BRACES = 100
+# Settings that a request can do without, and the names of the limit of tokens, the usual one first.
+OPTIONAL = ("temperature", "seed", "top_p")
+LIMITS = ("max_tokens", "max_completion_tokens", None)
+# What a schema can do without, step by step, and how it is called.
+_LOOSE: tuple[set[str], ...] = ({"minLength", "maxLength"}, {"additionalProperties"})
+_LOOSE_WORDS = ("limits on texts", "strictness")
 _LONGEST_WORDS = 300
+# What 429 means where no waiting helps: OpenAI, Moonshot, Zhipu and others say so in a code or in words.
+_NO_MONEY = re.compile(
+    r"insufficient|exceeded_current_quota|billing|balance|arrear|credits? (?:exhaust|deplet)|余额|欠费", re.I
+)
+# Of the server's passing trouble: time-outs, conflicts, too early, too many, no room, a gateway's errors.
+_MOMENTS = {408, 409, 423, 424, 425, 429, 498, 499}
+_LASTING_ERRORS = {500, 501, 505}
+
+Kind = Literal["moment", "broken", "refused"]
 
 
-class BrokenReplyError(Exception):
-    """A reply without a response in it: cut, no JSON, or without choices; worth asking again."""
+class Failure(NamedTuple):
+    """A request that got no response.
+
+    Attributes:
+        status: HTTP status, 0 for none.
+        words: the server's own, fit to be shown.
+        kind: "moment", passing trouble by its nature; "broken", an answer that cannot be read or a fault
+            inside the server, which may pass or not; "refused", an answer that says no.
+        wait: seconds that the server asks for.
+    """
+
+    status: int
+    words: str
+    kind: Kind
+    wait: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.words}" if self.status else self.words
 
 
-class ReplyTooLongError(Exception):
-    """A reply over the limit of bytes."""
+def kind_of(status: int, wait: float | None = None, said: str = "") -> Kind:
+    """Return what a failure seems to be: how to ask on, not yet what to conclude.
 
-
-class LimitedStream(httpx2.AsyncByteStream):
-    """A body that ends in `ReplyTooLongError` instead of in full memory."""
-
-    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
-        self._stream = stream
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        size = 0
-        async for chunk in self._stream:
-            size += len(chunk)
-            if size > MAX_BODY_BYTES:
-                raise ReplyTooLongError(f"the server's answer is larger than {MAX_BODY_BYTES >> 20} MiB")
-            yield chunk
-
-    async def aclose(self) -> None:
-        """Close the stream below."""
-        await self._stream.aclose()
+    Args:
+        status: HTTP status, 0 for none.
+        wait: seconds that the server asks for.
+        said: its code and words.
+    """
+    if status == 429 and _NO_MONEY.search(said):
+        return "refused"
+    if wait is not None or status in _MOMENTS or (status > 500 and status not in _LASTING_ERRORS):
+        return "moment"
+    return "broken" if status == 0 or status >= 500 else "refused"
 
 
 @dataclass(frozen=True)
@@ -71,65 +81,86 @@ class Form:
 
     Attributes:
         structured: how JSON is forced: "schema", "object" or "none".
-        bare: the schema goes without limits on texts, which OpenAI's strict mode does not take everywhere.
-        limit: name of the limit of tokens; newer models of OpenAI want another.
+        loose: how much the schema goes without: 1, limits on texts, which OpenAI's strict mode does not take
+            everywhere; 2, strict mode and the ban on further keys too, which Gemini's layer did not take.
+        limit: name of the limit of tokens, None for no limit; newer models of OpenAI want another.
         left_out: settings that the server does not take.
+        folded: the system message stands before the user's words, for models that know no such role.
+        streamed: answers come piece by piece, for models that can do nothing else.
     """
 
     structured: str
-    bare: bool = False
-    limit: str = "max_tokens"
+    loose: int = 0
+    limit: str | None = "max_tokens"
     left_out: frozenset[str] = frozenset()
+    folded: bool = False
+    streamed: bool = False
 
-    def body(self, model: str, request: Request, image: str) -> dict[str, Any]:
+    def body(self, model: str, request: Request, image: str | None) -> dict[str, Any]:
         """Return a request as the server gets it; the image first, as for the engine in this process."""
-        content = [
-            {"type": "image_url", "image_url": {"url": image}},
-            {"type": "text", "text": request.user},
-        ]
+        fold = self.folded and request.system
+        words = f"{request.system}\n\n{request.user}" if fold else request.user
+        content: list[dict[str, Any]] = [{"type": "text", "text": words}]
+        if image is not None:
+            content.insert(0, {"type": "image_url", "image_url": {"url": image}})
         messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
-        if request.system:
+        if request.system and not fold:
             messages.insert(0, {"role": "system", "content": request.system})
-        body: dict[str, Any] = {"model": model, "messages": messages, self.limit: request.sampling.max_tokens}
-        for name in _DROPPABLE:
-            if name not in self.left_out:
-                body[name] = getattr(request.sampling, name)
-        if self.structured == "schema":
-            schema = _without_text_limits(request.schema) if self.bare else request.schema
-            body["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": "views", "strict": True, "schema": schema},
-            }
-        elif self.structured == "object":
-            body["response_format"] = {"type": "json_object"}
-        return body
+        return {"model": model, "messages": messages, **self.options(request)}
 
-    def after(self, refusal: str) -> Form | None:
-        """Return the form to try after this refusal; None when it is about something else."""
-        if _NOT_TAKEN.search(refusal):
-            if self.limit == "max_tokens" and "max_completion_tokens" in refusal:
-                return replace(self, limit="max_completion_tokens")
-            for name in _DROPPABLE:
-                if name not in self.left_out and re.search(rf"\b{name}\b", refusal):
-                    return replace(self, left_out=self.left_out | {name})
-        if self.structured == "schema" and not self.bare and any(name in refusal for name in _TEXT_LIMITS):
-            return replace(self, bare=True)
-        if self.structured != "none" and _ABOUT_FORMAT.search(refusal):
-            return replace(self, structured=_STEPS[_STEPS.index(self.structured) + 1])
-        return None
+    def options(self, request: Request) -> dict[str, Any]:
+        """Return all of a request's body but its model and messages."""
+        sampling = request.sampling
+        options: dict[str, Any] = {} if self.limit is None else {self.limit: sampling.max_tokens}
+        for name in OPTIONAL:
+            # What changes nothing is not sent: servers refuse top_p beside temperature, whatever it says.
+            if name not in self.left_out and not (name == "top_p" and sampling.top_p == 1.0):
+                options[name] = getattr(sampling, name)
+        if self.structured == "schema":
+            schema: dict[str, Any] = {"name": "views", "strict": True}
+            if self.loose == len(_LOOSE):
+                del schema["strict"]
+            schema["schema"] = _without(request.schema, set().union(*_LOOSE[: self.loose]))
+            options["response_format"] = {"type": "json_schema", "json_schema": schema}
+        elif self.structured == "object":
+            options["response_format"] = {"type": "json_object"}
+        if self.streamed:
+            options |= {"stream": True, "stream_options": {"include_usage": True}}
+        return options
+
+    def simplest(self) -> Form:
+        """Return the form without anything that is optional."""
+        return replace(self, structured="none", loose=0, left_out=frozenset(OPTIONAL))
+
+    def structures(self) -> list[Form]:
+        """Return this form and those that force JSON less, the strictest first; "none" is not among them."""
+        if self.structured == "none":
+            return []
+        levels = range(self.loose, len(_LOOSE) + 1) if self.structured == "schema" else ()
+        schemas = [replace(self, loose=level) for level in levels]
+        return [*schemas, replace(self, structured="object", loose=0)]
 
     def difference(self, better: Form) -> str:
         """Return what of this form the better one does without."""
+        lost = []
         if self.structured != better.structured:
-            return {"schema": "JSON schema", "object": "JSON mode"}[self.structured]
-        if self.bare != better.bare:
-            return "limits on texts in a JSON schema"
-        return ", ".join(better.left_out - self.left_out) or self.limit
+            lost.append({"schema": "JSON schema", "object": "JSON mode"}[self.structured])
+        elif self.loose != better.loose:
+            lost.append(f"{_LOOSE_WORDS[better.loose - 1]} in a JSON schema")
+        if self.limit != better.limit:
+            lost.append(str(self.limit))
+        if self.folded != better.folded:
+            lost.append("system message")
+        if self.streamed != better.streamed:
+            lost.append("answer in one piece")
+        return ", ".join([*lost, *sorted(better.left_out - self.left_out)])
 
     def words(self) -> str:
         """Return the form in words."""
         without = f", without {', '.join(sorted(self.left_out))}" if self.left_out else ""
-        return f"structured={self.structured}{' without limits on texts' * self.bare}, {self.limit}{without}"
+        limit = self.limit or "no limit of tokens"
+        loose = f" without {_LOOSE_WORDS[self.loose - 1]}" if self.loose else ""
+        return f"structured={self.structured}{loose}, {limit}{without}{', streamed' * self.streamed}"
 
 
 class Wording:
@@ -150,76 +181,30 @@ class Wording:
 
 def server_words(error: openai.APIStatusError) -> str:
     """Return what the server itself said about an error."""
-    body: object = error.body
-    if isinstance(body, Mapping):
-        body = body.get("message") or body.get("detail") or body.get("error") or dict(body)
-    words = str(body or "").strip() or "without a word"
+    words = error_words(error.body) or "without a word"
     return f"{words} ({error.param})" if error.param and error.param not in words else words
 
 
 def listed_models(reply: object) -> list[str]:
     """Return the names in a server's list of models; none where it is no such list."""
-    entries = reply.get("data") if isinstance(reply, dict) else None
-    if not isinstance(entries, list):
-        return []
-    return [str(entry["id"]) for entry in entries if isinstance(entry, dict) and "id" in entry]
+    entries = reply
+    if isinstance(reply, dict):
+        entries = reply.get("data") if isinstance(reply.get("data"), list) else reply.get("models")
+    names = []
+    for entry in entries if isinstance(entries, list) else []:
+        name = (
+            next((entry[key] for key in ("id", "name") if key in entry), None)
+            if isinstance(entry, dict)
+            else entry
+        )
+        if isinstance(name, str):
+            names.append(name)
+    return names
 
 
-def read_reply(key: RequestKey, reply: object) -> Response:
-    """Return the response in a reply to the request with this key.
-
-    Raises:
-        BrokenReplyError: it has none.
-    """
-    if isinstance(reply, str):
-        # Servers that forget the content type.
-        try:
-            reply = json.loads(reply)
-        except (ValueError, RecursionError):
-            raise BrokenReplyError("the answer is no JSON") from None
-    choices = reply.get("choices") if isinstance(reply, dict) else None
-    first = choices[0] if isinstance(choices, list) and choices else None
-    message = first.get("message") if isinstance(first, dict) else None
-    if not isinstance(reply, dict) or not isinstance(first, dict) or not isinstance(message, dict):
-        error = reply.get("error") if isinstance(reply, dict) else None
-        raise BrokenReplyError(f"the answer has no choices{f', but the error {error}' if error else ''}")
-    text = message.get("content") or ""
-    if not isinstance(text, str):
-        raise BrokenReplyError("the answer's content is no text")
-    usage = reply.get("usage")
-    reason = first.get("finish_reason")
-    problem = None
-    if reason == "content_filter":
-        problem = "the server's content filter stopped the answer"
-    elif refusal := message.get("refusal"):
-        problem = f"the model refused: {Wording(None).short(str(refusal))}"
-    return Response(
-        key,
-        text=extract_json(text),
-        finish_reason=reason if isinstance(reason, str) else "unknown",
-        prompt_tokens=_count(usage, "prompt_tokens"),
-        output_tokens=_count(usage, "completion_tokens"),
-        error=problem,
-    )
-
-
-def extract_json(text: str) -> str:
-    """Return the first JSON object in a text (models wrap it in fences or prose), or the text without one."""
-    # What a reasoning model thinks aloud may hold drafts of the object.
-    said = text.rpartition("</think>")[2] if text.lstrip().startswith("<think>") else text
-    decoder = json.JSONDecoder(strict=False)
-    start = said.find("{")
-    for _ in range(_MAX_BRACES):
-        if start < 0:
-            break
-        try:
-            found, end = decoder.raw_decode(said, start)
-        except (ValueError, RecursionError):
-            start = said.find("{", start + 1)
-            continue
-        if isinstance(found, dict):
-            return said[start:end]
-    return text
+def is_listed(model: str, names: list[str]) -> bool:
+    """Return whether a server lists a model; it may write "models/" before a name or ":latest" behind."""
+    return any(model in (name, name.removesuffix(":latest"), name.removeprefix("models/")) for name in names)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -247,12 +232,7 @@ def image_url(image: Image.Image) -> str:
     return data_url(file.getvalue(), "image/png")
 
 
-def _without_text_limits(schema: Any) -> Any:
+def _without(schema: Any, names: set[str]) -> Any:
     if isinstance(schema, dict):
-        return {k: _without_text_limits(v) for k, v in schema.items() if k not in _TEXT_LIMITS}
-    return [_without_text_limits(part) for part in schema] if isinstance(schema, list) else schema
-
-
-def _count(usage: object, name: str) -> int:
-    value = usage.get(name) if isinstance(usage, dict) else None
-    return value if isinstance(value, int) and value > 0 else 0
+        return {key: _without(value, names) for key, value in schema.items() if key not in names}
+    return [_without(part, names) for part in schema] if isinstance(schema, list) else schema

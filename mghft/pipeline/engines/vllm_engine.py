@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import warnings
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,7 @@ class VllmEngine:
         self.capacity = max(sequences + 1, round(_QUEUE_PER_SEQUENCE * sequences))
         self._keys: dict[str, RequestKey] = {}
         self._refused: list[Response] = []
+        self._marks = _marks(self._llm.get_tokenizer())
         self._prompt = lru_cache(_KEPT_PROMPTS)(self._render)
         self._settings = lru_cache(_KEPT_PROMPTS)(_settings)
         self._probe(source.name)
@@ -88,7 +90,7 @@ class VllmEngine:
         """Put a request into vLLM's queue; a refusal becomes the next response of `collect`."""
         try:
             prompt = {
-                **self._prompt(request.system, request.user),
+                **self._prompt(request.system, defuse(request.user, self._marks)),
                 "multi_modal_data": {"image": [request.image]},
                 "multi_modal_uuids": {"image": [request.image_id]},
             }
@@ -157,6 +159,25 @@ class VllmEngine:
     def close(self) -> None:
         """End vLLM and its processes."""
         self._llm.llm_engine.engine_core.shutdown()
+
+
+def defuse(text: str, marks: Sequence[str]) -> str:
+    """Return a text in which no mark of the model's own stands any more: a blank parts it.
+
+    A sticker's words may hold the place of a picture ("<image>") or the end of a turn; the model would read
+    them as such.
+    """
+    for mark in marks:
+        text = text.replace(mark, f"{mark[0]} {mark[1:]}")
+    return text
+
+
+def _marks(tokenizer: Any) -> list[str]:
+    """Return the words that a tokenizer reads as marks, the longest first; bare words are not among them."""
+    added = getattr(tokenizer, "added_tokens_decoder", {}).values()
+    names = {str(token) for token in added if getattr(token, "special", False)}
+    names.update(str(token) for token in getattr(tokenizer, "all_special_tokens", ()))
+    return sorted((name for name in names if len(name) > 1 and not name.isalnum()), key=len, reverse=True)
 
 
 def _set_environment(source: ModelSource, options: VllmOptions) -> None:

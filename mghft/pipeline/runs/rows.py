@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 EmbeddedImage = TypedDict("EmbeddedImage", {"bytes": bytes, "path": str})  # noqa: UP013
 
 
+# Above this share of a run's rows failures are more than a few bad files.
+FAILED_LIMIT = 0.1
+
+
 class Row(TypedDict):
     """One sticker of a run, by the columns of `shards.SCHEMA`.
 

@@ -14,7 +14,7 @@ from mghft.pipeline.corpora.sticker import Corpus
 from mghft.pipeline.processor import Processor
 from mghft.pipeline.runs.journal import journal_paths, read_journal
 from mghft.pipeline.runs.manifest import asked_views, read_manifest
-from mghft.pipeline.runs.rows import has_views
+from mghft.pipeline.runs.rows import FAILED_LIMIT, has_views
 from mghft.pipeline.runs.shards import belongs_to, iterate_shards, read_shard, shard_paths
 from mghft.pipeline.text import plural
 from mghft.pipeline.views import VIEWS
@@ -75,8 +75,12 @@ class RunStats(RunStatus):
     processor: NotRequired[Processor]
 
 
-def run_status(folder: Path) -> RunStatus:
+def run_status(folder: Path, failed_limit: float = FAILED_LIMIT) -> RunStatus:
     """Count a run's rows.
+
+    Args:
+        folder: the run.
+        failed_limit: share of failed rows above which there is a warning of them.
 
     Raises:
         FileNotFoundError: the folder is not a run folder.
@@ -110,9 +114,20 @@ def run_status(folder: Path) -> RunStatus:
         "failures": dict(reasons.most_common()),
         "warnings": list(_same_text_warnings(texts)),
     }
+    if (warning := failed_warning(status, failed_limit)) is not None:
+        status["warnings"].append(warning)
     if not status["in_journal"]:
         del status["in_journal"]
     return status
+
+
+def failed_warning(status: RunStatus, limit: float) -> str | None:
+    """Return a sentence about the failed rows of a run where their share is above a limit."""
+    if not status["failed"] or status["failed"] <= limit * status["rows"]:
+        return None
+    share = 100 * status["failed"] / status["rows"]
+    reason = next(iter(status["failures"]), "")
+    return f"{status['failed']} of {status['rows']} stickers failed ({share:.1f} %), most often: {reason}"
 
 
 def failed_rows(folder: Path) -> list[tuple[str, str]]:

@@ -70,7 +70,14 @@ def run_trial(
     first = prepare_run(corpus, selection, packs[0], config.engine, config.image, config.run)
     runs = [replace(first, pack=pack) for pack in packs]
     share_images = any(pack.shares_images for pack in packs)
-    start = start_engine or partial(open_engine, first.model, first.engine, share_images=share_images)
+    start = start_engine or partial(
+        open_engine,
+        first.model,
+        first.engine,
+        share_images=share_images,
+        system=first.pack.system,
+        sampling=first.pack.sampling,
+    )
     trials = config.run.out
     trials.mkdir(parents=True, exist_ok=True)
     stats: list[RunStats] = []

@@ -6,10 +6,9 @@ import time
 
 import pytest
 from bad_server import GOOD, BadServer, Step, refusal
-from openai_bench import FORMAT_REFUSED, ask, ask_one, collect, is_good, lost, request, start
+from openai_bench import ask, ask_one, collect, is_good, request, start
 from openai_bench import no_key as no_key
 
-from mghft.pipeline.engines.openai_protocol import extract_json
 from mghft.pipeline.views import VIEWS, views_schema
 
 # What is asked
@@ -101,16 +100,13 @@ def test_a_refused_request_costs_one_answer(status):
         answers, retries = ask(server, *(request(n) for n in range(5)))
     assert answers["key 2"].error == f"the server refused the request: {status} the picture is odd"
     assert all(is_good(answers[f"key {n}"], n) for n in (0, 1, 3, 4))
-    assert retries == 0
+    # Once more, since it could have been the moment.
+    assert retries == 1
 
 
 def test_a_sticker_that_the_server_stumbles_over_costs_one_answer():
     """Also when it is the only one left: a simple question tells the two apart."""
-
-    def script(number, seen):
-        return GOOD if seen.image.size == (64, 64) else refusal(500, "boom")
-
-    with BadServer(script) as server:
+    with BadServer(lambda number, seen: refusal(500, "boom")) as server:
         answer = ask_one(server, max_retries=1)
     assert answer.error == "the server failed 2 times on this request: 500 boom"
 
@@ -148,126 +144,13 @@ def test_a_cut_answer_says_so():
 
 def test_a_long_error_is_shortened_without_its_picture():
     words = f"bad input data:image/png;base64,{'iVBORw0KGgo' * 500} and {'much more ' * 100}"
-    with BadServer([refusal(400, words)]) as server:
+    with BadServer([refusal(400, words)] * 2) as server:
         error = ask_one(server).error
     assert "iVBOR" not in error
     assert len(error) < 360
 
 
-# What this server takes
-
-
-def formats(server):
-    return [seen.body.get("response_format", {}).get("type", "none") for seen in server.seen]
-
-
-def test_auto_steps_down_to_what_the_server_takes_and_remembers(capsys):
-    def script(number, seen):
-        return refusal(400, FORMAT_REFUSED) if "response_format" in seen.body else GOOD
-
-    with BadServer(script) as server:
-        answers, retries = ask(server, *(request(n) for n in range(5)), concurrency=1)
-    assert all(is_good(answers[f"key {n}"], n) for n in range(5))
-    assert formats(server) == ["json_schema", "json_object", "none", "none", "none", "none", "none"]
-    assert retries == 0
-    assert "the server takes no JSON schema; going on with structured=object" in capsys.readouterr().err
-
-
-def test_requests_in_flight_step_down_together():
-    def script(number, seen):
-        kind = seen.body.get("response_format", {}).get("type")
-        return Step(422, {"detail": FORMAT_REFUSED}, delay=0.1) if kind == "json_schema" else GOOD
-
-    with BadServer(script) as server:
-        answers, _ = ask(server, *(request(n) for n in range(8)), concurrency=8)
-    assert all(is_good(answers[f"key {n}"], n) for n in range(8))
-    assert formats(server).count("json_object") == 8
-    assert "none" not in formats(server)
-
-
-def test_a_late_refusal_does_not_bring_a_refused_format_back():
-    def script(number, seen):
-        while number == 0 and "none" not in formats(server):
-            time.sleep(0.01)
-        return refusal(400, FORMAT_REFUSED) if "response_format" in seen.body else GOOD
-
-    with BadServer(script) as server:
-        answers, _ = ask(server, *(request(n) for n in range(2)), concurrency=2)
-    assert all(is_good(answers[f"key {n}"], n) for n in range(2))
-    assert formats(server) == ["json_schema", "json_schema", "json_object", "none", "none"]
-
-
-def test_limits_on_texts_go_first():
-    def script(number, seen):
-        short = "minLength" in json.dumps(seen.body["response_format"])
-        words = "Invalid schema for response_format 'views': 'minLength' is not permitted."
-        return refusal(400, words) if short else GOOD
-
-    with BadServer(script) as server:
-        assert is_good(ask_one(server))
-    assert formats(server) == ["json_schema", "json_schema"]
-    schema = server.seen[1].body["response_format"]["json_schema"]["schema"]
-    assert schema["properties"]["style"] == {"type": "string"}
-    assert schema["required"] == list(VIEWS)
-
-
-def test_a_demanded_format_is_not_given_up():
-    with BadServer(lambda number, seen: refusal(400, FORMAT_REFUSED)) as server:
-        words = lost(server, structured="schema")
-    assert "refuses structured=schema" in words
-    assert "set server.structured to auto" in words
-
-
-@pytest.mark.parametrize(("structured", "kind"), [("object", "json_object"), ("none", "none")])
-def test_the_chosen_format_is_sent(structured, kind):
-    with BadServer() as server:
-        ask_one(server, structured=structured)
-    assert formats(server) == [kind]
-
-
-def test_newer_models_get_max_completion_tokens():
-    def script(number, seen):
-        words = "Unsupported parameter: 'max_tokens' is not supported. Use 'max_completion_tokens' instead."
-        return refusal(400, words) if "max_tokens" in seen.body else GOOD
-
-    with BadServer(script) as server:
-        answers, _ = ask(server, request(1), request(2), concurrency=1)
-    assert is_good(answers["key 1"])
-    assert [seen.body.get("max_completion_tokens") for seen in server.seen] == [None, 77, 77]
-
-
-@pytest.mark.parametrize("name", ["seed", "temperature", "top_p"])
-def test_a_setting_that_is_not_taken_is_left_out(name):
-    def script(number, seen):
-        return refusal(400, f"Unsupported value: '{name}' is not supported") if name in seen.body else GOOD
-
-    with BadServer(script) as server:
-        answers, _ = ask(server, request(1), request(2), concurrency=1)
-    assert is_good(answers["key 2"], 2)
-    assert [name in seen.body for seen in server.seen] == [True, False, False]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '{"a":"b","c":"d"}',
-        '  {"a":"b","c":"d"}\n',
-        '```json\n{"a":"b","c":"d"}\n```',
-        'Here you are: {"a":"b","c":"d"} I hope it helps {really}.',
-        'A set {1, 2} and then {"a":"b","c":"d"}',
-        '<think>maybe {"a":"draft"}</think>{"a":"b","c":"d"}',
-    ],
-)
-def test_json_is_found_in_what_models_wrap_it_in(text):
-    assert extract_json(text) == '{"a":"b","c":"d"}'
-
-
-@pytest.mark.parametrize("text", ["", "no JSON", '{"a": "cut', "[1, 2]", '{"a":' * 5000, "{" * 100_000])
-def test_a_text_without_an_object_stays_as_it_is(text):
-    assert extract_json(text) == text
-
-
 def test_a_fenced_answer_is_read():
-    fenced = 'Sure!\n```json\n{"content": "a", "style": "b"}\n```'
-    with BadServer([Step(message={"content": fenced})]) as server:
-        assert ask_one(server, structured="none").text == '{"content": "a", "style": "b"}'
+    views = {view: f"{view} of 1-0-128" for view in VIEWS}
+    with BadServer([Step(message={"content": f"Sure!\n```json\n{json.dumps(views)}\n```"})]) as server:
+        assert is_good(ask_one(server, structured="none"))

@@ -20,26 +20,32 @@ from openai_bench import no_key as no_key
 from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.corpora.load import load_corpus
 from mghft.pipeline.describe.run import describe
+from mghft.pipeline.engines import openai_engine
 from mghft.pipeline.engines.endpoint import check_address
 from mghft.pipeline.engines.factory import server_facts
 from mghft.pipeline.engines.openai_client import ChatClient
 from mghft.pipeline.engines.openai_engine import OpenAiEngine
 from mghft.pipeline.engines.options import ServerOptions
-from mghft.pipeline.errors import EngineDiedError
+from mghft.pipeline.errors import EngineDiedError, WrongSettingsError
 from mghft.pipeline.runs.status import verify_run
 
 # Before the start
 
 
-def test_an_unknown_model_is_refused_naming_some_that_are_there():
-    with (
-        BadServer(models=["paint-8b", "whale", "zebra", "a", "b", "c", "d", "e"]) as server,
-        pytest.raises(
-            FileNotFoundError, match="has no model painter: give --model, for example paint-8b, "
-        ) as e,
-    ):
-        start(server)
-    assert len(str(e.value).split("for example")[1].split(",")) == 5
+def test_a_model_that_is_not_listed_is_asked_for_all_the_same(capsys):
+    """Lists leave out deployments and routes; the nearest names are said."""
+    with BadServer(models=["paint-8b", "whale", "zebra", "a", "b", "c", "d", "e"]) as server:
+        assert is_good(ask_one(server))
+    said = capsys.readouterr().err
+    assert "does not list the model painter, and is asked for it all the same; it lists paint-8b, " in said
+    assert len(said.split("it lists")[1].split(",")) == 5
+
+
+def test_a_model_that_is_neither_listed_nor_known_is_refused_with_the_nearest_names():
+    with BadServer(models=["paint-8b", "whale"], simple=lambda seen: refusal(404, "no such model")) as server:
+        words = lost(server)
+    assert "(404 no such model): check --model painter, it lists paint-8b, whale" in words
+    assert "/v1," not in words
 
 
 @pytest.mark.parametrize(
@@ -52,22 +58,30 @@ def test_an_unknown_model_is_refused_naming_some_that_are_there():
         Step(body={"data": "odd"}),
         Step(body=[]),
         Step(body={"data": []}),
+        refusal(401, "this key may not list models"),
         ["other", "painter:latest"],
+        ["other", "models/painter"],
+        Step(body=[{"id": "painter"}]),
+        Step(body={"models": [{"name": "painter:latest"}]}),
     ],
     ids=str,
 )
-def test_a_server_without_a_list_of_models_is_believed(models):
+def test_a_server_without_a_list_of_models_is_believed(models, capsys):
     with BadServer(models=models) as server:
         assert is_good(ask_one(server))
+    assert "does not list" not in capsys.readouterr().err
 
 
 def test_a_refused_key_is_said_at_the_start(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    wrong = refusal(401, f"wrong key {KEY}")
     with (
-        BadServer(models=refusal(401, f"wrong key {KEY}")) as server,
-        pytest.raises(ValueError, match="environment variable OPENAI_API_KEY") as error,
+        BadServer(models=wrong, simple=lambda seen: wrong) as server,
+        pytest.raises(WrongSettingsError, match="environment variable OPENAI_API_KEY") as error,
     ):
         start(server)
+    assert error.value.exit_code == 2
+    assert len(server.asked_simply) == 2
     assert KEY not in str(error.value)
 
 
@@ -119,6 +133,13 @@ def test_a_key_over_plain_http_is_warned_of(monkeypatch, capsys):
     assert KEY not in said
 
 
+def test_a_slow_first_answer_is_waited_for_with_a_word(monkeypatch, capsys):
+    monkeypatch.setattr(openai_engine, "_SAY_SECONDS", 0.2)
+    with BadServer(simple=lambda seen: Step(delay=0.5)) as server:
+        assert is_good(ask_one(server))
+    assert "describe: waiting for the server's first answer, 0 s so far\n" in capsys.readouterr().err
+
+
 # The key
 
 
@@ -143,10 +164,9 @@ def test_the_key_is_in_no_word_of_ours(monkeypatch, capsys, caplog):
         answers = collect(engine) + collect(engine)
         seen = [repr(engine), str(engine.__class__), repr(answers)]
         engine.close()
-    with BadServer(lambda number, seen: refusal(500, echo)) as server:
-        seen.append(lost(server, max_retries=0))
-    with BadServer([refusal(401, echo)]) as server:
-        seen.append(lost(server))
+    for status in (401, 404, 500, 503):
+        with BadServer(simple=lambda _seen, status=status: refusal(status, echo)) as server:
+            seen.append(lost(server, max_retries=0))
     said = capsys.readouterr()
     facts = server_facts("painter", ServerOptions(base_url="http://a/v1"))
     text = "\n".join([*seen, said.out, said.err, caplog.text, json.dumps(facts)])

@@ -140,17 +140,43 @@ def test_a_rate_limit_is_no_failure_while_others_get_through():
 @pytest.mark.parametrize(
     ("step", "words"),
     [
-        (refusal(500, "boom"), "gave no answer in 3 attempts (500 boom): start the command again"),
+        (refusal(503, "boom"), "gave no answer in 3 attempts (503 boom): start the command again"),
         (refusal(429, "slow down"), "gave no answer in 3 attempts (429 slow down)"),
         (Step(silent=True), "gave no answer in 3 attempts (no connection or a broken one"),
         (Step(delay=2.0), "gave no answer in 3 attempts (no answer within 0.3 s)"),
-        (Step(body={"choices": []}), "gave no answer in 3 attempts (the answer has no choices)"),
     ],
-    ids=["500", "429", "closed", "slow", "empty"],
+    ids=["503", "429", "closed", "slow"],
 )
-def test_a_server_that_answers_nobody_ends_the_run(step, words):
-    with BadServer(lambda number, seen: step) as server:
+@pytest.mark.parametrize("later", [False, True])
+def test_a_server_that_answers_nobody_ends_the_run(step, words, later):
+    """At the start, and when it did answer before."""
+    answered = []
+
+    def simple(seen):
+        answered.append(seen)
+        return GOOD if later and len(answered) == 1 else step
+
+    with BadServer(lambda number, seen: step, simple=simple) as server:
         assert words in lost(server, max_retries=2, timeout=0.3 if step.delay else 5.0)
+
+
+@pytest.mark.parametrize("step", [refusal(500, "boom"), Step(body={"choices": []})], ids=["500", "empty"])
+def test_a_fault_that_may_pass_is_waited_for_once_the_server_has_answered(step):
+    answered = []
+
+    def simple(seen):
+        answered.append(seen)
+        return GOOD if len(answered) == 1 else step
+
+    with BadServer(lambda number, seen: step if number else GOOD, simple=simple) as server:
+        engine = start(server, max_retries=2, concurrency=1)
+        engine.submit(request(1))
+        assert is_good(collect(engine)[0])
+        engine.submit(request(2))
+        with pytest.raises(EngineDiedError, match="gave no answer in 3 attempts"):
+            collect(engine)
+        engine.close()
+    assert len(server.seen) == 1 + 3
 
 
 def test_a_server_that_went_away_ends_the_run():
@@ -169,34 +195,69 @@ def test_a_wait_of_hours_ends_the_run():
 
 
 def test_no_money_ends_the_run():
-    empty = Step(429, {"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}})
-    with BadServer([empty]) as server:
-        assert "has no money left (You exceeded your quota)" in lost(server)
-    assert len(server.seen) == 1
+    """At the start, and in the middle of a run."""
+    for body in (
+        {"message": "You exceeded your quota", "code": "insufficient_quota"},
+        {"message": "no", "type": "exceeded_current_quota_error"},
+        {"message": "余额不足", "code": "1113"},
+    ):
+        for later in (False, True):
+            empty, first = Step(429, {"error": body}), []
+
+            def simple(_seen, empty=empty, first=first, later=later):
+                first.append(1)
+                return GOOD if later and len(first) == 1 else empty
+
+            with BadServer(lambda number, seen, empty=empty: empty, simple=simple) as server:
+                words = lost(server, max_retries=8)
+            assert f"has no money left (429 {body['message']})" in words
+            assert len(server.seen) <= 2
+
+
+def test_a_quota_of_the_minute_is_waited_for():
+    busy = Step(
+        429, {"error": {"message": "Quota exceeded for requests per minute", "status": "RESOURCE_EXHAUSTED"}}
+    )
+    with BadServer([busy, busy]) as server:
+        assert is_good(ask_one(server))
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_key_ends_the_run(status):
-    with BadServer([refusal(status, "bad key")]) as server:
+    """Mid-run, say because it was revoked."""
+    first = []
+
+    def simple(seen):
+        first.append(seen)
+        return refusal(status, "bad key") if len(first) > 1 else GOOD
+
+    with BadServer(lambda number, seen: refusal(status, "bad key"), simple=simple) as server:
         words = lost(server, key_env="MY_KEY")
     assert f"does not let us in ({status} bad key): check the key in the environment variable MY_KEY" in words
-    assert len(server.seen) == 1
+    assert len(server.seen) == 2
 
 
 def test_an_unknown_address_ends_the_run():
-    with BadServer([refusal(404, "Not Found")], models=refusal(404)) as server:
+    with BadServer(simple=lambda seen: refusal(404, "Not Found"), models=refusal(404)) as server:
         words = lost(server)
-    assert "check --model painter and --base-url" in words
-    assert len(server.seen) == 1
+    assert "(404 Not Found): check --model painter, and --base-url, which mostly ends in /v1" in words
+    assert server.seen == []
+    assert len(server.asked_simply) <= 8
 
 
 def test_a_redirect_is_not_followed():
-    with BadServer([Step(307, "", {"Location": "http://127.0.0.1:9/v1/chat/completions"})]) as server:
-        assert "redirects (307)" in lost(server)
+    elsewhere = Step(307, "", {"Location": "http://127.0.0.1:9/v1/chat/completions?key=hush"})
+    with BadServer(simple=lambda seen: elsewhere) as server:
+        words = lost(server)
+    assert "redirects (307 http://127.0.0.1:9/v1/chat/completions): give --base-url" in words
 
 
 def test_answers_from_before_the_end_are_handed_out():
-    with BadServer(lambda number, seen: GOOD if number < 5 else Step(silent=True)) as server:
+    gone = Step(silent=True)
+    with BadServer(
+        lambda number, seen: GOOD if number < 5 else gone,
+        simple=lambda seen: gone if server.seen else GOOD,
+    ) as server:
         engine = start(server, concurrency=1, max_retries=1)
         for number in range(9):
             engine.submit(request(number))
@@ -210,9 +271,13 @@ def test_answers_from_before_the_end_are_handed_out():
     assert all(is_good(answer, int(answer.key.sticker_id.split()[1])) for answer in answers)
 
 
-def test_refusals_without_end_are_not_the_stickers_fault():
-    with BadServer(lambda number, seen: refusal(400, "this model sees no images")) as server:
-        words = lost(server, *(request(n) for n in range(60)))
-    assert "refused 20 requests in a row" in words
-    assert "this model sees no images" in words
-    assert len(server.seen) < 60
+def test_refusals_of_everything_are_not_the_stickers_fault():
+    """Found out with the second sticker and not with the twentieth."""
+
+    def simple(seen):
+        return refusal(400, "the licence has run out") if server.seen else GOOD
+
+    with BadServer(lambda number, seen: refusal(400, "the licence has run out"), simple=simple) as server:
+        words = lost(server, *(request(n) for n in range(60)), concurrency=4)
+    assert "answers no question (400 the licence has run out)" in words
+    assert len(server.seen) <= 8

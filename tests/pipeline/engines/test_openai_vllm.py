@@ -21,6 +21,7 @@ from mghft.pipeline.engines.base import Engine, Request, RequestKey, Response
 from mghft.pipeline.engines.model_source import find_model
 from mghft.pipeline.engines.openai_engine import OpenAiEngine
 from mghft.pipeline.engines.options import ServerOptions, VllmOptions
+from mghft.pipeline.errors import WrongSettingsError
 from mghft.pipeline.prompting.pack import Sampling
 from mghft.pipeline.tiny_llava import checkpoint_path
 from mghft.pipeline.views import VIEWS, views_schema
@@ -137,11 +138,18 @@ def test_json_without_whitespace_is_the_servers_own_doing(engine):
 
 
 @pytest.mark.timeout(600)
-def test_what_the_server_refuses_costs_one_answer(engine):
-    answers = ask(engine, [request(0), request(1, max_tokens=10**6)])
-    assert answers["0"].error is None
-    assert answers["1"].error.startswith("the server refused the request: 400 ")
-    assert "1000000" in answers["1"].error
+def test_a_limit_that_the_server_has_no_room_for_ends_the_run_and_is_named(url, engine, monkeypatch):
+    """At the first request that has it, or before the first sticker."""
+    words = r"takes no limit of 1000000 tokens \(400 .*lower max_tokens in the prompt pack"
+    with pytest.raises(WrongSettingsError, match=words):
+        ask(engine, [request(0, max_tokens=10**6)])
+    monkeypatch.setenv("MY_KEY", KEY)
+    with pytest.raises(WrongSettingsError, match=words):
+        OpenAiEngine(
+            "tiny-llava",
+            ServerOptions(base_url=url, key_env="MY_KEY"),
+            sampling=SAMPLING.model_copy(update={"max_tokens": 10**6}),
+        )
 
 
 @pytest.mark.timeout(600)
@@ -159,10 +167,12 @@ def test_modes_without_a_schema(url, monkeypatch):
 @pytest.mark.timeout(600)
 def test_another_model_and_a_wrong_key_are_refused_at_the_start(url, monkeypatch):
     monkeypatch.setenv("MY_KEY", KEY)
-    with pytest.raises(FileNotFoundError, match="has no model painter: give --model, for example tiny"):
+    with pytest.raises(WrongSettingsError, match="check --model painter, it lists tiny-llava"):
         OpenAiEngine("painter", ServerOptions(base_url=url, key_env="MY_KEY"))
     monkeypatch.setenv("MY_KEY", "another")
-    with pytest.raises(ValueError, match=r"does not let us in \(401 Unauthorized\): check the key in"):
+    with pytest.raises(
+        WrongSettingsError, match=r"does not let us in \(401 Unauthorized\): check the key in"
+    ):
         OpenAiEngine("tiny-llava", ServerOptions(base_url=url, key_env="MY_KEY"))
 
 

@@ -57,16 +57,24 @@ class Seen:
         return self.body["messages"][-1]["content"]
 
     @property
-    def image(self) -> Image.Image:
+    def image(self) -> Image.Image | None:
+        if self.parts[0]["type"] != "image_url":
+            return None
         content = self.parts[0]["image_url"]["url"].removeprefix("data:image/png;base64,")
         with Image.open(BytesIO(base64.b64decode(content))) as image:
             image.load()
             return image
 
+    @property
+    def simple(self) -> bool:
+        """Whether it is a question of the engine's own, about its white square, its face, or nothing."""
+        return self.image is None or self.image.size in ((64, 64), (256, 256))
+
 
 def good_reply(seen: Seen) -> dict[str, Any]:
     """What a server that works answers: the views, each with the picture's colour."""
-    colour = "-".join(map(str, seen.image.getpixel((0, 0))))
+    image = seen.image
+    colour = "no picture" if image is None else "-".join(map(str, image.getpixel((0, 0))))
     keys = ("content", "style", "intention", "details")
     message = {"role": "assistant", "content": json.dumps({key: f"{key} of {colour}" for key in keys})}
     return {
@@ -77,20 +85,30 @@ def good_reply(seen: Seen) -> dict[str, Any]:
 
 
 class BadServer:
-    """Answers the first chat requests with the steps of the script, all further ones well.
+    """Answers the first chat requests about stickers with the steps of the script, all further ones well.
 
     Args:
         script: steps, or a function of the request's number (from 0) and the request.
         models: the reply of /models: names, or a step.
+        simple: what the engine's own simple questions are answered with, a function of the request; None: as
+            the script says, if it is a function of the number 0 and the request.
+        paths: what any other path is answered with, None for a 404.
+
+    Attributes:
+        seen: requests about stickers.
+        asked_simply: simple questions.
     """
 
     def __init__(
         self,
         script: Sequence[Step] | Callable[[int, Seen], Step] = (),
         models: Sequence[str] | Step = ("painter",),
+        simple: Callable[[Seen], Step] | None = lambda _seen: GOOD,
+        paths: Callable[[str], Step | None] | None = None,
     ) -> None:
-        self.script, self.models = script, models
+        self.script, self.models, self.simple, self.paths = script, models, simple, paths
         self.seen: list[Seen] = []
+        self.asked_simply: list[Seen] = []
         self.at_once = self.most_at_once = 0
         self.lock = threading.Lock()
         self.stopped = threading.Event()
@@ -115,6 +133,12 @@ class BadServer:
         self.stopped.set()
 
     def step(self, seen: Seen) -> Step:
+        if seen.simple:
+            with self.lock:
+                self.asked_simply.append(seen)
+            if self.simple is not None:
+                return self.simple(seen)
+            return self.script(0, seen) if callable(self.script) else GOOD
         with self.lock:
             number = len(self.seen)
             self.seen.append(seen)
@@ -142,7 +166,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         models = self.owner.models
         step = models if isinstance(models, Step) else Step(body={"data": [{"id": name} for name in models]})
         if self.path != "/v1/models":
-            step = refusal(404)
+            step = (self.owner.paths and self.owner.paths(self.path)) or refusal(404)
         self._send(step, {})
 
     def do_POST(self) -> None:
@@ -156,7 +180,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             owner.most_at_once = max(owner.most_at_once, owner.at_once)
         try:
             seen = Seen(time.monotonic(), body, self.headers.get("authorization"), dict(self.headers))
-            step = refusal(404, "no such path") if self.path != "/v1/chat/completions" else owner.step(seen)
+            if self.path == "/v1/chat/completions":
+                step = owner.step(seen)
+            else:
+                step = (owner.paths and owner.paths(self.path)) or refusal(404, "no such path")
             owner.stopped.wait(step.delay)
             reply = good_reply(seen)
             reply["choices"][0]["message"].update(step.message)

@@ -31,7 +31,8 @@ def request(number=1, system=None):
 
 def start(server, backoff=0.02, **options):
     options = {"max_retries": 3, "timeout": 5.0, **options}
-    return OpenAiEngine("painter", ServerOptions(base_url=server.url, **options), backoff=backoff)
+    server_options = ServerOptions(base_url=server.url, **options)
+    return OpenAiEngine("painter", server_options, backoff=backoff, sampling=SAMPLING)
 
 
 def collect(engine):

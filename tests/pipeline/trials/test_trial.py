@@ -184,7 +184,9 @@ def test_one_writer_for_a_folder_of_tries(card, tmp_path, a):
 def test_the_engine_shares_images_when_a_pack_asks_by_view(card, tmp_path, monkeypatch, prompts, shared):
     seen = []
     monkeypatch.setattr(
-        trial_run, "open_engine", lambda *_, share_images: (seen.append(share_images), KnownEngine())[1]
+        trial_run,
+        "open_engine",
+        lambda *_, share_images, **_more: (seen.append(share_images), KnownEngine())[1],
     )
     run_trial(config(card, tmp_path / "tries", per_class=1), prompts)
     assert seen == [shared]
