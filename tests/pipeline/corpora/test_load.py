@@ -77,19 +77,20 @@ def test_missing_column_is_named(tmp_path):
         load_corpus(table(), write(tmp_path, "a.png,joy,train", header="path,label,split"))
 
 
-def test_short_row_is_no_crash(tmp_path):
-    (sticker,) = load_corpus(table(), write(tmp_path, "a.png,joy")).stickers
-    assert (sticker.split, sticker.text) == ("all", None)
+def test_short_row_is_refused_with_its_line(tmp_path):
+    with pytest.raises(ValueError, match=r"a\.csv, line 3: the row has 2 cells where the header has 5"):
+        load_corpus(table(), write(tmp_path, "b.png,joy,train,,", "a.png,joy"))
 
 
-def test_table_in_another_encoding(tmp_path):
-    with pytest.raises(ValueError, match="no CSV in UTF-8"):
-        load_corpus(table(), write(tmp_path, "a.png,joy,train,你好,", encoding="gb18030"))
+@pytest.mark.parametrize("encoding", ["gb18030", "utf-16", "utf-16-le", "utf-8-sig"])
+def test_table_in_another_encoding(tmp_path, encoding):
+    (sticker,) = load_corpus(table(), write(tmp_path, "a.png,joy,train,你好,", encoding=encoding)).stickers
+    assert (sticker.label_name, sticker.text) == ("joy", "你好")
 
 
 def test_table_with_a_monstrous_cell_is_a_sentence(tmp_path):
     write(tmp_path, "a.png,joy,train," + "x" * 200_000 + ",")
-    with pytest.raises(ValueError, match="no CSV in UTF-8"):
+    with pytest.raises(ValueError, match="line 2: field larger than field limit"):
         load_corpus(table(), tmp_path)
 
 
