@@ -14,7 +14,21 @@ from pathlib import Path
 from mghft.pipeline.text import first_and_more, plural, printable
 
 IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".apng", ".avif"}
+    {
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".jfif",
+        ".jpe",
+        ".ico",
+        ".webp",
+        ".gif",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".apng",
+        ".avif",
+    }
 )
 # Why a sticker is left out.
 MISSING = "its image is missing"
