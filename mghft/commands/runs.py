@@ -114,7 +114,9 @@ def preview(
 
 def export(
     run: RunArgument,
-    format: Annotated[str, typer.Option(help="jsonl, csv or annotations-mg.")],
+    format: Annotated[
+        str, typer.Option(help="jsonl, csv, excel (CSV that Excel reads as UTF-8) or annotations-mg.")
+    ],
     out: Annotated[
         Path | None,
         typer.Option(
@@ -134,8 +136,8 @@ def export(
 ) -> None:
     """Write a run in another format: JSON lines, CSV, or the annotation files of the released MGHFT code.
 
-    Texts stay exactly as they are in jsonl and csv. A cell that begins with = + - or @ is a text too: let a
-    spreadsheet import such columns as text, or it may take them for formulas.
+    Texts stay exactly as they are in jsonl, csv and excel. A cell that begins with = + - or @ is a text too:
+    let a spreadsheet import such columns as text, or it may take them for formulas.
 
     annotations-mg writes OUT/Annotations_mg/image-level/{train,val,test}.json. The four views of a sticker
     become one text of at most 510 word pieces; longer ones lose words at the end of their longest view.

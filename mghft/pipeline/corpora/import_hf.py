@@ -10,7 +10,9 @@ import csv
 import io
 import json
 import re
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +33,9 @@ from mghft.pipeline.images.decode import FORMATS
 from mghft.pipeline.text import one_line, plural
 
 TABLE, CARD = "stickers.csv", "card.md"
+# What the library takes for a pattern of file names.
+_PATTERN_SIGNS = set("*?[]")
+_PEEKED_AT = 100
 _SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif"}
 
 
@@ -94,8 +99,7 @@ def import_data_set(
     """
     check_folder(out, empty=True)
     splits = _open(source)
-    features = next(iter(splits.values())).features
-    imported = Imported(_choose_columns(features, columns, source))
+    imported = Imported(_choose_columns(splits, columns, source))
     replace_folder(out.absolute(), lambda folder: _write_corpus(folder, splits, source, imported, progress))
     return imported
 
@@ -148,11 +152,13 @@ def _open(source: str) -> dict[str, Any]:
             name, _, config = source.removeprefix("hf:").partition(":")
             data = datasets.load_dataset(name, config or None)
         elif path.is_file() and path.suffix == ".parquet":
-            data = datasets.load_dataset("parquet", data_files=str(path))
+            with _plainly_named(path) as plain:
+                data = datasets.load_dataset("parquet", data_files=str(plain))
         elif (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
             data = datasets.load_from_disk(str(path))
         elif path.is_dir() and any(path.rglob("*.parquet")):
-            data = datasets.load_dataset("parquet", data_dir=str(path))
+            with _plainly_named(path) as plain:
+                data = datasets.load_dataset("parquet", data_dir=str(plain))
         else:
             raise FileNotFoundError(
                 f"{source} is no saved data set: give a folder of save_to_disk, Parquet files, "
@@ -166,18 +172,51 @@ def _open(source: str) -> dict[str, Any]:
     return dict(data) if isinstance(data, datasets.DatasetDict) else {str(data.split or "all"): data}
 
 
-def _choose_columns(features: Any, wanted: Columns, source: str) -> Columns:
+@contextmanager
+def _plainly_named(path: Path) -> Iterator[Path]:
+    """Give a file or folder of Parquet under a name that the library does not take for a pattern.
+
+    Links stand in for the files while the library copies them into its cache.
+    """
+    inside = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+    if not any(_PATTERN_SIGNS & set(str(file)) for file in inside):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="mghft-import-") as folder:
+        root = Path(folder)
+        for number, file in enumerate(inside):
+            name = file.relative_to(path).as_posix() if path.is_dir() else file.name
+            plain = re.sub(r"[^A-Za-z0-9._/-]", "_", name)
+            link = root / plain
+            if link.exists():
+                link = link.with_name(f"{link.stem}-{number}{link.suffix}")
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(file.absolute())
+        yield root if path.is_dir() else link
+
+
+def _choose_columns(splits: Mapping[str, Any], wanted: Columns, source: str) -> Columns:
     import datasets
 
+    data = next(iter(splits.values()))
+    features = data.features
     header = list(features)
     available = f"(it has: {', '.join(header)})"
     for role, name in vars(wanted).items():
         if name is not None and name not in header:
             raise ValueError(f"the data set {source} has no column '{name}' for --{role} {available}")
     images = [name for name in header if isinstance(features[name], datasets.Image)]
+    if not images:
+        # Written by pandas, polars or Spark: bytes, or the hub's struct of bytes and path without its name.
+        images = [name for name in header if _holds_bytes(features[name])]
+        if wanted.image is None:
+            images = [name for name in images if _begins_with_images(data, name)]
     image = wanted.image or next(iter(images), None)
-    if image not in images:
-        raise ValueError(f"the data set {source} has no column of images {available}")
+    if image is None or image not in images:
+        raise ValueError(
+            f"the data set {source} has no column of images {available}: it needs one of the type Image, or "
+            "with the bytes of image files"
+        )
     classes = [name for name in header if isinstance(features[name], datasets.ClassLabel)]
     usual = find_column(header, ("label", "labels", *LABEL_COLUMNS))
     label = wanted.label or (classes[0] if len(classes) == 1 else usual)
@@ -188,6 +227,23 @@ def _choose_columns(features: Any, wanted: Columns, source: str) -> Columns:
     if not isinstance(features[label], datasets.ClassLabel | datasets.Value):
         raise ValueError(f"the column '{label}' of the data set {source} holds no single label in each row")
     return Columns(image, label, wanted.text or find_column(header, TEXT_COLUMNS))
+
+
+def _holds_bytes(feature: Any) -> bool:
+    """Return whether a column's cells are bytes, or structs with a field `bytes`."""
+    if isinstance(feature, Mapping):
+        return "bytes" in feature and _holds_bytes(feature["bytes"])
+    return getattr(feature, "dtype", None) in ("binary", "large_binary")
+
+
+def _begins_with_images(data: Any, name: str) -> bool:
+    """Return whether the first cell of a column that is not empty is an image file."""
+    for row in data.select_columns([name]).select(range(min(len(data), _PEEKED_AT))):
+        cell = row[name]
+        content = cell.get("bytes") if isinstance(cell, Mapping) else cell
+        if content:
+            return _image_suffix(content)[0] is not None
+    return False
 
 
 def _read_rows(data: Any, columns: Columns) -> Iterator[tuple[dict[str, Any] | None, Any, Any]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from mghft.pipeline.corpora.csv_text import read_text
 from mghft.pipeline.corpora.sticker import Corpus, Sticker, normal_split
 from mghft.pipeline.text import first_and_more, plural
 
@@ -133,11 +134,10 @@ def _fitting(chosen: Sequence[Sticker], all_stickers: Sequence[Sticker], conditi
 def _read_ids(path: Path, stickers: Sequence[Sticker]) -> set[str]:
     if not path.is_file():
         raise FileNotFoundError(f"the file of ids {path} does not exist")
-    try:
-        wanted = [line for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
-    except UnicodeDecodeError:
-        raise ValueError(f"the file of ids {path} is not UTF-8 text") from None
     known = {sticker.id for sticker in stickers}
+    lines = read_text(path, "list of ids")[0].splitlines()
+    # A blank around a name is a slip, unless the corpus has a name with it.
+    wanted = [line if line in known else line.strip() for line in lines if line.strip()]
     unknown = [name for name in wanted if name not in known]
     if unknown:
         verb = "is" if len(unknown) == 1 else "are"

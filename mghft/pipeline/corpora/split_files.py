@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 from collections.abc import Iterable
@@ -11,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mghft.pipeline.corpora.adapters.read_table import decode, plain_name
+from mghft.pipeline.corpora.adapters.read_table import plain_name
+from mghft.pipeline.corpora.csv_text import read_cells, read_text
 from mghft.pipeline.corpora.sticker import normal_split
 from mghft.pipeline.text import one_line
 
@@ -88,13 +87,13 @@ def _find_files(source: str) -> list[Path]:
 
 def _read_file(file: Path) -> list[SplitRow]:
     try:
-        text = decode(file.read_bytes())[0]
+        text = read_text(file, "split file")[0]
         if file.suffix.lower() == ".json":
             return _parse_json(file, json.loads(text))
         if file.suffix.lower() == ".jsonl":
             return _parse_json(file, [json.loads(line) for line in text.split("\n") if line.strip()])
         return _parse_table(file, text)
-    except (UnicodeDecodeError, json.JSONDecodeError, csv.Error, RecursionError) as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"the split file {file} cannot be read ({one_line(error)})") from None
 
 
@@ -120,11 +119,12 @@ def _parse_json_row(file: Path, row: Any, split: str | None = None) -> SplitRow:
 
 def _parse_table(file: Path, text: str) -> list[SplitRow]:
     """Read CSV with a header or without; a column tells the split, or else the file's name."""
-    # Our own files begin with comment lines that say how they were made.
+    # Our own files begin with comment lines that say how they were made; blank ones keep the line numbers.
+    comments = 0
     while text.startswith("#"):
-        text = text.partition("\n")[2]
-    delimiter = "\t" if file.suffix.lower() == ".tsv" else ","
-    rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if any(row)]
+        text, comments = text.partition("\n")[2], comments + 1
+    text = "\n" * comments + text
+    rows = [cells for _, cells in read_cells(text, file, ragged=True)]
     if not rows:
         return []
     header = [plain_name(cell) for cell in rows[0]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 import sys
@@ -33,7 +34,7 @@ def export_rows(
 
     Args:
         folder: the run.
-        format: "jsonl" or "csv".
+        format: "jsonl", "csv", or "excel": CSV with a mark by which Excel knows UTF-8.
         out: file to write, "-" for standard output, None for export.jsonl or export.csv in the run folder.
         only_ok: leave failed rows out.
         force: replace an existing file.
@@ -43,7 +44,7 @@ def export_rows(
         ValueError: the format is unknown, a shard damaged, or the file already exists.
     """
     if format not in _FORMATS:
-        raise ValueError(f"--format is {format!r}: give jsonl, csv or annotations-mg")
+        raise ValueError(f"--format is {format!r}: give jsonl, csv, excel or annotations-mg")
     read_manifest(folder)
     rows = _Counted(run_rows(folder, SCHEMA.names, only_ok=only_ok))
     lines = _FORMATS[format](rows)
@@ -51,7 +52,8 @@ def export_rows(
         sys.stdout.buffer.writelines(lines)
         sys.stdout.buffer.flush()
         return Export("standard output", rows.count)
-    path = folder / f"export.{format}" if out is None else out
+    suffix = "csv" if format == "excel" else format
+    path = folder / f"export.{suffix}" if out is None else out
     check_target(path, force)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda file: file.writelines(lines))
@@ -99,4 +101,13 @@ def _csv_lines(rows: Iterable[Row]) -> Iterator[bytes]:
         yield table.writerow(row).encode()
 
 
-_FORMATS: dict[str, Callable[[Iterable[Row]], Iterator[bytes]]] = {"jsonl": _jsonl_lines, "csv": _csv_lines}
+def _excel_lines(rows: Iterable[Row]) -> Iterator[bytes]:
+    yield codecs.BOM_UTF8
+    yield from _csv_lines(rows)
+
+
+_FORMATS: dict[str, Callable[[Iterable[Row]], Iterator[bytes]]] = {
+    "jsonl": _jsonl_lines,
+    "csv": _csv_lines,
+    "excel": _excel_lines,
+}

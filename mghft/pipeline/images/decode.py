@@ -27,6 +27,7 @@ from PIL import (
 
 from mghft.pipeline.images.animation import Animation, check_length, read_apng, read_gif
 from mghft.pipeline.images.color import ImageError, check_size, fit, to_rgb, true_color_key, turned, upright
+from mghft.pipeline.images.kinds import name_kind
 from mghft.pipeline.images.transform import SHEET, ImageTransform
 
 __all__ = [
@@ -46,6 +47,7 @@ FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "ICO", "PPM", "AVIF")
 # Loaded here: for a format that is not, Pillow loads all it has.
 _LOADED = (AvifImagePlugin, IcoImagePlugin, TiffImagePlugin, WebPImagePlugin)
 _MAX_PAGES = 10_000
+_PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 _SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"\xff\xd8\xff": "JPEG",
@@ -54,6 +56,21 @@ _SIGNATURES = {
     b"II*\0": "TIFF",
     b"MM\0*": "TIFF",
 }
+
+
+class LongTextError(ImageError):
+    """Texts or a profile of a PNG are longer than Pillow reads."""
+
+
+def without_texts(content: bytes) -> bytes:
+    """Return a PNG without its texts and its profile, which change nothing of the pixels' shapes."""
+    kept, place = [content[:8]], 8
+    while place + 8 <= len(content):
+        (length,) = struct.unpack_from(">I", content, place)
+        if content[place + 4 : place + 8] not in _PNG_TEXTS:
+            kept.append(content[place : place + 12 + length])
+        place += 12 + length
+    return b"".join(kept)
 
 
 def read_image(root: Path, relative: str) -> bytes:
@@ -69,7 +86,10 @@ def read_image(root: Path, relative: str) -> bytes:
     try:
         path = (root / relative).resolve(strict=True)
         if not path.is_relative_to(root.resolve()):
-            raise ImageError("the path leaves the data folder through a link")
+            raise ImageError(
+                "the path leaves the data folder through a link: copy the files themselves (cp -RL), or "
+                "download them with `hf download --local-dir`"
+            )
         # Before opening, which some devices take for an order.
         if not stat.S_ISREG(path.stat().st_mode):
             raise ImageError("the path is no regular file")
@@ -116,6 +136,14 @@ def decode_bytes(content: bytes, transform: ImageTransform | None = None) -> Ima
         ImageError: not an image, damaged, or over the limit of pixels.
     """
     transform = transform or ImageTransform()
+    try:
+        return _decode(content, transform)
+    except LongTextError:
+        # Pillow reads no text or profile above 1 MB, and browsers show such pictures: the pixels are sound.
+        return _decode(without_texts(content), transform)
+
+
+def _decode(content: bytes, transform: ImageTransform) -> Image.Image:
     with plain_errors(content, transform.max_pixels):
         count, frames = _chosen_frames(content, transform)
         if count > 1:
@@ -138,7 +166,7 @@ def plain_errors(content: bytes, max_pixels: int) -> Iterator[None]:
     except UnidentifiedImageError:
         kind = next((name for start, name in _SIGNATURES.items() if content.startswith(start)), None)
         if kind is None:
-            raise ImageError("the file is no image that can be read") from None
+            raise ImageError(name_kind(content) or "the file is no image that can be read") from None
         raise ImageError(f"the image is damaged or truncated: its {kind} header cannot be read") from None
     except MemoryError:
         raise ImageError("the image does not fit into memory") from None
@@ -148,7 +176,9 @@ def plain_errors(content: bytes, max_pixels: int) -> Iterator[None]:
         # Pillow's decoders raise OSError, SyntaxError, struct.error, ValueError, EOFError and more on damage.
         reason = (str(error) or type(error).__name__).splitlines()[0]
         if "MAX_TEXT" in reason:
-            reason = "a text or a profile inside unpacks to more than 1 MB"
+            raise LongTextError(
+                "the image is damaged or truncated: a text or a profile inside unpacks to more than 1 MB"
+            ) from None
         raise ImageError(f"the image is damaged or truncated: {reason}") from None
 
 

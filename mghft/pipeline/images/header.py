@@ -9,7 +9,7 @@ from io import BytesIO
 from PIL import Image, UnidentifiedImageError
 
 from mghft.pipeline.images.color import check_size
-from mghft.pipeline.images.decode import FORMATS, decode_bytes, plain_errors
+from mghft.pipeline.images.decode import FORMATS, LongTextError, decode_bytes, plain_errors, without_texts
 from mghft.pipeline.images.transform import ImageTransform
 
 # Pillow decodes icons as soon as it opens them, and their end has no mark.
@@ -43,6 +43,13 @@ def read_header(content: bytes, max_pixels: int = ImageTransform().max_pixels) -
     if content.startswith(_ICON):
         icon = decode_bytes(content, ImageTransform(max_pixels=max_pixels, max_side=None))
         return Header("ICO", *icon.size, icon.mode, animated=False, transparent=True, whole=True)
+    try:
+        return _read(content, max_pixels)
+    except LongTextError:
+        return _read(without_texts(content), max_pixels)
+
+
+def _read(content: bytes, max_pixels: int) -> Header:
     with plain_errors(content, max_pixels):
         try:
             image = Image.open(BytesIO(content), formats=FORMATS)

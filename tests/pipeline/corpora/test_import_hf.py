@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import datasets
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -178,3 +181,42 @@ def test_several_labels_in_a_row_are_refused(tmp_path):
     data_set(rows(0, label=[["joy", "love"]]), labels).save_to_disk(tmp_path / "saved")
     with pytest.raises(ValueError, match="holds no single label in each row"):
         import_data_set(str(tmp_path / "saved"), tmp_path / "out", Columns())
+
+
+def test_parquet_of_pandas_with_bytes_or_structs_is_imported(tmp_path):
+    pictures = [encoded((shade, 0, 0)) for shade in range(4)]
+    as_structs = [{"bytes": picture, "path": f"{n}.png"} for n, picture in enumerate(pictures)]
+    for name, column in (("bytes", pictures), ("structs", as_structs)):
+        frame = pd.DataFrame({"thumb": [b"no picture"] * 4, "pic": column, "label": ["joy", "anger"] * 2})
+        (tmp_path / name).mkdir()
+        frame.to_parquet(tmp_path / name / "train.parquet")
+        imported = import_data_set(str(tmp_path / name), tmp_path / f"out-{name}", Columns())
+        assert (imported.rows, imported.columns.image, imported.labels) == (4, "pic", ["anger", "joy"])
+        first = tmp_path / f"out-{name}" / "images" / "train" / "000000.png"
+        assert first.read_bytes() == pictures[0]
+
+
+def test_large_binary_column_as_polars_writes_it_is_imported(tmp_path):
+    pictures = pa.array([encoded((shade, 0, 0)) for shade in range(4)], pa.large_binary())
+    table = pa.table({"image": pictures, "label": pa.array(["joy", "anger"] * 2, pa.large_string())})
+    pq.write_table(table, tmp_path / "stickers.parquet")
+    imported = import_data_set(str(tmp_path / "stickers.parquet"), tmp_path / "out", Columns())
+    assert imported.rows == 4
+
+
+def test_bytes_that_are_no_images_are_no_column_of_images(tmp_path):
+    frame = pd.DataFrame({"blob": [b"abc", b"def"], "label": ["joy", "anger"]})
+    frame.to_parquet(tmp_path / "train.parquet")
+    with pytest.raises(ValueError, match="has no column of images"):
+        import_data_set(str(tmp_path / "train.parquet"), tmp_path / "out", Columns())
+
+
+@pytest.mark.parametrize("folder", ["stickers [old]", "v1*", "what?"])
+def test_name_that_reads_like_a_pattern_is_a_name(tmp_path, folder):
+    inside = tmp_path / folder / "deep [2]"
+    inside.mkdir(parents=True)
+    data_set(rows(0, 1)).to_parquet(tmp_path / folder / "train-[a].parquet")
+    data_set(rows(2, 3)).to_parquet(inside / "train-_a_.parquet")
+    whole = import_data_set(str(tmp_path / folder), tmp_path / "whole", Columns())
+    one = import_data_set(str(tmp_path / folder / "train-[a].parquet"), tmp_path / "one", Columns())
+    assert (whole.rows, one.rows) == (4, 2)

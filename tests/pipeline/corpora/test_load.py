@@ -6,7 +6,7 @@ import random
 import pytest
 from PIL import Image
 
-from mghft.pipeline.corpora.card import Card, Columns
+from mghft.pipeline.corpora.card import Card, Columns, load_card
 from mghft.pipeline.corpora.load import load_corpus
 from mghft.pipeline.corpora.sticker import Sticker
 from mghft.pipeline.images.decode import decode_image
@@ -77,19 +77,20 @@ def test_missing_column_is_named(tmp_path):
         load_corpus(table(), write(tmp_path, "a.png,joy,train", header="path,label,split"))
 
 
-def test_short_row_is_no_crash(tmp_path):
-    (sticker,) = load_corpus(table(), write(tmp_path, "a.png,joy")).stickers
-    assert (sticker.split, sticker.text) == ("all", None)
+def test_short_row_is_refused_with_its_line(tmp_path):
+    with pytest.raises(ValueError, match=r"a\.csv, line 3: the row has 2 cells where the header has 5"):
+        load_corpus(table(), write(tmp_path, "b.png,joy,train,,", "a.png,joy"))
 
 
-def test_table_in_another_encoding(tmp_path):
-    with pytest.raises(ValueError, match="no CSV in UTF-8"):
-        load_corpus(table(), write(tmp_path, "a.png,joy,train,你好,", encoding="gb18030"))
+@pytest.mark.parametrize("encoding", ["gb18030", "utf-16", "utf-16-le", "utf-8-sig"])
+def test_table_in_another_encoding(tmp_path, encoding):
+    (sticker,) = load_corpus(table(), write(tmp_path, "a.png,joy,train,你好,", encoding=encoding)).stickers
+    assert (sticker.label_name, sticker.text) == ("joy", "你好")
 
 
 def test_table_with_a_monstrous_cell_is_a_sentence(tmp_path):
     write(tmp_path, "a.png,joy,train," + "x" * 200_000 + ",")
-    with pytest.raises(ValueError, match="no CSV in UTF-8"):
+    with pytest.raises(ValueError, match="line 2: field larger than field limit"):
         load_corpus(table(), tmp_path)
 
 
@@ -197,3 +198,41 @@ def test_folder_per_class(tmp_path):
         ("train/joy/b.PNG", "train", "joy"),
         ("val/joy/c.webp", "validation", "joy"),
     ]
+
+
+def files_in(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"")
+    return root
+
+
+def test_folders_of_splits_without_classes_are_no_labels(tmp_path):
+    files_in(tmp_path, "train/0.png", "train/1.png", "Val/2.png", "test/metadata.jsonl")
+    with pytest.raises(ValueError, match=r"folders of splits \(Val, train\) and in no folder of a class"):
+        load_corpus(load_card("folder"), tmp_path)
+
+
+def test_image_in_the_folder_of_a_split_is_left_out_with_its_reason(tmp_path):
+    files_in(tmp_path, "train/joy/0.png", "train/anger/1.png", "train/2.png")
+    corpus = load_corpus(load_card("folder"), tmp_path)
+    assert corpus.card.labels == ("anger", "joy")
+    assert corpus.skipped == (("train/2.png", "it lies in the folder of a split, not in that of a class"),)
+
+
+def test_every_file_below_the_root_is_taken_or_counted(tmp_path):
+    files_in(tmp_path, "joy/a.jfif", "joy/b.jpe", "joy/c.ico", "anger/d.PNG", "joy/e.tgs", "joy/f.heic")
+    files_in(tmp_path, "anger/g.tgs", "anger/h", "anger/.hidden", "cover.png")
+    corpus = load_corpus(load_card("folder"), tmp_path)
+    assert [sticker.path for sticker in corpus.stickers] == [
+        *("anger/d.PNG", "joy/a.jfif", "joy/b.jpe", "joy/c.ico"),
+    ]
+    notes = " ".join(corpus.notes)
+    assert "left out, 4 files without the suffix of an image that is read: 2 .tgs" in notes
+    assert "left out, 1 image beside the classes' folders: cover.png" in notes
+
+
+def test_class_that_is_called_like_a_split_is_taken_where_the_card_names_it(tmp_path):
+    files_in(tmp_path, "test/0.png", "joy/1.png")
+    card = Card(name="f", title="F", adapter="folder", labels=("joy", "test"), source="f.md")
+    assert len(load_corpus(card, tmp_path).stickers) == 2

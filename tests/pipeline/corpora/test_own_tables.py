@@ -138,7 +138,7 @@ def test_no_table_or_several(tmp_path, names):
         ("m.csv", b"", "no column that looks like"),
         ("m.jsonl", b"[1]\n", "line 1: this is no JSON object"),
         ("m.jsonl", b"{\n", "no JSON object in each line"),
-        ("m.jsonl", b"\xff\xfe", "no JSON object in each line"),
+        ("m.jsonl", b"\xff\xfe\xfa", "no table of JSON lines in UTF-8"),
         ("m.jsonl", b"[" * 100_000, "no JSON object in each line"),
         ("m.parquet", b"PAR1 and nothing", "is no Parquet file"),
     ],

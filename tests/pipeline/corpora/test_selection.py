@@ -95,7 +95,7 @@ def test_missing_file_of_ids(tmp_path):
 
 def test_file_of_ids_that_is_no_text(tmp_path):
     (tmp_path / "ids.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match="not UTF-8"):
+    with pytest.raises(ValueError, match="no list of ids in UTF-8"):
         select(stickers(5), ids=tmp_path / "ids.txt")
 
 

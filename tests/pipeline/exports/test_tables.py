@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 import re
@@ -118,7 +119,7 @@ def test_shards_are_read_one_by_one(folder, tmp_path, monkeypatch):
 
 
 def test_unknown_format_is_refused(folder):
-    with pytest.raises(ValueError, match="'xml': give jsonl, csv or annotations-mg"):
+    with pytest.raises(ValueError, match="'xml': give jsonl, csv, excel or annotations-mg"):
         export_rows(folder, "xml")
 
 
@@ -303,3 +304,10 @@ def test_annotation_files_are_replaced_only_by_force(folder, tmp_path):
     change(folder, "images/0001.png", split="validation")
     export_annotations(folder, tmp_path / "mg", force=True)
     assert len(read(tmp_path / "mg")["val"]) == 1
+
+
+def test_table_for_excel_begins_with_the_mark_of_utf_8(folder):
+    export_rows(folder, "csv")
+    plain = (folder / "export.csv").read_bytes()
+    assert export_rows(folder, "excel", force=True).target.endswith("export.csv")
+    assert (folder / "export.csv").read_bytes() == codecs.BOM_UTF8 + plain

@@ -146,7 +146,7 @@ def test_truncated_file(format_):
 
 def test_text_with_the_name_of_an_image(tmp_path):
     (tmp_path / "a.jpg").write_text("this is no picture")
-    with pytest.raises(ImageError, match="no image that can be read"):
+    with pytest.raises(ImageError, match="the file is text, not an image"):
         decode_image(tmp_path, "a.jpg")
 
 

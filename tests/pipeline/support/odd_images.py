@@ -55,6 +55,8 @@ def sound_files():
     red = {(4, 4): RED}
     rgb_rows = [bytes(RED) * 8] * 8
     text = chunk(b"zTXt", b"note\0\0" + zlib.compress(b"x" * 1000))
+    rgb_rows = [bytes(RED) * 8] * 8
+    zeros = zlib.compress(bytes(50_000_000), 9)
     files = {
         "one-pixel.png": Odd(encode(Image.new("RGB", (1, 1), RED), "PNG"), size=(1, 1), pixels={(0, 0): RED}),
         "wide.png": Odd(
@@ -226,6 +228,19 @@ def sound_files():
         "gif.jpg": Odd(encode(plain, "GIF"), pixels=red),
         "webp.gif": Odd(encode(plain, "WEBP", lossless=True), pixels=red),
         "still.avif": Odd(encode(plain, "AVIF", quality=95), pixels=red, by=8),
+        # Texts and profiles of more than 1 MB: browsers show the picture, and so are the pixels used.
+        "bomb-profile.png": Odd(png(SMALL, 8, 2, rgb_rows, chunk(b"iCCP", b"x\0\0" + zeros)), pixels=red),
+        "bomb-ztxt.png": Odd(png(SMALL, 8, 2, rgb_rows, chunk(b"zTXt", b"x\0\0" + zeros)), pixels=red),
+        "bomb-itxt.png": Odd(
+            png(SMALL, 8, 2, rgb_rows, chunk(b"iTXt", b"x\0\x01\0\0\0" + zeros)), pixels=red
+        ),
+        "bomb-ztxt-late.png": Odd(
+            png(SMALL, 8, 2, rgb_rows, late=chunk(b"zTXt", b"x\0\0" + zeros)), pixels=red
+        ),
+        "bomb-of-texts.png": Odd(
+            png(SMALL, 8, 2, rgb_rows, chunk(b"zTXt", b"x\0\0" + zlib.compress(bytes(1_000_000), 9)) * 100),
+            pixels=red,
+        ),
         "no-end.gif": Odd(gif(SMALL, [((0, 0, 8, 8), 0, 0, None)], end=b""), pixels=red),
         "partial.gif": Odd(gif(SMALL, [((4, 4, 8, 8), 2, 0, None)]), pixels={(0, 0): WHITE, (6, 6): BLUE}),
         "screen-too-small.gif": Odd(gif((2, 2), [((0, 0, 8, 8), 0, 0, None)]), pixels=red),
@@ -254,7 +269,6 @@ def sound_files():
 def hopeless_files():
     """Files that cannot be used, each with its reason."""
     damaged, limit, unknown = "damaged or truncated", "limit is", "no image that can be read"
-    rgb_rows = [bytes(RED) * 8] * 8
     zeros = zlib.compress(bytes(50_000_000), 9)
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0))
     huge = b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zeros) + chunk(b"IEND", b"")
@@ -268,13 +282,15 @@ def hopeless_files():
     bits32 = struct.pack("<IiiHHIIiiII", 40, 12_000, 24_000, 1, 32, 0, 0, 0, 0, 0, 0)
     files = {
         "empty.png": Odd(b"", "the file is empty"),
-        "text.jpg": Odd(b"this is no picture\n", unknown),
-        "page.png": Odd(b"<!DOCTYPE html><html><body>404</body></html>", unknown),
-        "drawing.png": Odd(b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', unknown),
-        "script.eps": Odd(eps, unknown),
+        "text.jpg": Odd(b"this is no picture\n", "the file is text"),
+        "page.png": Odd(b"<!DOCTYPE html><html><body>404</body></html>", "a web page"),
+        "drawing.png": Odd(
+            b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', r"vector drawing \(SVG\)"
+        ),
+        "script.eps": Odd(eps, "PostScript"),
         "script.png": Odd(b"\xc5\xd0\xd3\xc6" + bytes(28) + b"%!PS-Adobe-3.0 EPSF-3.0\n", unknown),
         "layers.psd": Odd(
-            b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 8, 8, 8, 3) + bytes(100), unknown
+            b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 8, 8, 8, 3) + bytes(100), "Photoshop"
         ),
         "no-signature.tga": Odd(encode(noise(), "TGA"), unknown),
         "no-signature.dib": Odd(encode(noise(), "DIB"), unknown),
@@ -303,20 +319,6 @@ def hopeless_files():
         "bomb-tile.tiff": Odd(tiff({256: 1, 257: 1, 258: 8, 259: 8, 262: 1, 277: 1, **tile}, zeros), limit),
         "bomb-inside.ico": Odd(icon(huge), limit),
         "bomb-inside-dib.ico": Odd(icon(bits32), limit),
-        "bomb-profile.png": Odd(
-            png(SMALL, 8, 2, rgb_rows, chunk(b"iCCP", b"x\0\0" + zeros)), "more than 1 MB"
-        ),
-        "bomb-ztxt.png": Odd(png(SMALL, 8, 2, rgb_rows, chunk(b"zTXt", b"x\0\0" + zeros)), "more than 1 MB"),
-        "bomb-itxt.png": Odd(
-            png(SMALL, 8, 2, rgb_rows, chunk(b"iTXt", b"x\0\x01\0\0\0" + zeros)), "more than 1 MB"
-        ),
-        "bomb-ztxt-late.png": Odd(
-            png(SMALL, 8, 2, rgb_rows, late=chunk(b"zTXt", b"x\0\0" + zeros)), "more than 1 MB"
-        ),
-        "bomb-of-texts.png": Odd(
-            png(SMALL, 8, 2, rgb_rows, chunk(b"zTXt", b"x\0\0" + zlib.compress(bytes(1_000_000), 9)) * 100),
-            "more than 1 MB",
-        ),
         "bad-offset.tiff": Odd(b"II*\0\xff\xff\xff\x7f", damaged),
         "bad-lzw.tiff": Odd(tiff({256: 64, 257: 64, 258: 8, 259: 5, 262: 1, 277: 1}, b"\xff" * 40), damaged),
         "loop-of-pages.tiff": Odd(b"II*\0\x08\0\0\0\0\0\x08\0\0\0", damaged),

@@ -13,8 +13,9 @@ from typing import NamedTuple
 from xml.parsers import expat
 
 from mghft.pipeline.corpora.adapters.listing import NAMES_SHOWN
-from mghft.pipeline.corpora.adapters.read_table import as_text, decode, find_column
+from mghft.pipeline.corpora.adapters.read_table import as_text, find_column
 from mghft.pipeline.corpora.card import Task
+from mghft.pipeline.corpora.csv_text import decode
 from mghft.pipeline.text import first_and_more, one_line, plural
 
 UNREADABLE = "no label can be read, left without one"

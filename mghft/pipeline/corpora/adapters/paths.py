@@ -7,13 +7,28 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
 from mghft.pipeline.text import first_and_more, plural, printable
 
 IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".apng", ".avif"}
+    {
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".jfif",
+        ".jpe",
+        ".ico",
+        ".webp",
+        ".gif",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".apng",
+        ".avif",
+    }
 )
 # Why a sticker is left out.
 MISSING = "its image is missing"
@@ -53,6 +68,23 @@ def nearest_first(path: str) -> tuple[int, str]:
 def is_image_name(path: str) -> bool:
     """Return whether a name ends as an image's does."""
     return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - three times as fast
+
+
+def name_on_disk(root: Path, name: str) -> str:
+    """Return a path of a table as the file below the root is really called, where it is called otherwise.
+
+    Windows writes backslashes, macOS decomposes letters, and blanks slip into cells. A name without such
+    signs, and one that fits no file, stays as it is.
+    """
+    candidates = [name.strip()]
+    if "\\" in name:
+        candidates.append(candidates[0].replace("\\", "/"))
+    if not name.isascii():
+        candidates += [unicodedata.normalize(form, each) for form in ("NFC", "NFD") for each in candidates]
+    if candidates == [name] or "\0" in name:
+        return name
+    candidates.insert(0, name)
+    return next((each for each in candidates if each and os.path.lexists(root / each)), name)
 
 
 def path_fault(path: str) -> str | None:

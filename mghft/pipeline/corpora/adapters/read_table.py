@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+import math
+import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from mghft.pipeline.corpora.csv_text import read_cells, read_text
 from mghft.pipeline.text import one_line, valid_utf8
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 # Usual names of the columns of labels and of texts, the likeliest first.
 LABEL_COLUMNS = ("label", "label_name", "emotion", "sentiment", "class", "category", "sentiment_category")
 TEXT_COLUMNS = ("text", "caption", "ocr", "ocr_text", "sentence")
+# Zero-width signs and marks of direction, which editors and chats leave in words.
+_NO_WIDTH = dict.fromkeys((0x200B, 0x200C, 0x200D, 0x200E, 0x200F, 0x2060, 0xFEFF, 0x00AD))
 Row = dict[str, str]
 # A row and its place ("file, line 3").
 PlacedRow = tuple[str, Row]
@@ -33,23 +36,9 @@ def read_rows(file: Path) -> tuple[list[str], Iterator[PlacedRow]]:
     return _read_csv(file)
 
 
-def decode(content: bytes) -> tuple[str, str]:
-    """Return text and its encoding: UTF-8, UTF-16 with a mark, else GB18030 (which holds GBK and GB2312).
-
-    Raises:
-        UnicodeDecodeError: it is none of them.
-    """
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return content.decode("utf-16"), "utf-16"
-    try:
-        return content.decode("utf-8-sig"), "utf-8"
-    except UnicodeDecodeError:
-        return content.decode("gb18030"), "gb18030"
-
-
 def as_text(value: Any) -> str:
-    """Return a cell as text: None is the empty text, 4.0 is "4"."""
-    if value is None:
+    """Return a cell as text: None and NaN are the empty text, 4.0 is "4"."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
@@ -67,40 +56,44 @@ def plain_name(name: str) -> str:
     return "_".join(name.replace("-", " ").replace("_", " ").split()).casefold()
 
 
+def clean_name(value: str) -> str:
+    """Return a cell that names something without blanks around it or twice in it, its letters composed.
+
+    Blanks of every width count, and signs of no width.
+    """
+    return " ".join(unicodedata.normalize("NFC", value.translate(_NO_WIDTH)).split())
+
+
+def look_alikes(names: Iterable[str]) -> list[list[str]]:
+    """Return the groups of names that differ in case, width or punctuation alone."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        plain = unicodedata.normalize("NFKC", name).casefold()
+        groups.setdefault("".join(filter(str.isalnum, plain)) or plain, []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
 def numbers_first(name: str) -> tuple[int, str]:
     """Return a sort key of labels: numbers in their own order (10 after 9) after all other names."""
     return (int(name) if name.isdecimal() else -1, name)
 
 
 def _read_csv(file: Path) -> tuple[list[str], Iterator[PlacedRow]]:
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is no CSV in UTF-8 ({error}): save it again as UTF-8") from None
-    delimiter = "\t" if file.suffix.lower() == ".tsv" else ","
-    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        names = list(rows.fieldnames or [])
-    except csv.Error as error:
-        raise ValueError(f"{file} is no CSV ({error})") from None
-
-    def place_rows() -> Iterator[PlacedRow]:
-        try:
-            for row in rows:
-                yield f"{file}, line {rows.line_num}", {name: row[name] or "" for name in names}
-        except csv.Error as error:
-            raise ValueError(f"{file} is no CSV in UTF-8 ({error}): save it again as UTF-8") from None
-
-    return names, place_rows()
+    rows = read_cells(read_text(file, "CSV")[0], file)
+    names = [cell.strip() for cell in rows[0].cells] if rows else []
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{file} has the column {twice[0]!r} twice: give every column a name of its own")
+    return names, ((f"{file}, line {line}", dict(zip(names, cells, strict=True))) for line, cells in rows[1:])
 
 
 def _read_json_lines(file: Path) -> tuple[list[str], Iterator[PlacedRow]]:
     rows: list[tuple[str, dict[str, Any]]] = []
     try:
-        for number, line in enumerate(file.read_text(encoding="utf-8-sig").split("\n"), start=1):
+        for number, line in enumerate(read_text(file, "table of JSON lines")[0].split("\n"), start=1):
             if line.strip():
                 rows.append((f"{file}, line {number}", json.loads(line)))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{file} has no JSON object in each line ({error})") from None
     if wrong := next((place for place, row in rows if not isinstance(row, dict)), None):
         raise ValueError(f"{wrong}: this is no JSON object")

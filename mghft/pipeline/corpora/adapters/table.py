@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
-from mghft.pipeline.corpora.adapters.listing import NAMES_SHOWN, Listing
+from mghft.pipeline.corpora.adapters.listing import NAMES_SHOWN, Listing, summarize_values
+from mghft.pipeline.corpora.adapters.paths import name_on_disk
 from mghft.pipeline.corpora.adapters.read_table import (
     LABEL_COLUMNS,
     TABLE_SUFFIXES,
     TEXT_COLUMNS,
     Row,
+    clean_name,
     find_column,
+    look_alikes,
     numbers_first,
     read_rows,
 )
@@ -27,6 +31,8 @@ _USUAL_NAMES = {
 }
 _USUAL_STEMS = ("stickers", "labels", "metadata", "data", "index", "train")
 _MAX_LABELS = 1000
+# What pandas and spreadsheets write into cells without a value; "none" may be a label.
+_NOTHING = frozenset({"nan", "<na>", "#n/a", "#value!", "null"})
 
 
 def read(card: Card, root: Path) -> Listing:
@@ -51,13 +57,33 @@ def read(card: Card, root: Path) -> Listing:
     if lacking:
         raise ValueError(f"{file} lacks the column {', '.join(lacking)} that the card {card.name} names")
     rows = list(row_iterator)
+    _clean(listing, rows, columns, file)
     if not card.labels and columns.label:
         _take_labels(listing, {row[columns.label] for _, row in rows} - {""}, columns.label, file)
     numbered = _labels_are_numbers(listing.card.labels, columns, rows)
     if numbered:
         listing.notes.append(f"the column '{columns.label}' holds numbers, read as the card's labels from 0")
+    for _, row in rows:
+        row[columns.path] = name_on_disk(root, row[columns.path])
     listing.stickers = [_sticker(listing.card, row, columns, where, numbered) for where, row in rows]
     return listing
+
+
+def _clean(listing: Listing, rows: list[tuple[str, Row]], columns: Columns, file: Path) -> None:
+    """Clean the cells that are names of something, in place: blanks around them, and words for "nothing"."""
+    names = (columns.label, columns.split, columns.subset, columns.label_source)
+    for column in filter(None, names):
+        nothing: Counter[str] = Counter()
+        for _, row in rows:
+            row[column] = clean_name(row[column])
+            if row[column].casefold() in _NOTHING and row[column] not in listing.card.labels:
+                nothing[row[column]] += 1
+                row[column] = ""
+        if nothing:
+            listing.notes.append(
+                f"{summarize_values(nothing.elements())} in the column '{column}' of {file.name} "
+                f"{'is' if nothing.total() == 1 else 'are'} read as an empty cell"
+            )
 
 
 def _find_table(card: Card, root: Path) -> Path:
@@ -105,6 +131,11 @@ def _take_labels(listing: Listing, names: set[str], column: str, file: Path) -> 
         f"{len(labels)} labels found in the column '{column}': {first_and_more(labels, NAMES_SHOWN)}"
     )
     listing.card = listing.card.model_copy(update={"labels": tuple(labels)})
+    for alike in look_alikes(labels):
+        listing.problems.append(
+            f"the labels {' and '.join(map(repr, alike))} of the column '{column}' differ in case, width or "
+            "punctuation alone and are classes of their own: write one of them everywhere"
+        )
 
 
 def _labels_are_numbers(labels: tuple[str, ...], columns: Columns, rows: list[tuple[str, Row]]) -> bool:
