@@ -52,8 +52,15 @@ def failed(
     print_table(None, counts, numeric=[0], err=True)
 
 
-def verify(run: RunArgument, card: CardArgument = None, data: DataOption = None) -> None:
+def verify(
+    run: RunArgument,
+    card: CardArgument = None,
+    data: DataOption = None,
+    fast: Annotated[bool, typer.Option("--fast", help="Do not read the corpus' pictures.")] = False,
+) -> None:
     """Check that a run is whole: files, schema, every id once; with a card, every sticker of the corpus.
+
+    With a corpus its pictures are read too: they must be those that were described, by their hashes.
 
     \b
     Examples:
@@ -68,9 +75,11 @@ def verify(run: RunArgument, card: CardArgument = None, data: DataOption = None)
         from mghft.pipeline.corpora.load import load_corpus
 
         corpus = load_corpus(load_card(card), data)
+    from mghft.pipeline.progress import bar
     from mghft.pipeline.runs.status import verify_run
 
-    problems = verify_run(run, corpus)
+    with bar(doing="comparing pictures", shown=corpus is not None and not fast) as progress:
+        problems = verify_run(run, corpus, pictures=not fast, progress=progress)
     for problem in problems:
         typer.echo(f"problem: {problem}")
     if problems:

@@ -83,6 +83,22 @@ def test_verify_names_what_is_missing(mghft: Call, squares: Path, described: Pat
     assert "new.png" in answer.out
 
 
+def test_verify_names_pictures_that_are_not_those_described(
+    mghft: Call, squares: Path, described: Path
+) -> None:
+    first, second = squares / "1.png", squares / "2.png"
+    first.write_bytes(second.read_bytes())
+    second.unlink()
+    answer = mghft("verify", described, "emoji", "--data", squares)
+    assert answer.code == 1
+    assert "the pictures of 1 sticker are not those that were described: 1.png" in answer.out
+    assert (
+        "the pictures of 1 described sticker cannot be read any more: 2.png (the file is missing)"
+        in answer.out
+    )
+    assert mghft("verify", described, "emoji", "--data", squares, "--fast").out == f"{described} is whole\n"
+
+
 def test_data_check_names_wrong_counts_and_ends_with_one(mghft: Call, squares: Path) -> None:
     answer = mghft("data", "check", "emoji", "--data", squares)
     assert answer.code == 1

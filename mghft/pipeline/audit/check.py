@@ -24,6 +24,8 @@ from mghft.pipeline.progress import Advance
 from mghft.pipeline.text import first_and_more, plural, printable
 
 UNLABELLED = "(none)"
+# Channels as light as that are white to the eye.
+_BLANK = 253
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,12 @@ class ImageCheck(TypedDict):
     Attributes:
         sha256: of the bytes, None where there are none.
         error: why the image cannot be used, None where it can.
+        blank: nothing stands out from the white that transparency is laid on; False where no pixel was read.
     """
 
     sha256: str | None
     error: str | None
+    blank: bool
 
 
 def check_corpus(
@@ -67,7 +71,7 @@ def check_corpus(
         card: the corpus' card.
         root: folder of the corpus.
         fast: of an image that has its format's own end only the header is looked at, so damage in its middle
-            stays unseen; every other is decoded. Duplicates are found either way.
+            and a blank picture stay unseen; every other is decoded. Duplicates are found either way.
         workers: processes that decode; None takes one per core.
         progress: called with (images done, images in all) after each image.
 
@@ -82,6 +86,7 @@ def check_corpus(
     problems += _check_labels(card, stickers)
 
     unreadable: list[tuple[str, str]] = []
+    blank: list[str] = []
     by_digest: defaultdict[str, list[Sticker]] = defaultdict(list)
     job = check_header if fast else check_pixels
     paths = [sticker.path for sticker in stickers]
@@ -94,9 +99,17 @@ def check_corpus(
             by_digest[check["sha256"]].append(sticker)
         if check["error"] is not None:
             unreadable.append((sticker.id, check["error"]))
+        if check["blank"]:
+            blank.append(sticker.id)
     if unreadable:
         named = first_and_more((f"{name} ({reason})" for name, reason in unreadable), separator="; ")
         problems.append(f"{plural(unreadable, 'image')} cannot be read: {named}")
+    if blank:
+        verb = "shows" if len(blank) == 1 else "show"
+        problems.append(
+            f"{plural(blank, 'image')} {verb} nothing but white to a model: {first_and_more(blank)}: of animated "
+            "ones describe another frame (--frame middle), and lay white drawings on another --background"
+        )
     across, within = _duplicates(by_digest.values())
     return CorpusCheck(problems + across, notes + within, counts)
 
@@ -167,15 +180,17 @@ def check_header(root: Path, path: str) -> ImageCheck:
 
 def _check_image(root: Path, path: str, *, fast: bool) -> ImageCheck:
     digest = None
+    blank = False
     try:
         content = read_image(root, path)
         digest = hashlib.sha256(content).hexdigest()
         if not (fast and read_header(content).whole):
             # A JPEG decoded small is still read to its end, so damage shows, at a fraction of the time.
-            decode_bytes(content, ImageTransform(max_side=64))
+            image = decode_bytes(content, ImageTransform(max_side=64))
+            blank = all(low >= _BLANK for low, _ in image.getextrema())  # type: ignore[misc]
     except ImageError as error:
-        return {"sha256": digest, "error": printable(str(error))}
-    return {"sha256": digest, "error": None}
+        return {"sha256": digest, "error": printable(str(error)), "blank": False}
+    return {"sha256": digest, "error": None, "blank": blank}
 
 
 def _duplicates(groups: Iterable[list[Sticker]]) -> tuple[list[str], list[str]]:

@@ -5,6 +5,7 @@ Whatever is wrong with a file ends in an `ImageError` with a plain reason, never
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import stat
@@ -36,6 +37,7 @@ __all__ = [
     "ImageTransform",
     "decode_bytes",
     "decode_image",
+    "image_sha256",
     "plain_errors",
     "read_image",
 ]
@@ -151,6 +153,15 @@ def _decode(content: bytes, transform: ImageTransform) -> Image.Image:
         frame = next(frames)
         size = fit(frame.size, transform.max_side, transform.max_side)
         return upright(to_rgb(frame, transform.background, size), frame)
+
+
+def image_sha256(root: Path, relative: str) -> str:
+    """Return the SHA-256 of the bytes of an image file below `root`, in hexadecimal.
+
+    Raises:
+        ImageError: as of `read_image`.
+    """
+    return hashlib.sha256(read_image(root, relative)).hexdigest()
 
 
 @contextmanager

@@ -11,12 +11,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mghft.pipeline.corpora.sticker import Corpus
+from mghft.pipeline.images.color import ImageError
+from mghft.pipeline.images.decode import image_sha256
+from mghft.pipeline.images.parallel import map_images
 from mghft.pipeline.processor import Processor
+from mghft.pipeline.progress import Advance
 from mghft.pipeline.runs.journal import journal_paths, read_journal
 from mghft.pipeline.runs.manifest import asked_views, read_manifest
 from mghft.pipeline.runs.rows import FAILED_LIMIT, has_views
 from mghft.pipeline.runs.shards import belongs_to, iterate_shards, read_shard, shard_paths
-from mghft.pipeline.text import plural
+from mghft.pipeline.text import first_and_more, plural
 from mghft.pipeline.views import VIEWS
 
 # Above this share of stickers with the same text a view says nothing about any of them.
@@ -145,12 +149,16 @@ def failed_rows(folder: Path) -> list[tuple[str, str]]:
     ]
 
 
-def verify_run(folder: Path, corpus: Corpus | None = None) -> list[str]:
+def verify_run(
+    folder: Path, corpus: Corpus | None = None, *, pictures: bool = True, progress: Advance | None = None
+) -> list[str]:
     """Check a run folder.
 
     Args:
         folder: the run.
         corpus: every sticker of it must have a row, and no other; None checks the folder alone.
+        pictures: the corpus' images must be those that were described, by their hashes.
+        progress: called with (images done, images in all).
 
     Returns:
         A sentence for everything that is wrong; an empty list means complete and sound.
@@ -163,6 +171,7 @@ def verify_run(folder: Path, corpus: Corpus | None = None) -> list[str]:
     asked = asked_views(manifest)
     problems: list[str] = []
     rows: Counter[str] = Counter()
+    hashes: dict[str, str] = {}
     for path in shard_paths(folder):
         try:
             table = read_shard(path)
@@ -171,7 +180,10 @@ def verify_run(folder: Path, corpus: Corpus | None = None) -> list[str]:
             continue
         if not belongs_to(table, manifest["fingerprint"]):
             problems.append(f"the shard {path.name} belongs to another run")
-        rows.update(table.column("sticker_id").to_pylist())
+        names = table.column("sticker_id").to_pylist()
+        rows.update(names)
+        described = zip(names, table.column("image_sha256").to_pylist(), strict=True)
+        hashes.update((name, sha256) for name, sha256 in described if sha256)
         problems += [
             f"the row of {name!r} in {path.name} contradicts its own status"
             for name in _contradictory(table, asked)
@@ -184,6 +196,34 @@ def verify_run(folder: Path, corpus: Corpus | None = None) -> list[str]:
         )
     if corpus is not None:
         problems += _compared(rows, {sticker.id for sticker in corpus.stickers})
+        if pictures:
+            problems += _compared_pictures(hashes, corpus, progress)
+    return problems
+
+
+def _compared_pictures(hashes: Mapping[str, str], corpus: Corpus, progress: Advance | None) -> list[str]:
+    """Say which stickers have another picture than the one that was described, or none any more."""
+    stickers = [sticker for sticker in corpus.stickers if sticker.id in hashes]
+    paths = [sticker.path for sticker in stickers]
+    # Nothing is decoded, so nothing can crash.
+    found = map_images(corpus.root, paths, image_sha256, workers=0, progress=progress)
+    other, gone = [], []
+    for sticker, sha256 in zip(stickers, found, strict=True):
+        if isinstance(sha256, ImageError):
+            gone.append(f"{sticker.id} ({sha256})")
+        elif sha256 != hashes[sticker.id]:
+            other.append(sticker.id)
+    problems = []
+    if other:
+        problems.append(
+            f"the pictures of {plural(other, 'sticker')} are not those that were described: "
+            f"{first_and_more(other)}: describe them anew in another folder, or get the earlier files back"
+        )
+    if gone:
+        problems.append(
+            f"the pictures of {plural(gone, 'described sticker')} cannot be read any more: "
+            f"{first_and_more(gone, separator='; ')}"
+        )
     return problems
 
 

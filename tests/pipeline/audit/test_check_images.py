@@ -6,10 +6,10 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from mghft.pipeline.audit.check import check_corpus, check_header, check_pixels
-from mghft.pipeline.corpora.card import Card, Columns
+from mghft.pipeline.corpora.card import Card, Columns, load_card
 from mghft.pipeline.corpora.load import load_corpus
 
 
@@ -27,7 +27,11 @@ def saved(image, path, **options):
 def test_a_file_that_is_cut_is_found_by_its_header(noise, tmp_path, form):
     content = saved(noise, tmp_path / "whole", format=form)
     (tmp_path / "cut").write_bytes(content[: len(content) // 2])
-    assert check_header(tmp_path, "whole") == {"sha256": hashlib.sha256(content).hexdigest(), "error": None}
+    assert check_header(tmp_path, "whole") == {
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "error": None,
+        "blank": False,
+    }
     assert "damaged or truncated" in check_header(tmp_path, "cut")["error"]
 
 
@@ -98,3 +102,24 @@ def test_a_corpus_of_unreadable_files_is_listed_without_opening_one(tmp_path, mo
     monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("an image was opened"))
     assert len(load_corpus(card(adapter), tmp_path).stickers) == 6
     assert ".png" not in opened
+
+
+def test_pictures_that_show_nothing_are_a_problem(tmp_path):
+    frames = [Image.new("RGBA", (32, 32), (0, 0, 0, 0)) for _ in range(3)]
+    for frame in frames[1:]:
+        ImageDraw.Draw(frame).ellipse((4, 4, 20, 28), fill=(255, 0, 0, 255))
+    options = {"save_all": True, "append_images": frames[1:], "duration": 100}
+    frames[0].save(tmp_path / "line.png", disposal=1, **options)
+    frames[0].save(tmp_path / "whatsapp.webp", lossless=True, **options)
+    white = Image.new("RGBA", (32, 32), (0, 0, 0, 0))
+    ImageDraw.Draw(white).line((0, 0, 31, 31), fill=(255, 255, 255, 255))
+    white.save(tmp_path / "white-on-nothing.png")
+    ImageDraw.Draw(white).point((9, 9), fill=(0, 0, 0, 255))
+    white.save(tmp_path / "a-dot.png")
+    frames[1].save(tmp_path / "drawn.png")
+    names = sorted(path.name for path in tmp_path.iterdir())
+    table = "path,label\n" + "".join(f"{name},{'joy' if name < 'e' else 'anger'}\n" for name in names)
+    (tmp_path / "labels.csv").write_text(table)
+    (problem,) = check_corpus(load_card("table"), tmp_path).problems
+    assert problem.startswith("3 images show nothing but white to a model: line.png, whatsapp.webp, white-on")
+    assert "--frame middle" in problem
