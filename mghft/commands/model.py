@@ -114,8 +114,7 @@ def convert(
 ) -> None:
     """Turn weights made elsewhere into a folder that MGHFT.from_pretrained loads.
 
-    IN is a checkpoint of the released MGHFT code, or of its peers LORA and TGCA-PVT (told by their names;
-    PeerNetwork.from_pretrained loads these), or PVT's ImageNet weights (its authors' file, or PVT in
+    IN is a checkpoint of the released MGHFT code, or PVT's ImageNet weights (its authors' file, or PVT in
     transformers): then everything but the backbone is new. Nothing in IN is run. Dimensions are read off
     the shapes; an option that contradicts them is refused.
 
@@ -165,8 +164,11 @@ def convert(
         typer.echo(f"written: {text_encoder}, a BERT of {len(encoder)} tensors")
         if tokenizer is None:
             typer.echo(f"note: {text_encoder} has no tokenizer, no checkpoint has one: see --tokenizer")
-    config, words = result.model.config, result.model.card_words()
-    typer.echo(f"written: {out}, {words.name} of {config.num_classes} classes, {words.brief}")
+    config = result.model.config
+    typer.echo(
+        f"written: {out}, MGHFT of {config.num_classes} classes, {config.image_size} px, "
+        f"local stages {config.local_flags}, alpha {config.alpha}"
+    )
 
 
 def _fields(
@@ -181,7 +183,7 @@ def _fields(
             raise ValueError(f"--locals is {local_stages!r}: give a 0 or 1 for each stage, such as 1110")
         fields["local_stages"] = tuple(flag == "1" for flag in local_stages)
     if backbone is not None:
-        from mghft.model.pvt_shapes import PVT_DEPTHS
+        from mghft.model.convert import PVT_DEPTHS
 
         if backbone not in PVT_DEPTHS:
             raise ValueError(f"--backbone is {backbone!r}: choose one of {', '.join(PVT_DEPTHS)}")
@@ -192,7 +194,7 @@ def _fields(
 def _config(name: str, fields: dict[str, Any]) -> MGHFTConfig:
     """Return the configuration of a preset or of a saved model, with some fields replaced."""
     from mghft.model.config import PRESETS, MGHFTConfig
-    from mghft.model.hub import MODEL_TYPE, read_config
+    from mghft.model.hub import read_config
     from mghft.pipeline.settings import build
 
     path = Path(name) / "config.json"
@@ -200,7 +202,7 @@ def _config(name: str, fields: dict[str, Any]) -> MGHFTConfig:
         known = MGHFTConfig.preset(name)
     elif path.is_file():
         try:
-            known = read_config(path, MGHFTConfig, MODEL_TYPE)
+            known = read_config(path)
         except ValueError as error:
             raise ValueError(
                 f"{path} is not the configuration of an MGHFT model ({error}): "

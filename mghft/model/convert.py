@@ -6,7 +6,7 @@ PVT comes as its authors' file or under the names of `transformers`. `checkpoint
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,17 +15,21 @@ from torch import Tensor
 
 from mghft.model.checkpoint_files import find_nonfinite, read_checkpoint, read_weights
 from mghft.model.config import MGHFTConfig
-from mghft.model.hub import HubModel
 from mghft.model.mghft import MGHFT
-from mghft.model.peers.convert import build_released_peer
-from mghft.model.peers.names import released_network
-from mghft.model.pvt_shapes import NoBackboneError, backbone_fields, check_wanted, pvt_size
 from mghft.model.state_dict_keys import TEXT_PREFIX, VISION_PREFIX, convert_official, mghft_name, to_pvt_names
 
 # What the released code does not have: it always has every view, and does not centre the text features.
 NOT_RELEASED = frozenset({"missing_view_embedding", "text_mean", "text_scale"})
 # What PVT does not have.
 EARLY_CLASS_TOKENS = frozenset(f"backbone.stages.{stage}.class_token" for stage in range(3))
+# Depths of the published PVT v1 models; widths, heads and ratios are the same in all of them.
+PVT_DEPTHS: dict[str, tuple[int, int, int, int]] = {
+    "tiny": (2, 2, 2, 2),
+    "small": (3, 4, 6, 3),
+    "medium": (3, 4, 18, 3),
+    "large": (3, 8, 27, 3),
+}
+PVT_WIDTHS = (64, 128, 320, 512)
 
 
 def load_official_checkpoint(model: MGHFT, path: str | Path) -> dict[str, Tensor]:
@@ -70,12 +74,12 @@ class Conversion(NamedTuple):
         model: in evaluation mode.
         kind: what the file is, in words.
         used: names in the file.
-        missing: the model's names that the file lacks.
-        left_over: names in the file that the model has no place for, the text encoder not included.
+        missing: MGHFT's names that the file lacks.
+        left_over: names in the file that MGHFT has no place for, the text encoder not included.
         text_encoder: of a released checkpoint, under BERT's names.
     """
 
-    model: HubModel
+    model: MGHFT
     kind: str
     used: list[str]
     missing: list[str]
@@ -90,10 +94,9 @@ def convert_checkpoint(source: str | Path, *, seed: int = 0, **wanted: Any) -> C
     file. Numbers of heads leave no trace in shapes: PVT's and the paper's are taken unless `wanted` tells.
 
     Args:
-        source: as for `read_checkpoint`: a released checkpoint of MGHFT, LORA or TGCA-PVT, or PVT's weights.
+        source: as for `read_checkpoint`: a released checkpoint or PVT's weights.
         seed: of what the file lacks and a new model draws (only with PVT's weights).
-        wanted: fields of `MGHFTConfig` (of `PeerConfig` with a checkpoint of LORA or TGCA-PVT); one that
-            contradicts the file is refused.
+        wanted: fields of `MGHFTConfig`; one that contradicts the file is refused.
 
     Raises:
         FileNotFoundError: the file does not exist.
@@ -108,23 +111,33 @@ def convert_checkpoint(source: str | Path, *, seed: int = 0, **wanted: Any) -> C
         raise ValueError(f"{path} holds NaN or infinity in {name!r}: use a checkpoint of a sound training")
     try:
         if any(name.startswith(VISION_PREFIX) for name in tensors):
-            if released_network(tensors) != "mghft":
-                return Conversion(*build_released_peer(path, tensors, options, wanted, seed))
             return _convert_released(path, tensors, options, wanted, seed)
         return _convert_pvt(path, tensors, wanted, seed)
-    except NoBackboneError:
+    except _NoBackboneError:
         names = ", ".join(list(tensors)[:3])
         raise ValueError(
             f"{path} holds no weights of MGHFT or PVT (its first parameters are {names}): "
-            "pass a checkpoint of the released MGHFT, LORA or TGCA-PVT code, or a PVT v1 ImageNet file"
+            "pass a checkpoint of the released MGHFT code or a PVT v1 ImageNet file"
         ) from None
+
+
+def pvt_size(depths: Sequence[int], widths: Sequence[int]) -> str:
+    """Return the name of a published size, such as "PVT-small", or the numbers where they have no name."""
+    for name, known in PVT_DEPTHS.items():
+        if tuple(depths) == known and tuple(widths) == PVT_WIDTHS:
+            return f"PVT-{name}"
+    return f"a PVT of depths {tuple(depths)} and widths {tuple(widths)}"
+
+
+class _NoBackboneError(ValueError):
+    """Names that are not those of a PVT backbone."""
 
 
 def _convert_released(
     path: Path, tensors: dict[str, Tensor], options: dict[str, Any], wanted: dict[str, Any], seed: int
 ) -> Conversion:
     renamed, encoder = convert_official(tensors)
-    fields = {**backbone_fields(renamed), **_released_fields(renamed)}
+    fields = {**_backbone_fields(renamed), **_released_fields(renamed)}
     if isinstance(side := options.get("input_size"), int) and "image_size" not in wanted:
         fields["image_size"] = side
     model, size = _build(path, "official", fields, wanted, seed)
@@ -141,7 +154,7 @@ def _convert_released(
 
 def _convert_pvt(path: Path, tensors: dict[str, Tensor], wanted: dict[str, Any], seed: int) -> Conversion:
     pvt = to_pvt_names(tensors)
-    fields = backbone_fields({new: pvt[name] for name in pvt if (new := mghft_name(name)) is not None})
+    fields = _backbone_fields({new: pvt[name] for name in pvt if (new := mghft_name(name)) is not None})
     model, size = _build(path, "default", fields, wanted, seed)
     _load_pvt(model, pvt, path)
     filled = {mghft_name(name) for name in pvt if not name.startswith("head.")}
@@ -157,11 +170,43 @@ def _build(
 ) -> tuple[MGHFT, str]:
     """Build the model of the file's fields and the wanted ones; the name of its size beside it."""
     size = pvt_size(fields["depths"], fields["embed_dims"])
-    check_wanted(path, fields, wanted, size)
+    for field, value in wanted.items():
+        if field in fields and fields[field] != value:
+            raise ValueError(
+                f"{path} has {field} {fields[field]}, not {value} (it is {size}): "
+                "leave the option out or choose another file"
+            )
     config = MGHFTConfig.preset(preset, **{**fields, **wanted})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return MGHFT(config).eval(), size
+
+
+def _backbone_fields(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return the fields of the configuration that the backbone's shapes tell."""
+    widths, depths, mlp_ratios, sr_ratios = [], [], [], []
+    for stage in range(4):
+        start = f"backbone.stages.{stage}"
+        patch = tensors.get(f"{start}.patch_projection.weight")
+        blocks = [
+            int(match[1])
+            for name in tensors
+            if (match := re.match(rf"{re.escape(start)}\.blocks\.(\d+)\.", name)) is not None
+        ]
+        hidden = tensors.get(f"{start}.blocks.0.mlp.fc1.weight")
+        if patch is None or hidden is None:
+            raise _NoBackboneError(start)
+        reduction = tensors.get(f"{start}.blocks.0.attention.reduction.weight")
+        widths.append(patch.shape[0])
+        depths.append(len(set(blocks)))
+        mlp_ratios.append(hidden.shape[0] // max(patch.shape[0], 1))
+        sr_ratios.append(1 if reduction is None else reduction.shape[-1])
+    return {
+        "embed_dims": tuple(widths),
+        "depths": tuple(depths),
+        "mlp_ratios": tuple(mlp_ratios),
+        "sr_ratios": tuple(sr_ratios),
+    }
 
 
 def _released_fields(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -190,7 +235,7 @@ def _released_fields(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
             "local_projections.3.0.weight" in tensors,
         ),
     }
-    of_alpha_1 = MGHFTConfig.preset("official", **{**backbone_fields(tensors), **fields, "alpha": 1})
+    of_alpha_1 = MGHFTConfig.preset("official", **{**_backbone_fields(tensors), **fields, "alpha": 1})
     alpha, rest = divmod(
         positions.shape[1] - sum(of_alpha_1.class_token_stages), sum(of_alpha_1.local_token_counts)
     )
@@ -237,8 +282,8 @@ def _load_pvt(model: MGHFT, state: Mapping[str, Tensor], path: str | Path) -> li
             raise ValueError(f"parameter {name!r} in {path} is not one of PVT's: pass a PVT v1 ImageNet file")
         renamed[new] = tensor
     try:
-        fields = backbone_fields(renamed)
-    except NoBackboneError:
+        fields = _backbone_fields(renamed)
+    except _NoBackboneError:
         raise ValueError(f"{path} holds no whole PVT: pass a PVT v1 ImageNet file") from None
     config = model.config
     if (fields["depths"], fields["embed_dims"]) != (config.depths, config.embed_dims):

@@ -9,25 +9,24 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, Self
 
 import torch
 from huggingface_hub import ModelCard, ModelHubMixin
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
 from mghft.model.checkpoint_files import WEIGHTS_NAME, find_nonfinite, locate_file
 from mghft.model.config import MGHFTConfig
-from mghft.model.model_card import CardWords, model_card
+from mghft.model.model_card import model_card
 from mghft.model.saving import sync, write_tensors
 from mghft.model.state_dict_keys import rename_earlier
 
 CONFIG_NAME = "config.json"
 CARD_NAME = "README.md"
 MODEL_TYPE = "mghft"
-Config = TypeVar("Config", bound=BaseModel)
 # A configuration takes about one kilobyte.
 MAX_CONFIG_BYTES = 2**20
 _BLOCK = re.compile(r"backbone\.stages\.([0-3])\.blocks\.(\d+)\.")
@@ -41,23 +40,11 @@ class HubModel(
     pipeline_tag="image-classification",
     paper_url="https://arxiv.org/abs/2507.18929",
 ):
-    """A module built from its configuration alone, with save_pretrained, from_pretrained and push_to_hub.
+    """A module built from an `MGHFTConfig` alone, with save_pretrained, from_pretrained and push_to_hub."""
 
-    Attributes:
-        config_class: of its configuration, a frozen pydantic model with `depths` and `num_classes`.
-        model_type: what its config.json calls it.
-    """
-
-    config_class: ClassVar[type[BaseModel]] = MGHFTConfig
-    model_type: ClassVar[str] = MODEL_TYPE
-
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: MGHFTConfig) -> None:
         super().__init__()
         self.config = config
-
-    def card_words(self) -> CardWords:
-        """Return what the model card says of this kind of model."""
-        raise NotImplementedError
 
     def save_pretrained(
         self,
@@ -100,7 +87,7 @@ class HubModel(
             if not (folder / CARD_NAME).exists():
                 card = self.generate_model_card(**(model_card_kwargs or {}))
                 fresh[CARD_NAME].write_text(str(card), encoding="utf-8")
-            fields = {"model_type": self.model_type, **self.config.model_dump(mode="json")}
+            fields = {"model_type": MODEL_TYPE, **self.config.model_dump(mode="json")}
             fresh[CONFIG_NAME].write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
             written = [name for name in names if fresh[name].exists()]
             for name in written:
@@ -158,7 +145,7 @@ class HubModel(
         config_path = locate_file(source, CONFIG_NAME, **download)
         weights_path = locate_file(source, WEIGHTS_NAME, **download)
         try:
-            config = read_config(config_path, cls.config_class, cls.model_type)
+            config = read_config(config_path)
             _compare_shapes(cls, config, weights_path)
             tensors = load_file(weights_path)
             if (name := find_nonfinite(tensors)) is not None:
@@ -168,8 +155,7 @@ class HubModel(
         except Exception as error:  # a crafted file can break the readers in any way
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ValueError(
-                f"{source} does not hold a usable {cls.__name__} model ({reason}): "
-                "save it again with save_pretrained"
+                f"{source} does not hold a usable MGHFT model ({reason}): save it again with save_pretrained"
             ) from error
         return model.eval()
 
@@ -216,8 +202,7 @@ class HubModel(
         if card is not None:
             return ModelCard(Path(card).read_text(encoding="utf-8"))
         return model_card(
-            self.card_words(),
-            self.config.num_classes,
+            self.config,
             self._hub_mixin_info.model_card_data,
             classes=classes,
             metrics=metrics,
@@ -228,35 +213,11 @@ class HubModel(
         )
 
 
-def read_config(path: Path, config_class: type[Config], model_type: str) -> Config:
+def read_config(path: Path) -> MGHFTConfig:
     """Read the configuration in a config.json that `save_pretrained` wrote.
-
-    Args:
-        path: the file.
-        config_class, model_type: as of the `HubModel`.
 
     Raises:
         ValueError: it is not JSON, another model's, or has an unknown or wrong field.
-    """
-    fields = read_fields(path)
-    if fields.pop("model_type", MODEL_TYPE) != model_type:
-        raise ValueError(f"{path.name} is not that of {_article(model_type)} model")
-    unknown = sorted(fields.keys() - config_class.model_fields.keys())
-    if unknown:
-        raise ValueError(f"{path.name} has the unknown field {unknown[0]!r}")
-    try:
-        return config_class(**fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or "its fields"
-        raise ValueError(f"{path.name}, {field}: {first['msg'].removeprefix('Value error, ')}") from None
-
-
-def read_fields(path: Path) -> dict[str, Any]:
-    """Read a config.json without judging its fields.
-
-    Raises:
-        ValueError: it is too large, or no JSON object.
     """
     if path.stat().st_size > MAX_CONFIG_BYTES:
         raise ValueError(f"{path.name} is larger than any configuration of MGHFT")
@@ -264,16 +225,20 @@ def read_fields(path: Path) -> dict[str, Any]:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
         raise ValueError(f"{path.name} is not JSON") from None
-    if not isinstance(fields, dict):
+    if not isinstance(fields, dict) or fields.pop("model_type", MODEL_TYPE) != MODEL_TYPE:
         raise ValueError(f"{path.name} is not that of an MGHFT model")
-    return fields
+    unknown = sorted(fields.keys() - MGHFTConfig.model_fields.keys())
+    if unknown:
+        raise ValueError(f"{path.name} has the unknown field {unknown[0]!r}")
+    try:
+        return MGHFTConfig(**fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "its fields"
+        raise ValueError(f"{path.name}, {field}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
-def _article(model_type: str) -> str:
-    return "an MGHFT" if model_type == MODEL_TYPE else f"a {model_type}"
-
-
-def _compare_shapes(model_class: type[HubModel], config: Any, weights: Path) -> None:
+def _compare_shapes(model_class: type[HubModel], config: MGHFTConfig, weights: Path) -> None:
     """Refuse the first tensor of the file that is not the configuration's."""
     with safe_open(weights, framework="pt") as stored:
         slices = {name: stored.get_slice(name) for name in stored.keys()}  # noqa: SIM118

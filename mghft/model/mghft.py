@@ -14,7 +14,6 @@ from mghft.model.all_gather import gather_rows
 from mghft.model.config import MGHFTConfig
 from mghft.model.fusion import TextGuidedFusion, global_soft_fusion, local_soft_fusion, two_layer_projection
 from mghft.model.hub import HubModel
-from mghft.model.model_card import CardWords, mghft_words
 from mghft.model.pvt import BLOCK_NORM_EPS, PyramidVisionTransformer
 from mghft.model.reattention import reattention_indices
 from mghft.model.state_dict_keys import rename_earlier
@@ -69,7 +68,6 @@ class MGHFT(HubModel):
 
     def __init__(self, config: MGHFTConfig) -> None:
         super().__init__(config)
-        self.config: MGHFTConfig = config
         # Alignment pairs across all processes of a training; the released code forms them inside one.
         self.gather_negatives = False
         # A training may put another loss of logits [B, classes] and labels [B] in place of the released one.
@@ -119,10 +117,6 @@ class MGHFT(HubModel):
         for name, parameter in self.named_parameters():
             if name.endswith(tokens):
                 nn.init.trunc_normal_(parameter, std=0.02)
-
-    def card_words(self) -> CardWords:
-        """Return what a model card says of it."""
-        return mghft_words(self.config)
 
     def set_text_statistics(self, mean: Tensor, scale: Tensor) -> None:
         """Centre and scale text features inside the model; saved with it, off (0 and 1) until it is called.

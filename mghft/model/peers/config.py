@@ -21,11 +21,11 @@ class PeerConfig(BaseModel):
     """The shape of a peer. The defaults are the published ones: PVT-small at 448 px.
 
     Args:
-        network: pvt, the class token of the last stage alone; pvt-bert, that token and the text in LORA's
+        network: pvt, the class token of the last stage alone; pvt-bert, that token and the text through LORA's
             fusion layer; lora-v and lora (SER30K, ACM MM 2022), with local tokens, without and with text;
             tgca-pvt (ACM MM 2024), lora with frequencies and topics.
-        local_stages: as of `MGHFTConfig`; the last one is off in all released code. Left out, none for pvt
-            and pvt-bert and the first three for the others.
+        local_stages: as of `MGHFTConfig`; the last one is off in all released code. Left out, none for pvt and
+            pvt-bert and the first three for the others.
         text_dim: width of the text encoder's hidden states.
         text_length: tokens of the text, [CLS] and [SEP] included; shorter texts are padded.
         topic_context: of tgca-pvt, whose context a sticker's tokens are mixed with: its own (self), that of
@@ -116,8 +116,8 @@ class PeerConfig(BaseModel):
             )
         if any(self.local_stages) and not self.uses_local_tokens:
             raise ValueError(
-                f"local_stages is {tuple(map(int, self.local_stages))}, but {self.network} has no local "
-                "tokens: leave it out"
+                f"local_stages is {tuple(map(int, self.local_stages))}, but {self.network} has no local tokens: "
+                "leave it out"
             )
         for stage, (count, depth) in enumerate(
             zip(self.backbone().local_token_counts, self.depths, strict=True), start=1

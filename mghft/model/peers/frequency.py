@@ -55,5 +55,4 @@ class FrequencyModule(nn.Module):
             filtered = torch.complex(r + self.real_gate(real), m + self.imaginary_gate(imaginary))
             # In two steps: ReLU leaves no Hermitian symmetry, without which libraries differ over irfft2.
             columns = torch.fft.ifft(filtered, dim=-2, norm="ortho")
-            image: Tensor = torch.fft.irfft(columns, n=x.shape[-1], dim=-1, norm="ortho").to(x.dtype)
-        return image
+            return torch.fft.irfft(columns, n=x.shape[-1], dim=-1, norm="ortho").to(x.dtype)

@@ -91,7 +91,7 @@ def convert_peer(
             continue
         elif (renamed := peer_name(name)) is None:
             raise ValueError(
-                f"parameter {name!r} is none of LORA's or TGCA-PVT's: pass a checkpoint of the released code"
+                f"parameter {name!r} is none of LORA's or TGCA-PVT's: pass a checkpoint of their released code"
             )
         else:
             tensors[renamed] = _as_kept(renamed, tensor)

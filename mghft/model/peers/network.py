@@ -9,8 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mghft.model.fusion import TextGuidedFusion, global_soft_fusion, two_layer_projection
-from mghft.model.hub import HubModel
-from mghft.model.model_card import CardWords, brief
 from mghft.model.peers.config import PeerConfig
 from mghft.model.peers.frequency import FrequencyModule
 from mghft.model.peers.topics import group_mean
@@ -69,7 +67,7 @@ class TopicAttention(nn.Module):
         return out
 
     def _heads(self, x: Tensor) -> Tensor:
-        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
 class TopicFusion(nn.Module):
@@ -89,34 +87,15 @@ class TopicFusion(nn.Module):
         return x + added
 
 
-NETWORK_NAMES = {
-    "pvt": "PVT",
-    "pvt-bert": "PVT with text",
-    "lora-v": "LORA-V",
-    "lora": "LORA",
-    "tgca-pvt": "TGCA-PVT",
-}
-_CITATIONS = {
-    "pvt": "Please cite PVT (Wang et al., ICCV 2021), and the corpus.",
-    "tgca-pvt": "Please cite TGCA-PVT (ACM MM 2024), and the corpus.",
-}
-_LORA_CITATION = "Please cite SER30K and LORA (Liu et al., ACM MM 2022), and the corpus."
-_LOADING = """    from mghft.model.peers import PeerNetwork
-    model = PeerNetwork.from_pretrained("path/to/this/folder")  # or its id on the hub"""
-
-
-class PeerNetwork(HubModel):
+class PeerNetwork(nn.Module):
     """A network that MGHFT is compared with, as `config.network` says.
 
     Sources: PVT (Wang et al., ICCV 2021), LORA (Liu et al., ACM MM 2022), TGCA-PVT (ACM MM 2024).
     """
 
-    config_class = PeerConfig
-    model_type = "mghft-peer"
-
     def __init__(self, config: PeerConfig) -> None:
-        super().__init__(config)
-        self.config: PeerConfig = config
+        super().__init__()
+        self.config = config
         backbone = config.backbone()
         self.local_counts = backbone.local_token_counts
         widths, width, hidden = config.embed_dims, config.embed_dims[3], config.hidden_dim
@@ -134,7 +113,7 @@ class PeerNetwork(HubModel):
         self.token_positions = nn.Parameter(torch.zeros(1, config.num_tokens, hidden))
         if config.uses_text:
             self.text_projection = nn.Linear(config.text_dim, hidden)
-        self.fusion: TopicFusion | TextGuidedFusion
+        self.fusion: nn.Module
         if config.network == "tgca-pvt":
             channels = (3, *widths[:3])
             self.frequencies = nn.ModuleList(FrequencyModule(count) for count in channels)
@@ -146,25 +125,6 @@ class PeerNetwork(HubModel):
             self.fusion = TextGuidedFusion(backbone)
         self.head = nn.Linear(hidden, config.num_classes)
         self.reset_parameters()
-
-    def card_words(self) -> CardWords:
-        """Return what a model card says of it."""
-        config = self.config
-        read = " and the words on it" if config.uses_text else ""
-        shape = (
-            f"Images of {config.image_size} px; widths {config.embed_dims}, depths {config.depths},\n"
-            f"local stages {config.backbone().local_flags}, alpha {config.alpha}."
-        )
-        if config.network == "tgca-pvt":
-            shape += f" Topic context: {config.topic_context}."
-        return CardWords(
-            NETWORK_NAMES[config.network],
-            f"It tells the emotion of a sticker from its picture{read}. A peer of MGHFT.",
-            brief(config.backbone()),
-            shape,
-            _LOADING,
-            _CITATIONS.get(config.network, _LORA_CITATION),
-        )
 
     def reset_parameters(self) -> None:
         """Draw new weights as the released LORA does (its code and recipe).
@@ -249,8 +209,7 @@ class PeerNetwork(HubModel):
         given = None if text_tokens is None else tuple(text_tokens.shape)
         if given != wanted:
             raise ValueError(
-                f"text_tokens has shape {given} where {config.network} reads {wanted} "
-                "(batch, tokens, text_dim)"
+                f"text_tokens has shape {given} where {config.network} reads {wanted} (batch, tokens, text_dim)"
             )
         if config.uses_topics != (topics is not None):
             need = "needs topics, one number for every sticker" if config.uses_topics else "takes no topics"

@@ -11,8 +11,7 @@ def topic_groups(ids: Tensor) -> Tensor:
 
     Two topics whose first L word pieces are the same become one.
     """
-    groups: Tensor = torch.unique(ids, dim=0, return_inverse=True)[1]
-    return groups
+    return torch.unique(ids, dim=0, return_inverse=True)[1]
 
 
 def group_mean(x: Tensor, groups: Tensor | None) -> Tensor:

@@ -10,7 +10,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from mghft.model.config import MGHFTConfig
-from mghft.model.hub import MODEL_TYPE
 from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.settings import first_fault
 from mghft.train.config import load_config
@@ -62,11 +61,6 @@ def open_model(folder: Path, fields: Mapping[str, Any]) -> TrainedRun:
     saved = read_json(folder / "config.json")
     if "runs" in saved or "config" in saved:
         raise ValueError(f"{folder} is a run folder of 'mghft train': give it without --model")
-    if saved.get("model_type", MODEL_TYPE) != MODEL_TYPE:
-        raise ValueError(
-            f"{folder} holds no MGHFT but {saved.get('network', saved['model_type'])}, which this command "
-            "does not evaluate: load it with mghft.model.peers.PeerNetwork.from_pretrained"
-        )
     try:
         model = MGHFTConfig(**{key: value for key, value in saved.items() if key != "model_type"})
     except ValidationError as error:

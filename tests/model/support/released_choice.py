@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def released_indices(expected: Mapping[str, Tensor]) -> list[Tensor]:
-    """Return [B, heads, alpha * sr^2] patches of every stage with some, in the order of the released run."""
+    """Return [B, heads, alpha * sr^2] patches of every stage that has some, in the order of the released run."""
     count = sum(name.startswith("lra_indices_") for name in expected)
     return [expected[f"lra_indices_{stage}"] for stage in range(count)]
 
