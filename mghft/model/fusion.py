@@ -11,11 +11,6 @@ from mghft.model.config import MGHFTConfig
 from mghft.model.pvt import BLOCK_NORM_EPS, Mlp
 
 
-def two_layer_projection(width_in: int, hidden: int, width_out: int) -> nn.Sequential:
-    """Return Linear, ReLU, Linear: how tokens of a stage come to the width of the last."""
-    return nn.Sequential(nn.Linear(width_in, hidden), nn.ReLU(), nn.Linear(hidden, width_out))
-
-
 def local_soft_fusion(local_tokens: Tensor, text: Tensor) -> Tensor:
     """Add a stage's text token to its local tokens: local soft fusion (MGHFT, ACM MM 2025, section 3).
 

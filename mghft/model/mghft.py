@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mghft.model.alignment import alignment_loss
 from mghft.model.all_gather import gather_rows
 from mghft.model.config import MGHFTConfig
-from mghft.model.fusion import TextGuidedFusion, global_soft_fusion, local_soft_fusion, two_layer_projection
+from mghft.model.fusion import TextGuidedFusion, global_soft_fusion, local_soft_fusion
 from mghft.model.hub import HubModel
 from mghft.model.pvt import BLOCK_NORM_EPS, PyramidVisionTransformer
 from mghft.model.reattention import reattention_indices
@@ -55,6 +55,10 @@ class _Losses(NamedTuple):
     stage_alignments: Tensor | None
 
 
+def _projection(width_in: int, hidden: int, width_out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(width_in, hidden), nn.ReLU(), nn.Linear(hidden, width_out))
+
+
 def _accept_earlier_names(_module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
     rename_earlier(state, prefix)
 
@@ -79,10 +83,10 @@ class MGHFT(HubModel):
         local_text = [s for s in range(4) if config.local_text_stages[s]]
         self.backbone = PyramidVisionTransformer(config)
         self.local_projections = nn.ModuleDict(
-            {str(stage): two_layer_projection(widths[stage], widths[stage], width) for stage in local}
+            {str(stage): _projection(widths[stage], widths[stage], width) for stage in local}
         )
         self.global_projections = nn.ModuleDict(
-            {str(stage): two_layer_projection(widths[stage], widths[stage], width) for stage in early_tokens}
+            {str(stage): _projection(widths[stage], widths[stage], width) for stage in early_tokens}
         )
         self.token_norm = nn.LayerNorm(width, eps=BLOCK_NORM_EPS)
         self.visual_projection = nn.Linear(width, config.hidden_dim)
@@ -93,10 +97,7 @@ class MGHFT(HubModel):
             self.register_buffer("text_scale", torch.ones(()))
             self.view_projection = nn.Linear(config.text_dim, width)
             self.stage_text_projections = nn.ModuleDict(
-                {
-                    str(stage): two_layer_projection(width, widths[stage], widths[stage])
-                    for stage in local_text
-                }
+                {str(stage): _projection(width, widths[stage], widths[stage]) for stage in local_text}
             )
             if config.text_guided_attention:
                 self.text_projection = nn.Linear(width, config.hidden_dim)
