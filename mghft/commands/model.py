@@ -183,7 +183,7 @@ def _fields(
             raise ValueError(f"--locals is {local_stages!r}: give a 0 or 1 for each stage, such as 1110")
         fields["local_stages"] = tuple(flag == "1" for flag in local_stages)
     if backbone is not None:
-        from mghft.model.convert import PVT_DEPTHS
+        from mghft.model.weights_shapes import PVT_DEPTHS
 
         if backbone not in PVT_DEPTHS:
             raise ValueError(f"--backbone is {backbone!r}: choose one of {', '.join(PVT_DEPTHS)}")
@@ -195,6 +195,7 @@ def _config(name: str, fields: dict[str, Any]) -> MGHFTConfig:
     """Return the configuration of a preset or of a saved model, with some fields replaced."""
     from mghft.model.config import PRESETS, MGHFTConfig
     from mghft.model.hub import read_config
+    from mghft.model.mghft import MGHFT
     from mghft.pipeline.settings import build
 
     path = Path(name) / "config.json"
@@ -202,7 +203,7 @@ def _config(name: str, fields: dict[str, Any]) -> MGHFTConfig:
         known = MGHFTConfig.preset(name)
     elif path.is_file():
         try:
-            known = read_config(path)
+            known = read_config(path, MGHFTConfig, MGHFT.model_type)
         except ValueError as error:
             raise ValueError(
                 f"{path} is not the configuration of an MGHFT model ({error}): "
