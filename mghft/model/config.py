@@ -86,6 +86,11 @@ class PyramidConfig(BaseModel):
         return (first, second, third, fourth)
 
     @property
+    def title(self) -> str:
+        """Name of the network as papers write it."""
+        return "MGHFT"
+
+    @property
     def num_visual_tokens(self) -> int:
         """Global plus local tokens that enter the fusion (996 by default)."""
         return sum(self.class_token_stages) + sum(self.local_token_counts)

@@ -32,6 +32,7 @@ MGHFT_NETWORK = "mghft"
 # What PVT does not have.
 EARLY_CLASS_TOKENS = frozenset(f"backbone.stages.{stage}.class_token" for stage in range(3))
 
+
 def load_official_checkpoint(model: MGHFT, path: str | Path) -> dict[str, Tensor]:
     """Load a released checkpoint into a model of its dimensions.
 
@@ -113,8 +114,8 @@ def convert_checkpoint(
     path, tensors, options = read_checkpoint(source)
     if any(name.startswith("backbone.stages.") for name in tensors):
         raise ValueError(
-            f"{path} has a saved model's names already: load its folder with MGHFT.from_pretrained, or with "
-            "mghft.model.peers.load_peer"
+            f"{path} has a saved MGHFT's names already: load its folder with MGHFT.from_pretrained "
+            "(a peer's with mghft.model.peers.load_peer)"
         )
     if (name := find_nonfinite(tensors)) is not None:
         raise ValueError(f"{path} holds NaN or infinity in {name!r}: use a checkpoint of a sound training")

@@ -14,13 +14,14 @@ from torch import Tensor
 from mghft.model.peers.base import Peer
 from mghft.model.peers.build import build_network
 from mghft.model.peers.config import TITLES, Network, PeerConfig
+from mghft.model.peers.frequency import SQUEEZE
 from mghft.model.peers.official_names import split_released
 from mghft.model.peers.token_encoder import TEXT_LENGTH
 from mghft.model.weights_shapes import backbone_fields, contradiction
 
 # Created by the released code and never read by it, beside what hangs on the stages.
 _UNREAD_NORM = re.compile(r"fusion\.attention\.norm\.(weight|bias)")
-_EMPTY_GATE = re.compile(r"frequency\.0\.(real|imaginary)_gate\.(reduce|expand)\.weight")
+_EMPTY_GATE = re.compile(r"frequency\.([0-3])\.(real|imaginary)_gate\.(reduce|expand)\.weight")
 _OF_STAGE = re.compile(r"(topic_contexts|local_projections|global_projections)\.([0-3])\.")
 
 
@@ -144,12 +145,13 @@ def _validated(path: Path, fields: dict[str, Any]) -> PeerConfig:
 def _is_unread(name: str, tensor: Tensor, config: PeerConfig) -> bool:
     """Return whether the released code creates this parameter and never reads it.
 
-    A norm in TGCA-PVT's attention, gates without width before the first stage, and what a stage without
+    A norm in TGCA-PVT's attention, gates without width where there are few channels, and what a stage without
     class token would have had.
     """
     if _UNREAD_NORM.fullmatch(name) and config.reads_topic:
         return True
-    if _EMPTY_GATE.fullmatch(name):
-        return tensor.numel() == 0
+    if gate := _EMPTY_GATE.fullmatch(name):
+        channels = (3, *config.embed_dims[:3])[int(gate[1])]
+        return channels < SQUEEZE and tensor.numel() == 0
     match = _OF_STAGE.match(name)
     return match is not None and not config.class_token_stages[int(match[2])]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
@@ -14,12 +16,12 @@ from mghft.model.peers import NETWORKS, PeerConfig, build_network
 from mghft.model.peers.base import Peer
 from mghft.model.peers.frequency import FrequencyModule, inverse
 
-PATTERNS = ["1110", "1100", "1010", "1000", "0110", "0101"[:3] + "0", "0010", "0000"]
+PATTERNS = ["1110", "1100", "1010", "1000", "0110", "0100", "0010", "0000"]
 
 
 class Shape(NamedTuple):
     network: str
-    fields: dict[str, Any] = {}
+    fields: Mapping[str, Any] = MappingProxyType({})
     size: tuple[int, int] = (64, 64)
     topics: tuple[str, ...] = ("b", "a", "b", "c")
 

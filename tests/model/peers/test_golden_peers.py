@@ -56,9 +56,7 @@ def case(request: pytest.FixtureRequest) -> Case:
     folder = GOLDEN / request.param
     fields = json.loads((folder / "config.json").read_text())
     expected = load_file(folder / "case.safetensors")
-    result = convert_checkpoint(
-        folder / "official_state_dict.safetensors", image_size=fields["image_size"]
-    )
+    result = convert_checkpoint(folder / "official_state_dict.safetensors", image_size=fields["image_size"])
     model = result.model
     assert isinstance(model, LORA)
     assert model.config.alpha == fields["alpha"] and model.config.depths == tuple(fields["depths"])

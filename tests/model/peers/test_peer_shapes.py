@@ -35,9 +35,7 @@ def test_tgca_leaves_out_what_has_no_effect_and_nothing_else() -> None:
     assert gone == 128 + 4 * 128**2 + 2 * 128 + 2 * (128 * 512 + 512) - 2 * 128**2 + tokens * 768
 
 
-@pytest.mark.parametrize(
-    ("pattern", "tokens"), [("1110", 996), ("0110", 483), ("0010", 226), ("0000", 65)]
-)
+@pytest.mark.parametrize(("pattern", "tokens"), [("1110", 996), ("0110", 483), ("0010", 226), ("0000", 65)])
 def test_visual_tokens_are_the_published_number(pattern: str, tokens: int) -> None:
     config = PeerConfig(network="lora", local_stages=tuple(flag == "1" for flag in pattern))  # type: ignore[arg-type]
     assert config.num_visual_tokens == tokens and config.num_tokens == tokens + 30
@@ -77,7 +75,9 @@ def test_shallow_stage_without_selection_is_no_matter() -> None:
 
 def test_oblong_image_too_small_for_a_stage_is_refused() -> None:
     model = build_network(PeerConfig.preset("tiny", network="lora-v", alpha=2))
-    with pytest.raises(ValueError, match="alpha 2 is too large for an image of 32 x 32: stage 1 would select"):
+    with pytest.raises(
+        ValueError, match="alpha 2 is too large for an image of 32 x 32: stage 1 would select"
+    ):
         model(torch.zeros(1, 3, 32, 32))
 
 

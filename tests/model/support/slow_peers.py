@@ -11,7 +11,16 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from slow_reference import Layers, attend, block, classification_loss, fusion_block, mix, positions, reattention
+from slow_reference import (
+    Layers,
+    attend,
+    block,
+    classification_loss,
+    fusion_block,
+    mix,
+    positions,
+    reattention,
+)
 from torch import Tensor
 
 from mghft.model.peers import Peer
@@ -90,9 +99,7 @@ def topic_block(layers: Layers, x: Tensor, heads: int, topics: Sequence[object])
     name = "fusion.attention"
     y = layers.norm("fusion.attention_norm", x, 1e-6)
     topic = layers.linear(f"{name}.query", context(layers, f"{name}.context", y, topics))
-    first = mix(
-        attend(topic, layers.linear(f"{name}.key", y), heads), layers.linear(f"{name}.value", y)
-    )
+    first = mix(attend(topic, layers.linear(f"{name}.key", y), heads), layers.linear(f"{name}.value", y))
     second = mix(attend(layers.linear(f"{name}.query", y), topic, heads), first)
     x = x + layers.linear(f"{name}.output", second)
     return x + layers.mlp("fusion.mlp", layers.norm("fusion.mlp_norm", x, 1e-6))
