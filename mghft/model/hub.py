@@ -224,6 +224,22 @@ class HubModel(
         )
 
 
+def saved_type(source: str | Path) -> str:
+    """Return the `model_type` of a saved model; MGHFT's where its config.json names none or cannot be read.
+
+    Raises:
+        FileNotFoundError: the folder or model does not exist, or has no config.json.
+    """
+    path = locate_file(source, CONFIG_NAME)
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            return MODEL_TYPE
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return MODEL_TYPE
+    return str(fields.get("model_type", MODEL_TYPE)) if isinstance(fields, dict) else MODEL_TYPE
+
+
 def read_config(path: Path, config_class: type[AnyConfig], model_type: str) -> AnyConfig:
     """Read the configuration in a config.json that `save_pretrained` wrote.
 
