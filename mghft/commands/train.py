@@ -77,8 +77,8 @@ def train(
 ) -> None:
     """Train MGHFT on described stickers; options win over --config, which wins over the recipe.
 
-    A network that MGHFT is compared with (--network) reads no descriptions: lora, tgca-pvt and pvt-bert read the
-    text on the sticker, tgca-pvt its topic too, lora-v and pvt the picture alone.
+    A network that MGHFT is compared with (--network) reads no descriptions: lora, tgca-pvt and pvt-bert
+    read the text on the sticker, tgca-pvt its topic too, lora-v and pvt the picture alone.
 
     \b
     Examples:

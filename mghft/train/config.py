@@ -214,12 +214,14 @@ class TrainConfig(BaseModel):
     def _check_peer(self) -> None:
         if self.use_text:
             raise ValueError(
-                f"use_text: {self.network} reads no descriptions: leave use_text out (lora and tgca-pvt read the "
-                "text on the sticker, lora-v and pvt none)"
+                f"use_text: {self.network} reads no descriptions: leave use_text out (lora and tgca-pvt "
+                "read the text on the sticker, lora-v and pvt none)"
             )
         for field in ("view_dropout", "gather_negatives", "tune_text_encoder"):
             if getattr(self, field):
-                raise ValueError(f"{field}: it is of mghft alone, the network is {self.network}: leave it out")
+                raise ValueError(
+                    f"{field}: it is of mghft alone, the network is {self.network}: leave it out"
+                )
 
     @property
     def sources(self) -> Sources:

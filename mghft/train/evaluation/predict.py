@@ -24,7 +24,6 @@ from mghft.train.data.splits import Split
 from mghft.train.data.text_features import features_of
 from mghft.train.data.token_features import topic_batches
 
-
 Output = MGHFTOutput | PeerOutput
 
 
@@ -66,7 +65,9 @@ def predict(
     Returns:
         [n, classes], or [n, …] of what is read, in the order of the split.
     """
-    batches = prediction_batches(model, split, batch_size)[accelerator.process_index :: accelerator.num_processes]
+    batches = prediction_batches(model, split, batch_size)[
+        accelerator.process_index :: accelerator.num_processes
+    ]
     share = [index for batch in batches for index in batch]
     loader = DataLoader(
         PlainStickers(split.images, transform),

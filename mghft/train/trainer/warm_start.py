@@ -10,7 +10,9 @@ from torch import Tensor
 from mghft.model.joint import ENCODER_FOLDER, Network, load_network
 
 
-def load_initial(model: Network, source: str, labels: tuple[str, ...], text_encoder: str | None = None) -> str:
+def load_initial(
+    model: Network, source: str, labels: tuple[str, ...], text_encoder: str | None = None
+) -> str:
     """Copy the weights that fit into `model`; return in one sentence which are left out.
 
     The backbone must fit. What depends on classes, text encoder or number of tokens may differ and is then
