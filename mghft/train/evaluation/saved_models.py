@@ -65,8 +65,8 @@ def open_model(folder: Path, fields: Mapping[str, Any]) -> TrainedRun:
         raise ValueError(f"{folder} is a run folder of 'mghft train': give it without --model")
     if saved.get("model_type") == PEER_TYPE:
         raise ValueError(
-            f"{folder} holds a peer of MGHFT ({saved.get('network')}), which is judged as a run folder alone: "
-            "train with init_from set to it and evaluate that run"
+            f"{folder} holds a peer of MGHFT ({saved.get('network')}), which is judged as a run folder "
+            "alone: give its run of 'mghft train' without --model"
         )
     try:
         model = MGHFTConfig(**{key: value for key, value in saved.items() if key != "model_type"})
