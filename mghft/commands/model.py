@@ -25,6 +25,9 @@ LocalsOption = Annotated[
 ]
 AlphaOption = Annotated[int | None, typer.Option(help="Patches kept per head, times the reduction squared.")]
 BackboneOption = Annotated[str | None, typer.Option(help="Size of PVT: tiny, small, medium or large.")]
+NetworkOption = Annotated[
+    str | None, typer.Option(help="mghft, or a peer of it: pvt, pvt-bert, lora-v, lora, tgca-pvt.")
+]
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -109,24 +112,28 @@ def convert(
     local_stages: LocalsOption = None,
     alpha: AlphaOption = None,
     backbone: BackboneOption = None,
+    network: NetworkOption = None,
     classes: Annotated[int | None, typer.Option(help="Number of classes; default: as in IN, or 7.")] = None,
     names: Annotated[bool, typer.Option("--names", help="List every name, not the first few.")] = False,
 ) -> None:
     """Turn weights made elsewhere into a folder that MGHFT.from_pretrained loads.
 
-    IN is a checkpoint of the released MGHFT code, or PVT's ImageNet weights (its authors' file, or PVT in
-    transformers): then everything but the backbone is new. Nothing in IN is run. Dimensions are read off
-    the shapes; an option that contradicts them is refused.
+    IN is a checkpoint of the released code of MGHFT, LORA or TGCA-PVT, or PVT's ImageNet weights (its
+    authors' file, or PVT in transformers): then everything but the backbone is new. Nothing in IN is run.
+    Network and dimensions are read off names and shapes; an option that contradicts them is refused.
+    A folder of LORA, TGCA-PVT or PVT is loaded by mghft.model.peers.load_peer.
 
     \b
     Examples:
       mghft convert checkpoint.pth converted --text-encoder converted-bert
       mghft convert pvt_small.pth start --classes 7
+      mghft convert pvt_small.pth start-lora --network lora
     """
     from pydantic import ValidationError
 
     from mghft.model.config import MGHFTConfig
     from mghft.model.convert import convert_checkpoint
+    from mghft.model.peers.config import PeerConfig
     from mghft.pipeline.settings import first_fault, given
 
     if text_encoder is None and (tokenizer or text_heads):
@@ -138,9 +145,10 @@ def convert(
         raise ValueError("the model and its text encoder need a folder each: choose another --text-encoder")
     wanted = given({**_fields(image_size, local_stages, alpha, backbone), "num_classes": classes})
     try:
-        result = convert_checkpoint(source, **wanted)
+        result = convert_checkpoint(source, network=network, **wanted)
     except ValidationError as error:
-        raise ValueError(first_fault(error, "the model configuration", MGHFTConfig)) from None
+        kind = MGHFTConfig if network in (None, "mghft") else PeerConfig
+        raise ValueError(first_fault(error, "the model configuration", kind)) from None
     left_over = list(result.left_over)
     encoder = [f"text_model.{name}" for name in result.text_encoder]
     if text_encoder is not None:
@@ -166,7 +174,7 @@ def convert(
             typer.echo(f"note: {text_encoder} has no tokenizer, no checkpoint has one: see --tokenizer")
     config = result.model.config
     typer.echo(
-        f"written: {out}, MGHFT of {config.num_classes} classes, {config.image_size} px, "
+        f"written: {out}, {config.title} of {config.num_classes} classes, {config.image_size} px, "
         f"local stages {config.local_flags}, alpha {config.alpha}"
     )
 
@@ -183,7 +191,7 @@ def _fields(
             raise ValueError(f"--locals is {local_stages!r}: give a 0 or 1 for each stage, such as 1110")
         fields["local_stages"] = tuple(flag == "1" for flag in local_stages)
     if backbone is not None:
-        from mghft.model.convert import PVT_DEPTHS
+        from mghft.model.weights_shapes import PVT_DEPTHS
 
         if backbone not in PVT_DEPTHS:
             raise ValueError(f"--backbone is {backbone!r}: choose one of {', '.join(PVT_DEPTHS)}")
@@ -195,6 +203,7 @@ def _config(name: str, fields: dict[str, Any]) -> MGHFTConfig:
     """Return the configuration of a preset or of a saved model, with some fields replaced."""
     from mghft.model.config import PRESETS, MGHFTConfig
     from mghft.model.hub import read_config
+    from mghft.model.mghft import MGHFT
     from mghft.pipeline.settings import build
 
     path = Path(name) / "config.json"
@@ -202,7 +211,7 @@ def _config(name: str, fields: dict[str, Any]) -> MGHFTConfig:
         known = MGHFTConfig.preset(name)
     elif path.is_file():
         try:
-            known = read_config(path)
+            known = read_config(path, MGHFTConfig, MGHFT.model_type)
         except ValueError as error:
             raise ValueError(
                 f"{path} is not the configuration of an MGHFT model ({error}): "

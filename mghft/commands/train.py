@@ -18,6 +18,10 @@ def train(
     data: DataOption = None,
     descriptions: Annotated[Path | None, typer.Option(help="Run folder of 'mghft describe'.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder to write.")] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(help="mghft, or one that it is compared with: pvt, pvt-bert, lora-v, lora, tgca-pvt."),
+    ] = None,
     recipe: Annotated[
         str, typer.Option(help="Recipe the values come from: mghft (the paper) or cpu (small).")
     ] = "mghft",
@@ -73,6 +77,9 @@ def train(
 ) -> None:
     """Train MGHFT on described stickers; options win over --config, which wins over the recipe.
 
+    A network that MGHFT is compared with (--network) reads no descriptions: lora, tgca-pvt and pvt-bert
+    read the text on the sticker, tgca-pvt its topic too, lora-v and pvt the picture alone.
+
     \b
     Examples:
       mghft train emoji --data demo/data --descriptions demo/descriptions --recipe cpu --out runs/text
@@ -85,6 +92,7 @@ def train(
       mghft train emoji --data demo/data --recipe cpu --no-text --out runs/check --overfit 16
       mghft train emoji --data demo/data --recipe cpu --no-text --out runs/seen --tracker tensorboard
       mghft train emoji --data demo/data --recipe cpu --no-text --out runs/no-text --resume
+      mghft train emoji --data demo/data --recipe cpu --network lora --out runs/lora
       mghft train --fields
     """
     if fields:
@@ -95,6 +103,7 @@ def train(
         "data": data,
         "descriptions": descriptions,
         "out": out,
+        "network": network,
         "resume": resume,
         "allow_changes": None if allow_changes is None else tuple(allow_changes.split(",")),
         "init_from": init_from,

@@ -28,7 +28,120 @@ Flags = tuple[bool, bool, bool, bool]
 DEFAULT_STAGE_VIEWS = ("intention", "style", "content", "details")
 
 
-class MGHFTConfig(BaseModel):
+class PyramidConfig(BaseModel):
+    """Shape of a network on PVT whose stages may carry class tokens: what MGHFT and its peers share.
+
+    Args:
+        image_size: side in pixels the model is meant for; forward takes any multiple of `size_multiple`.
+        local_stages: stages that carry a class token and contribute projected local tokens; the last stage
+            always has a class token.
+        alpha: patches selected per head by local re-attention, times the stage's squared reduction ratio.
+        text_dim: width of the text encoder's output.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image_size: Positive = 448
+    embed_dims: PerStage = (64, 128, 320, 512)
+    depths: PerStage = (3, 4, 6, 3)
+    num_heads: PerStage = (1, 2, 5, 8)
+    mlp_ratios: PerStage = (8, 8, 4, 4)
+    sr_ratios: PerStage = (8, 4, 2, 1)
+    local_stages: Flags = (True, True, True, False)
+    alpha: Positive = 8
+    hidden_dim: Positive = 768
+    fusion_heads: Positive = 12
+    fusion_mlp_dim: Positive = 3072
+    fusion_dropout: Probability = 0.1
+    text_dim: Positive = 768
+    num_classes: Positive = 7
+    drop_path: Probability = 0.1
+
+    @property
+    def size_multiple(self) -> int:
+        """Image sides are multiples of this so that every stage's patches reduce evenly (32 by default)."""
+        strides = (4, 8, 16, 32)
+        return math.lcm(*(stride * ratio for stride, ratio in zip(strides, self.sr_ratios, strict=True)))
+
+    @property
+    def class_token_stages(self) -> Flags:
+        """Stages that carry a class token, and so a global token."""
+        first, second, third, _ = self.local_stages
+        return (first, second, third, True)
+
+    @property
+    def selecting_stages(self) -> Flags:
+        """Stages in which local re-attention selects patches."""
+        return self.class_token_stages
+
+    @property
+    def local_token_counts(self) -> tuple[int, int, int, int]:
+        """Local tokens each stage contributes: alpha · sr² · heads, 0 for a stage that has none."""
+        first, second, third, fourth = (
+            self.alpha * ratio**2 * heads if selects else 0
+            for ratio, heads, selects in zip(
+                self.sr_ratios, self.num_heads, self.selecting_stages, strict=True
+            )
+        )
+        return (first, second, third, fourth)
+
+    @property
+    def title(self) -> str:
+        """Name of the network as papers write it."""
+        return "MGHFT"
+
+    @property
+    def num_visual_tokens(self) -> int:
+        """Global plus local tokens that enter the fusion (996 by default)."""
+        return sum(self.class_token_stages) + sum(self.local_token_counts)
+
+    @property
+    def local_flags(self) -> str:
+        """`local_stages` as people write it, such as "1110"."""
+        return "".join(str(int(flag)) for flag in self.local_stages)
+
+    def check_image_size(self, height: int, width: int) -> None:
+        """Check that an image of so many pixels fits the model.
+
+        Raises:
+            ValueError: a side does not divide evenly, or a stage has fewer patches than it selects.
+        """
+        for side in (height, width):
+            if side <= 0 or side % self.size_multiple:
+                raise ValueError(
+                    f"image side {side} does not fit the model: use a multiple of {self.size_multiple} pixels"
+                )
+        for stage, (ratio, count) in enumerate(zip(self.sr_ratios, self.local_token_counts, strict=True)):
+            stride = 4 * 2**stage
+            patches = (height // stride) * (width // stride)
+            if count and self.alpha * ratio**2 > patches:
+                raise ValueError(
+                    f"alpha {self.alpha} is too large for an image of {height} x {width}: stage {stage + 1} "
+                    f"would select {self.alpha * ratio**2} of {patches} patches per head; lower alpha or "
+                    "enlarge it"
+                )
+
+    @model_validator(mode="after")
+    def _check_shape(self) -> Self:
+        self.check_image_size(self.image_size, self.image_size)
+        for width, heads in zip(self.embed_dims, self.num_heads, strict=True):
+            if width % heads:
+                raise ValueError(
+                    f"embed_dims has {width}, which num_heads {heads} does not divide: change one of them"
+                )
+        if self.hidden_dim % self.fusion_heads:
+            raise ValueError(
+                f"hidden_dim {self.hidden_dim} is not a multiple of fusion_heads {self.fusion_heads}: "
+                "change one of them"
+            )
+        if self.sr_ratios[3] != 1:
+            raise ValueError(
+                f"sr_ratios ends with {self.sr_ratios[3]}: local re-attention needs 1 in the last stage"
+            )
+        return self
+
+
+class MGHFTConfig(PyramidConfig):
     """The model's shape. The defaults are PVT-small at 448 px, corrected where the release errs.
 
     Args:
@@ -63,23 +176,6 @@ class MGHFTConfig(BaseModel):
             the switches of text have nothing to switch.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    image_size: Positive = 448
-    embed_dims: PerStage = (64, 128, 320, 512)
-    depths: PerStage = (3, 4, 6, 3)
-    num_heads: PerStage = (1, 2, 5, 8)
-    mlp_ratios: PerStage = (8, 8, 4, 4)
-    sr_ratios: PerStage = (8, 4, 2, 1)
-    local_stages: Flags = (True, True, True, False)
-    alpha: Positive = 8
-    hidden_dim: Positive = 768
-    fusion_heads: Positive = 12
-    fusion_mlp_dim: Positive = 3072
-    fusion_dropout: Probability = 0.1
-    text_dim: Positive = 768
-    num_classes: Positive = 7
-    drop_path: Probability = 0.1
     views: tuple[str, ...] = ("content", "style", "intention", "details")
     stage_views: tuple[str | None, str | None, str | None, str | None] = DEFAULT_STAGE_VIEWS
     view_dropout: Probability = 0.0
@@ -111,12 +207,6 @@ class MGHFTConfig(BaseModel):
         return cls(**{**PRESETS[name], **overrides})
 
     @property
-    def size_multiple(self) -> int:
-        """Image sides are multiples of this so that every stage's patches reduce evenly (32 by default)."""
-        strides = (4, 8, 16, 32)
-        return math.lcm(*(stride * ratio for stride, ratio in zip(strides, self.sr_ratios, strict=True)))
-
-    @property
     def class_token_stages(self) -> Flags:
         """Stages that carry a class token, and so global and local tokens."""
         first, second, third, _ = (
@@ -125,13 +215,11 @@ class MGHFTConfig(BaseModel):
         return (first, second, third, True)
 
     @property
-    def local_token_counts(self) -> tuple[int, int, int, int]:
-        """Local tokens each stage contributes: alpha · sr² · heads, 0 for a stage that has none."""
+    def selecting_stages(self) -> Flags:
+        """Stages in which local re-attention selects patches."""
         first, second, third, fourth = (
-            self.alpha * ratio**2 * heads if self.local_reattention and has_token and fused else 0
-            for ratio, heads, has_token, fused in zip(
-                self.sr_ratios, self.num_heads, self.class_token_stages, self.fusion_stages, strict=True
-            )
+            self.local_reattention and has_token and fused
+            for has_token, fused in zip(self.class_token_stages, self.fusion_stages, strict=True)
         )
         return (first, second, third, fourth)
 
@@ -162,37 +250,6 @@ class MGHFTConfig(BaseModel):
         )
         return (first, second, third, fourth)
 
-    @property
-    def num_visual_tokens(self) -> int:
-        """Global plus local tokens that enter the text-guided fusion (996 by default)."""
-        return sum(self.class_token_stages) + sum(self.local_token_counts)
-
-    @property
-    def local_flags(self) -> str:
-        """`local_stages` as people write it, such as "1110"."""
-        return "".join(str(int(flag)) for flag in self.local_stages)
-
-    def check_image_size(self, height: int, width: int) -> None:
-        """Check that an image of so many pixels fits the model.
-
-        Raises:
-            ValueError: a side does not divide evenly, or a stage has fewer patches than it selects.
-        """
-        for side in (height, width):
-            if side <= 0 or side % self.size_multiple:
-                raise ValueError(
-                    f"image side {side} does not fit the model: use a multiple of {self.size_multiple} pixels"
-                )
-        for stage, (ratio, count) in enumerate(zip(self.sr_ratios, self.local_token_counts, strict=True)):
-            stride = 4 * 2**stage
-            patches = (height // stride) * (width // stride)
-            if count and self.alpha * ratio**2 > patches:
-                raise ValueError(
-                    f"alpha {self.alpha} is too large for an image of {height} x {width}: stage {stage + 1} "
-                    f"would select {self.alpha * ratio**2} of {patches} patches per head; lower alpha or "
-                    "enlarge it"
-                )
-
     @model_validator(mode="before")
     @classmethod
     def _leave_out_absent_views(cls, fields: Any) -> Any:
@@ -206,21 +263,6 @@ class MGHFTConfig(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        self.check_image_size(self.image_size, self.image_size)
-        for width, heads in zip(self.embed_dims, self.num_heads, strict=True):
-            if width % heads:
-                raise ValueError(
-                    f"embed_dims has {width}, which num_heads {heads} does not divide: change one of them"
-                )
-        if self.hidden_dim % self.fusion_heads:
-            raise ValueError(
-                f"hidden_dim {self.hidden_dim} is not a multiple of fusion_heads {self.fusion_heads}: "
-                "change one of them"
-            )
-        if self.sr_ratios[3] != 1:
-            raise ValueError(
-                f"sr_ratios ends with {self.sr_ratios[3]}: local re-attention needs 1 in the last stage"
-            )
         if len(set(self.views)) != len(self.views):
             raise ValueError(f"a view is duplicated in views ({', '.join(self.views)}): give every view once")
         unknown = [view for view in self.stage_views if view is not None and view not in self.views]

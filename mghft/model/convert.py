@@ -1,4 +1,4 @@
-"""Weights made elsewhere, put into MGHFT: checkpoints of the released code and PVT's ImageNet files.
+"""Weights made elsewhere, put into MGHFT or its peers: checkpoints of the released codes and PVT's files.
 
 PVT comes as its authors' file or under the names of `transformers`. `checkpoint_files` reads the files.
 """
@@ -6,7 +6,7 @@ PVT comes as its authors' file or under the names of `transformers`. `checkpoint
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,21 +15,22 @@ from torch import Tensor
 
 from mghft.model.checkpoint_files import find_nonfinite, read_checkpoint, read_weights
 from mghft.model.config import MGHFTConfig
+from mghft.model.hub import HubModel
 from mghft.model.mghft import MGHFT
+from mghft.model.peers.base import Peer
+from mghft.model.peers.build import build_network
+from mghft.model.peers.config import NETWORKS, TITLES, PeerConfig
+from mghft.model.peers.convert import build_released
+from mghft.model.peers.official_names import released_network
 from mghft.model.state_dict_keys import TEXT_PREFIX, VISION_PREFIX, convert_official, mghft_name, to_pvt_names
+from mghft.model.weights_shapes import NoBackboneError, backbone_fields, contradiction, pvt_size
 
 # What the released code does not have: it always has every view, and does not centre the text features.
 NOT_RELEASED = frozenset({"missing_view_embedding", "text_mean", "text_scale"})
+# Beside the names of the peers.
+MGHFT_NETWORK = "mghft"
 # What PVT does not have.
 EARLY_CLASS_TOKENS = frozenset(f"backbone.stages.{stage}.class_token" for stage in range(3))
-# Depths of the published PVT v1 models; widths, heads and ratios are the same in all of them.
-PVT_DEPTHS: dict[str, tuple[int, int, int, int]] = {
-    "tiny": (2, 2, 2, 2),
-    "small": (3, 4, 6, 3),
-    "medium": (3, 4, 18, 3),
-    "large": (3, 8, 27, 3),
-}
-PVT_WIDTHS = (64, 128, 320, 512)
 
 
 def load_official_checkpoint(model: MGHFT, path: str | Path) -> dict[str, Tensor]:
@@ -50,7 +51,7 @@ def load_official_checkpoint(model: MGHFT, path: str | Path) -> dict[str, Tensor
     return encoder
 
 
-def load_pvt_weights(model: MGHFT, path: str | Path) -> list[str]:
+def load_pvt_weights(model: HubModel, path: str | Path) -> list[str]:
     """Initialise the backbone from ImageNet weights of PVT; the file's classifier is dropped.
 
     Args:
@@ -71,15 +72,15 @@ class Conversion(NamedTuple):
     """A model with weights made elsewhere, and what became of every tensor.
 
     Args:
-        model: in evaluation mode.
+        model: in evaluation mode; MGHFT or one of its peers.
         kind: what the file is, in words.
         used: names in the file.
-        missing: MGHFT's names that the file lacks.
-        left_over: names in the file that MGHFT has no place for, the text encoder not included.
+        missing: the model's names that the file lacks.
+        left_over: names in the file that the model has no place for, the text encoder not included.
         text_encoder: of a released checkpoint, under BERT's names.
     """
 
-    model: MGHFT
+    model: MGHFT | Peer
     kind: str
     used: list[str]
     missing: list[str]
@@ -87,7 +88,9 @@ class Conversion(NamedTuple):
     text_encoder: dict[str, Tensor]
 
 
-def convert_checkpoint(source: str | Path, *, seed: int = 0, **wanted: Any) -> Conversion:
+def convert_checkpoint(
+    source: str | Path, *, seed: int = 0, network: str | None = None, **wanted: Any
+) -> Conversion:
     """Build the model that a file's shapes ask for, and fill it.
 
     Depths, widths, ratios and, in a released checkpoint, local stages, alpha and classes are read off the
@@ -96,48 +99,55 @@ def convert_checkpoint(source: str | Path, *, seed: int = 0, **wanted: Any) -> C
     Args:
         source: as for `read_checkpoint`: a released checkpoint or PVT's weights.
         seed: of what the file lacks and a new model draws (only with PVT's weights).
-        wanted: fields of `MGHFTConfig`; one that contradicts the file is refused.
+        network: "mghft" or one of `mghft.model.peers.NETWORKS`; default: a released checkpoint's own, which
+            its names tell, and MGHFT for PVT's weights.
+        wanted: fields of `MGHFTConfig` or `PeerConfig`; one that contradicts the file is refused.
 
     Raises:
         FileNotFoundError: the file does not exist.
         ValueError: it is damaged, of another architecture, not whole, or not what is wanted.
     """
+    if network not in (None, MGHFT_NETWORK, *NETWORKS):
+        raise ValueError(
+            f"network is {network!r}: choose one of {', '.join((MGHFT_NETWORK, *NETWORKS))}, or leave it out"
+        )
     path, tensors, options = read_checkpoint(source)
     if any(name.startswith("backbone.stages.") for name in tensors):
         raise ValueError(
-            f"{path} has a saved MGHFT's names already: load its folder with MGHFT.from_pretrained"
+            f"{path} has a saved MGHFT's names already: load its folder with MGHFT.from_pretrained "
+            "(a peer's with mghft.model.peers.load_peer)"
         )
     if (name := find_nonfinite(tensors)) is not None:
         raise ValueError(f"{path} holds NaN or infinity in {name!r}: use a checkpoint of a sound training")
     try:
-        if any(name.startswith(VISION_PREFIX) for name in tensors):
+        if not any(name.startswith(VISION_PREFIX) for name in tensors):
+            return _convert_pvt(path, tensors, network or MGHFT_NETWORK, wanted, seed)
+        peer = released_network(tensors)
+        if network not in (None, peer or MGHFT_NETWORK):
+            raise ValueError(
+                f"{path} is a released checkpoint of {TITLES[peer] if peer else 'MGHFT'}, not of "
+                f"{network}: leave the network out or choose another file"
+            )
+        if peer is None:
             return _convert_released(path, tensors, options, wanted, seed)
-        return _convert_pvt(path, tensors, wanted, seed)
-    except _NoBackboneError:
+        model, released = build_released(path, tensors, peer, options, wanted)
+        used, missing, left_over = released.fill(model)
+        size = pvt_size(model.config.depths, model.config.embed_dims)
+        kind = f"released {released.title} checkpoint on {size}"
+        return Conversion(model, kind, used, missing, left_over, released.encoder)
+    except NoBackboneError:
         names = ", ".join(list(tensors)[:3])
         raise ValueError(
-            f"{path} holds no weights of MGHFT or PVT (its first parameters are {names}): "
-            "pass a checkpoint of the released MGHFT code or a PVT v1 ImageNet file"
+            f"{path} holds no weights of MGHFT or PVT (its first parameters are {names}): pass a checkpoint "
+            "of the released code of MGHFT, LORA or TGCA-PVT, or a PVT v1 ImageNet file"
         ) from None
-
-
-def pvt_size(depths: Sequence[int], widths: Sequence[int]) -> str:
-    """Return the name of a published size, such as "PVT-small", or the numbers where they have no name."""
-    for name, known in PVT_DEPTHS.items():
-        if tuple(depths) == known and tuple(widths) == PVT_WIDTHS:
-            return f"PVT-{name}"
-    return f"a PVT of depths {tuple(depths)} and widths {tuple(widths)}"
-
-
-class _NoBackboneError(ValueError):
-    """Names that are not those of a PVT backbone."""
 
 
 def _convert_released(
     path: Path, tensors: dict[str, Tensor], options: dict[str, Any], wanted: dict[str, Any], seed: int
 ) -> Conversion:
     renamed, encoder = convert_official(tensors)
-    fields = {**_backbone_fields(renamed), **_released_fields(renamed)}
+    fields = {**backbone_fields(renamed), **_released_fields(renamed)}
     if isinstance(side := options.get("input_size"), int) and "image_size" not in wanted:
         fields["image_size"] = side
     model, size = _build(path, "official", fields, wanted, seed)
@@ -152,10 +162,21 @@ def _convert_released(
     return Conversion(model, f"released MGHFT checkpoint on {size}", used, missing, left_over, encoder)
 
 
-def _convert_pvt(path: Path, tensors: dict[str, Tensor], wanted: dict[str, Any], seed: int) -> Conversion:
+def _convert_pvt(
+    path: Path, tensors: dict[str, Tensor], network: str, wanted: dict[str, Any], seed: int
+) -> Conversion:
     pvt = to_pvt_names(tensors)
-    fields = _backbone_fields({new: pvt[name] for name in pvt if (new := mghft_name(name)) is not None})
-    model, size = _build(path, "default", fields, wanted, seed)
+    fields = backbone_fields({new: pvt[name] for name in pvt if (new := mghft_name(name)) is not None})
+    model: MGHFT | Peer
+    if network == MGHFT_NETWORK:
+        model, size = _build(path, "default", fields, wanted, seed)
+    else:
+        size = pvt_size(fields["depths"], fields["embed_dims"])
+        contradiction(path, fields, wanted, size)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = build_network(PeerConfig.preset("default", **{**fields, **wanted, "network": network}))
+        model.eval()
     _load_pvt(model, pvt, path)
     filled = {mghft_name(name) for name in pvt if not name.startswith("head.")}
     missing = [name for name in model.state_dict() if name not in filled]
@@ -170,43 +191,11 @@ def _build(
 ) -> tuple[MGHFT, str]:
     """Build the model of the file's fields and the wanted ones; the name of its size beside it."""
     size = pvt_size(fields["depths"], fields["embed_dims"])
-    for field, value in wanted.items():
-        if field in fields and fields[field] != value:
-            raise ValueError(
-                f"{path} has {field} {fields[field]}, not {value} (it is {size}): "
-                "leave the option out or choose another file"
-            )
+    contradiction(path, fields, wanted, size)
     config = MGHFTConfig.preset(preset, **{**fields, **wanted})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return MGHFT(config).eval(), size
-
-
-def _backbone_fields(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the fields of the configuration that the backbone's shapes tell."""
-    widths, depths, mlp_ratios, sr_ratios = [], [], [], []
-    for stage in range(4):
-        start = f"backbone.stages.{stage}"
-        patch = tensors.get(f"{start}.patch_projection.weight")
-        blocks = [
-            int(match[1])
-            for name in tensors
-            if (match := re.match(rf"{re.escape(start)}\.blocks\.(\d+)\.", name)) is not None
-        ]
-        hidden = tensors.get(f"{start}.blocks.0.mlp.fc1.weight")
-        if patch is None or hidden is None:
-            raise _NoBackboneError(start)
-        reduction = tensors.get(f"{start}.blocks.0.attention.reduction.weight")
-        widths.append(patch.shape[0])
-        depths.append(len(set(blocks)))
-        mlp_ratios.append(hidden.shape[0] // max(patch.shape[0], 1))
-        sr_ratios.append(1 if reduction is None else reduction.shape[-1])
-    return {
-        "embed_dims": tuple(widths),
-        "depths": tuple(depths),
-        "mlp_ratios": tuple(mlp_ratios),
-        "sr_ratios": tuple(sr_ratios),
-    }
 
 
 def _released_fields(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -235,7 +224,7 @@ def _released_fields(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
             "local_projections.3.0.weight" in tensors,
         ),
     }
-    of_alpha_1 = MGHFTConfig.preset("official", **{**_backbone_fields(tensors), **fields, "alpha": 1})
+    of_alpha_1 = MGHFTConfig.preset("official", **{**backbone_fields(tensors), **fields, "alpha": 1})
     alpha, rest = divmod(
         positions.shape[1] - sum(of_alpha_1.class_token_stages), sum(of_alpha_1.local_token_counts)
     )
@@ -272,7 +261,7 @@ def _is_unread(name: str, config: MGHFTConfig) -> bool:
     return match is not None and not config.class_token_stages[int(match[1])]
 
 
-def _load_pvt(model: MGHFT, state: Mapping[str, Tensor], path: str | Path) -> list[str]:
+def _load_pvt(model: HubModel, state: Mapping[str, Tensor], path: str | Path) -> list[str]:
     renamed: dict[str, Tensor] = {}
     for name, tensor in state.items():
         if name.startswith("head."):
@@ -282,8 +271,8 @@ def _load_pvt(model: MGHFT, state: Mapping[str, Tensor], path: str | Path) -> li
             raise ValueError(f"parameter {name!r} in {path} is not one of PVT's: pass a PVT v1 ImageNet file")
         renamed[new] = tensor
     try:
-        fields = _backbone_fields(renamed)
-    except _NoBackboneError:
+        fields = backbone_fields(renamed)
+    except NoBackboneError:
         raise ValueError(f"{path} holds no whole PVT: pass a PVT v1 ImageNet file") from None
     config = model.config
     if (fields["depths"], fields["embed_dims"]) != (config.depths, config.embed_dims):

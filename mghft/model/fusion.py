@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from mghft.model.config import MGHFTConfig
+from mghft.model.config import PyramidConfig
 from mghft.model.pvt import BLOCK_NORM_EPS, Mlp
 
 
@@ -99,7 +99,7 @@ class GuidedAttention(nn.Module):
 class TextGuidedFusion(nn.Module):
     """The fusion block (MGHFT, section 3), evaluated for token 0 alone: the only one the classifier reads."""
 
-    def __init__(self, config: MGHFTConfig) -> None:
+    def __init__(self, config: PyramidConfig) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(config.hidden_dim, eps=BLOCK_NORM_EPS)
         self.attention = GuidedAttention(config.hidden_dim, config.fusion_heads)

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from huggingface_hub import ModelCard, ModelHubMixin
@@ -19,8 +19,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from mghft.model.checkpoint_files import WEIGHTS_NAME, find_nonfinite, locate_file
-from mghft.model.config import MGHFTConfig
-from mghft.model.model_card import model_card
+from mghft.model.config import MGHFTConfig, PyramidConfig
+from mghft.model.model_card import CardText, mghft_text, model_card
 from mghft.model.saving import sync, write_tensors
 from mghft.model.state_dict_keys import rename_earlier
 
@@ -29,6 +29,8 @@ CARD_NAME = "README.md"
 MODEL_TYPE = "mghft"
 # A configuration takes about one kilobyte.
 MAX_CONFIG_BYTES = 2**20
+_MODEL_NAMES = {MODEL_TYPE: "an MGHFT model", "mghft-peer": "a peer of MGHFT"}
+AnyConfig = TypeVar("AnyConfig", bound=PyramidConfig)
 _BLOCK = re.compile(r"backbone\.stages\.([0-3])\.blocks\.(\d+)\.")
 
 
@@ -40,9 +42,13 @@ class HubModel(
     pipeline_tag="image-classification",
     paper_url="https://arxiv.org/abs/2507.18929",
 ):
-    """A module built from an `MGHFTConfig` alone, with save_pretrained, from_pretrained and push_to_hub."""
+    """A module built from its configuration alone, with save_pretrained, from_pretrained and push_to_hub."""
 
-    def __init__(self, config: MGHFTConfig) -> None:
+    config_class: ClassVar[type[PyramidConfig]] = MGHFTConfig
+    # As config.json has it.
+    model_type: ClassVar[str] = MODEL_TYPE
+
+    def __init__(self, config: Any) -> None:
         super().__init__()
         self.config = config
 
@@ -87,7 +93,7 @@ class HubModel(
             if not (folder / CARD_NAME).exists():
                 card = self.generate_model_card(**(model_card_kwargs or {}))
                 fresh[CARD_NAME].write_text(str(card), encoding="utf-8")
-            fields = {"model_type": MODEL_TYPE, **self.config.model_dump(mode="json")}
+            fields = {"model_type": self.model_type, **self.config.model_dump(mode="json")}
             fresh[CONFIG_NAME].write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
             written = [name for name in names if fresh[name].exists()]
             for name in written:
@@ -145,7 +151,7 @@ class HubModel(
         config_path = locate_file(source, CONFIG_NAME, **download)
         weights_path = locate_file(source, WEIGHTS_NAME, **download)
         try:
-            config = read_config(config_path)
+            config = read_config(config_path, cls.config_class, cls.model_type)
             _compare_shapes(cls, config, weights_path)
             tensors = load_file(weights_path)
             if (name := find_nonfinite(tensors)) is not None:
@@ -175,6 +181,10 @@ class HubModel(
         address: str = super().push_to_hub(repo_id, private=private, **options)
         return address
 
+    def card_text(self) -> CardText:
+        """Return what the model card says of the network."""
+        return mghft_text(self.config)
+
     def generate_model_card(
         self,
         *,
@@ -203,6 +213,7 @@ class HubModel(
             return ModelCard(Path(card).read_text(encoding="utf-8"))
         return model_card(
             self.config,
+            self.card_text(),
             self._hub_mixin_info.model_card_data,
             classes=classes,
             metrics=metrics,
@@ -213,8 +224,27 @@ class HubModel(
         )
 
 
-def read_config(path: Path) -> MGHFTConfig:
+def saved_type(source: str | Path) -> str:
+    """Return the `model_type` of a saved model; MGHFT's where its config.json names none or cannot be read.
+
+    Raises:
+        FileNotFoundError: the folder or model does not exist, or has no config.json.
+    """
+    path = locate_file(source, CONFIG_NAME)
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            return MODEL_TYPE
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return MODEL_TYPE
+    return str(fields.get("model_type", MODEL_TYPE)) if isinstance(fields, dict) else MODEL_TYPE
+
+
+def read_config(path: Path, config_class: type[AnyConfig], model_type: str) -> AnyConfig:
     """Read the configuration in a config.json that `save_pretrained` wrote.
+
+    Args:
+        config_class, model_type: of the model that is wanted.
 
     Raises:
         ValueError: it is not JSON, another model's, or has an unknown or wrong field.
@@ -225,20 +255,20 @@ def read_config(path: Path) -> MGHFTConfig:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
         raise ValueError(f"{path.name} is not JSON") from None
-    if not isinstance(fields, dict) or fields.pop("model_type", MODEL_TYPE) != MODEL_TYPE:
-        raise ValueError(f"{path.name} is not that of an MGHFT model")
-    unknown = sorted(fields.keys() - MGHFTConfig.model_fields.keys())
+    if not isinstance(fields, dict) or fields.pop("model_type", MODEL_TYPE) != model_type:
+        raise ValueError(f"{path.name} is not that of {_MODEL_NAMES.get(model_type, model_type)}")
+    unknown = sorted(fields.keys() - config_class.model_fields.keys())
     if unknown:
         raise ValueError(f"{path.name} has the unknown field {unknown[0]!r}")
     try:
-        return MGHFTConfig(**fields)
+        return config_class(**fields)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "its fields"
         raise ValueError(f"{path.name}, {field}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
-def _compare_shapes(model_class: type[HubModel], config: MGHFTConfig, weights: Path) -> None:
+def _compare_shapes(model_class: type[HubModel], config: PyramidConfig, weights: Path) -> None:
     """Refuse the first tensor of the file that is not the configuration's."""
     with safe_open(weights, framework="pt") as stored:
         slices = {name: stored.get_slice(name) for name in stored.keys()}  # noqa: SIM118

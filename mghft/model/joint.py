@@ -14,9 +14,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from mghft.model import MGHFT, TextEncoder
+from mghft.model import MGHFT, MGHFTConfig, TextEncoder
 from mghft.model.checkpoint_files import WEIGHTS_NAME
+from mghft.model.hub import saved_type
 from mghft.model.mghft import MGHFTOutput
+from mghft.model.peers.base import Peer
+from mghft.model.peers.build import build_network, load_peer
+from mghft.model.peers.config import PeerConfig
 
 ENCODER_FOLDER = "text_encoder"
 
@@ -66,10 +70,23 @@ class TunedMGHFT(nn.Module):
 
 
 # The module that a run trains.
-Trained = MGHFT | TunedMGHFT
+Network = MGHFT | Peer
+Trained = Network | TunedMGHFT
 
 
-def network(model: Trained) -> MGHFT:
+def new_network(config: MGHFTConfig | PeerConfig) -> Network:
+    """Build the network that a configuration is of, with new weights."""
+    return MGHFT(config) if isinstance(config, MGHFTConfig) else build_network(config)
+
+
+def load_network(source: str | Path) -> Network:
+    """Load MGHFT or one of its peers, whichever `save_pretrained` wrote; errors as of `from_pretrained`."""
+    if saved_type(source) == Peer.model_type:
+        return load_peer(source)
+    return MGHFT.from_pretrained(source)
+
+
+def network(model: Trained) -> Network:
     """Return the network without its encoder."""
     return model.mghft if isinstance(model, TunedMGHFT) else model
 

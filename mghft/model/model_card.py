@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from mghft.model.config import MGHFTConfig
+from mghft.model.config import MGHFTConfig, PyramidConfig
 
 TASK = "image-classification"
 CITATION = (
@@ -18,8 +18,27 @@ LOADING = """    from mghft.model import MGHFT
     model = MGHFT.from_pretrained("path/to/this/folder")  # or its id on the hub"""
 
 
+class CardText(NamedTuple):
+    """What a model says of itself.
+
+    Args:
+        name: of the network.
+        sentence: what it is and reads.
+        inputs: what it reads beside the image, or "".
+        loading: lines of code, indented.
+        citation: what to cite.
+    """
+
+    name: str
+    sentence: str
+    inputs: str
+    loading: str
+    citation: str
+
+
 def model_card(
-    config: MGHFTConfig,
+    config: PyramidConfig,
+    text: CardText,
     general: ModelCardData,
     *,
     classes: Sequence[str] | None,
@@ -55,31 +74,38 @@ def model_card(
         **cast(dict[str, Any], general.to_dict()),  # type: ignore[no-untyped-call]
         license=license,
         datasets=[dataset] if dataset else None,
-        model_name="MGHFT",
+        model_name=text.name,
         eval_results=results or None,
     )
-    paragraphs = [f"---\n{data.to_yaml()}\n---", *_paragraphs(config, origin)]
+    paragraphs = [f"---\n{data.to_yaml()}\n---", *_paragraphs(config, text, origin)]
     if classes is not None:
         paragraphs.append(f"Classes, in index order: {', '.join(classes)}.")
     if metrics:
         rows = "\n".join(f"| {name} | {value:.4f} |" for name, value in metrics.items())
         paragraphs.append(f"| {dataset}{f', {split}' if split else ''} | |\n|---|---|\n{rows}")
-    return ModelCard("\n\n".join([*paragraphs, LOADING, CITATION]) + "\n")
+    return ModelCard("\n\n".join([*paragraphs, text.loading, text.citation]) + "\n")
 
 
-def _paragraphs(config: MGHFTConfig, origin: str | None) -> list[str]:
-    text = "four views of a description" if config.use_text else "nothing else"
+def mghft_text(config: MGHFTConfig) -> CardText:
+    """Return what MGHFT says of itself."""
+    read = "four views of a description" if config.use_text else "nothing else"
+    sentence = (
+        "A multi-granularity hierarchical fusion transformer: it tells the emotion of a sticker from its\n"
+        f"picture and {read}."
+    )
+    views = f" Text features of width {config.text_dim}, in the order\n{', '.join(config.views)}."
+    return CardText("MGHFT", sentence, views if config.use_text else "", LOADING, CITATION)
+
+
+def _paragraphs(config: PyramidConfig, text: CardText, origin: str | None) -> list[str]:
     shape = (
         f"Images of {config.image_size} px (any multiple of {config.size_multiple} works); widths "
         f"{config.embed_dims}, depths {config.depths},\n"
         f"local stages {config.local_flags}, alpha {config.alpha}."
     )
-    if config.use_text:
-        shape += f" Text features of width {config.text_dim}, in the order\n{', '.join(config.views)}."
     return [
-        f"# MGHFT, {config.num_classes} classes",
-        "A multi-granularity hierarchical fusion transformer: it tells the emotion of a sticker from its\n"
-        f"picture and {text}.",
+        f"# {text.name}, {config.num_classes} classes",
+        text.sentence,
         *([origin] if origin else []),
-        f"{shape} `config.json` has every field.",
+        f"{shape}{text.inputs} `config.json` has every field.",
     ]

@@ -1,11 +1,12 @@
-"""Pyramid Vision Transformer (PVT v1) with optional class tokens in every stage: MGHFT's visual backbone.
+"""Pyramid Vision Transformer (PVT v1) with optional class tokens in every stage: the visual backbone
+of MGHFT and its peers.
 
 Knows nothing of text; hands the queries and keys of its blocks to local re-attention.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mghft.model.chunked_mlp import chunked_mlp, should_chunk
-from mghft.model.config import MGHFTConfig
+from mghft.model.config import PyramidConfig
 from mghft.model.spatial_reduction import reduce_patches
 
 BLOCK_NORM_EPS = 1e-6
@@ -161,7 +162,7 @@ class Stage(nn.Module):
     The last stage's position embedding has an entry for the class token; elsewhere it shares patch 0's.
     """
 
-    def __init__(self, config: MGHFTConfig, index: int) -> None:
+    def __init__(self, config: PyramidConfig, index: int) -> None:
         super().__init__()
         width = config.embed_dims[index]
         stride = 4 if index == 0 else 2
@@ -231,14 +232,23 @@ class Stage(nn.Module):
 class PyramidVisionTransformer(nn.Module):
     """The four stages of PVT v1 (Wang et al., ICCV 2021)."""
 
-    def __init__(self, config: MGHFTConfig) -> None:
+    def __init__(self, config: PyramidConfig) -> None:
         super().__init__()
         self.stages = nn.ModuleList(Stage(config, index) for index in range(4))
 
-    def forward(self, image: Tensor) -> list[StageOutput]:
-        """Return the tokens of all four stages for images [B, 3, H, W], first stage first."""
+    def forward(
+        self, image: Tensor, before: Sequence[Callable[[Tensor], Tensor]] | None = None
+    ) -> list[StageOutput]:
+        """Return the tokens of all four stages, first stage first.
+
+        Args:
+            image: [B, 3, H, W].
+            before: of each stage, what its input [B, C, H, W] goes through; None changes nothing.
+        """
         outputs = []
-        for stage in self.stages:
+        for index, stage in enumerate(self.stages):
+            if before is not None:
+                image = before[index](image)
             output, image = stage(image)
             outputs.append(output)
         return outputs

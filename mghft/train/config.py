@@ -15,9 +15,11 @@ from mghft.pipeline.settings import build, read_settings
 from mghft.train.augmentation import Augmentation
 from mghft.train.imbalance import Imbalance
 from mghft.train.options import (
+    OF_MGHFT,
     Cache,
     Checkpointing,
     Loading,
+    Network,
     NetworkOptions,
     Pooling,
     Schedule,
@@ -58,7 +60,13 @@ class TrainConfig(BaseModel):
     out: Path = Field(description="run folder to write")
     recipe: str = Field(default="mghft", description="name of the recipe the values came from")
 
-    model: dict[str, Any] = Field(default_factory=dict, description="MGHFTConfig fields, and `preset`")
+    network: Network = Field(
+        default="mghft",
+        description="mghft, or a network that it is compared with: pvt, pvt-bert, lora-v, lora, tgca-pvt",
+    )
+    model: dict[str, Any] = Field(
+        default_factory=dict, description="fields of MGHFTConfig or PeerConfig, and `preset`"
+    )
     use_text: bool = Field(default=True, description="false: the same network without text")
     text_encoder: str = Field(default="bert-base-uncased", description="BERT-like encoder, or 'minilm'")
     text_pooling: Pooling = Field(
@@ -153,8 +161,17 @@ class TrainConfig(BaseModel):
     )
     progress: bool = Field(default=True, description="progress bar")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _peers_read_no_descriptions(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and fields.get("network", "mghft") != "mghft":
+            return {"use_text": False, **fields}
+        return fields
+
     @model_validator(mode="after")
     def _agrees(self) -> TrainConfig:
+        if self.network != "mghft":
+            self._check_peer()
         if self.use_text and self.descriptions is None:
             raise ValueError(
                 "descriptions: a run with text needs a run folder of 'mghft describe' "
@@ -194,6 +211,18 @@ class TrainConfig(BaseModel):
             )
         return self
 
+    def _check_peer(self) -> None:
+        if self.use_text:
+            raise ValueError(
+                f"use_text: {self.network} reads no descriptions: leave use_text out (lora and tgca-pvt "
+                "read the text on the sticker, lora-v and pvt none)"
+            )
+        for field in ("view_dropout", "gather_negatives", "tune_text_encoder"):
+            if getattr(self, field):
+                raise ValueError(
+                    f"{field}: it is of mghft alone, the network is {self.network}: leave it out"
+                )
+
     @property
     def sources(self) -> Sources:
         """Return what is trained on."""
@@ -205,7 +234,7 @@ class TrainConfig(BaseModel):
         return self._pick(TextOptions) if self.use_text else None
 
     @property
-    def network(self) -> NetworkOptions:
+    def model_options(self) -> NetworkOptions:
         """Return what the model is built from."""
         return self._pick(NetworkOptions)
 
@@ -242,6 +271,8 @@ class TrainConfig(BaseModel):
         if self.backbone_lr_scale == 1.0:
             # Runs of before the field was there have no such entry, and go on as what they are.
             del fields["backbone_lr_scale"]
+        if self.network == "mghft":
+            del fields["network"]
         return fields
 
     def highlights(self, processes: int) -> dict[str, Any]:
@@ -326,6 +357,9 @@ def load_config(
             f"the recipe '{recipe}' does not exist: the shipped ones are {', '.join(recipe_names())}"
         )
     values = read_settings(RECIPES_FOLDER / f"{recipe}.yaml")
+    network = (overrides or {}).get("network", fields.get("network", "mghft"))
+    if network != "mghft":
+        values["model"] = {key: value for key, value in values["model"].items() if key not in OF_MGHFT}
     return build_config(values, fields, overrides or {}, {"recipe": recipe})
 
 

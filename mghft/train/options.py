@@ -19,6 +19,18 @@ Pooling = Literal["last4_masked_mean", "last4_mean", "masked_mean", "cls"]
 ViewTexts = Literal["own", "whole", "released"]
 
 
+# What is trained: MGHFT, or a network that it is compared with.
+Network = Literal["mghft", "pvt", "pvt-bert", "lora-v", "lora", "tgca-pvt"]
+# Networks that read the text on the sticker.
+READS_OWN_TEXT = frozenset({"pvt-bert", "lora", "tgca-pvt"})
+# Fields of `model` that only MGHFT has. What a recipe says of them is left out for another network.
+OF_MGHFT = frozenset(
+    {"views", "stage_views", "view_dropout", "use_text", "last_stage_text_token", "fusion_stages"}
+    | {"alignment", "local_fusion", "global_fusion", "text_guided_attention", "local_reattention"}
+    | {"alignment_weight", "alignment_temperature", "alignment_divergence_weight"}
+)
+
+
 @dataclass(frozen=True)
 class Sources:
     """Sources of stickers, labels and images."""
@@ -45,7 +57,9 @@ class TextOptions:
 class NetworkOptions:
     """Options that decide the model's configuration, with the card and the width of the encoder."""
 
+    network: Network
     model: Mapping[str, Any]
+    text_encoder: str
     use_text: bool
     view_dropout: float
     label_smoothing: float

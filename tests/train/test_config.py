@@ -19,7 +19,7 @@ def test_recipes_are_valid_and_build_their_models() -> None:
     for name in recipe_names():
         config = load_config(name, overrides=BASE)
         assert config.recipe == name
-        assert resolve_model(config.network, labels=("a", "b"), text_dim=384).num_classes == 2
+        assert resolve_model(config.model_options, labels=("a", "b"), text_dim=384).num_classes == 2
 
 
 def test_paper_recipe_scales_the_learning_rate_by_batch_and_processes() -> None:
@@ -62,7 +62,7 @@ def test_text_without_descriptions_is_refused() -> None:
 def test_wrong_field_of_the_model_is_named() -> None:
     config = load_config("mghft", overrides={**BASE, "model.alhpa": 3})
     with pytest.raises(ValueError, match="the model configuration has no field 'alhpa'"):
-        resolve_model(config.network, labels=("a", "b"), text_dim=384)
+        resolve_model(config.model_options, labels=("a", "b"), text_dim=384)
 
 
 def test_schedule_warms_up_and_ends_at_the_minimum() -> None:

@@ -191,12 +191,22 @@ def labels_of(stickers: Sequence[Sticker]) -> NDArray[np.int64]:
 
 
 def data_fingerprint(
-    stickers: Sequence[Sticker], labels: Sequence[str], descriptions: Sequence[Descriptions]
+    stickers: Sequence[Sticker],
+    labels: Sequence[str],
+    descriptions: Sequence[Descriptions],
+    *,
+    own_text: bool = False,
 ) -> str:
-    """Return the SHA-256 of what is learnt from, wherever it lies: ids, splits, labels and texts."""
+    """Return the SHA-256 of what is learnt from, wherever it lies: ids, splits, labels and texts.
+
+    Args:
+        own_text: the text on the stickers and their topics are learnt from too.
+    """
     facts: dict[str, Any] = {
         "labels": list(labels),
         "stickers": [(sticker.id, sticker.split, sticker.label) for sticker in stickers],
         "texts": [described.texts for described in descriptions],
     }
+    if own_text:
+        facts["own_text"] = [(sticker.text, sticker.topic) for sticker in stickers]
     return hashlib.sha256(json.dumps(facts, ensure_ascii=False).encode()).hexdigest()

@@ -14,6 +14,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from mghft.model import MGHFTConfig, TextEncoder
+from mghft.model.peers import PeerConfig, TokenEncoder
+from mghft.model.peers.token_encoder import TEXT_LENGTH
 from mghft.pipeline.corpora.card import Card, load_card
 from mghft.pipeline.corpora.load import load_corpus
 from mghft.pipeline.corpora.sticker import Corpus, Sticker
@@ -27,8 +29,9 @@ from mghft.train.data.descriptions import (
 )
 from mghft.train.data.image_cache import FileImages, ImageSource, StickerImages
 from mghft.train.data.shard_images import ShardImages, image_hashes, shard_corpus
-from mghft.train.data.text_features import FeatureCache
-from mghft.train.options import Cache, NetworkOptions, Sources, TextOptions, ViewTexts
+from mghft.train.data.text_features import FeatureCache, load_encoder
+from mghft.train.data.token_features import TokenFeatures, token_features, topic_numbers
+from mghft.train.options import READS_OWN_TEXT, Cache, NetworkOptions, Sources, TextOptions, ViewTexts
 
 
 class LabelledSplit(NamedTuple):
@@ -44,6 +47,8 @@ class TextInputs(TypedDict, total=False):
     text_features: Tensor
     texts: list[tuple[str, ...]]
     text_mask: Tensor
+    text_tokens: Tensor
+    topics: Tensor
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,8 @@ class Split:
         labels: [n] label indices.
         features: [n, V, width] text features; None without text and where the encoder is trained along.
         mask: [n, V] bool, False where a view is missing; None without text.
+        tokens: of the text on the stickers; None for a network that does not read it.
+        topics: [n] numbers, equal for equal topics; None for a network that does not read them.
     """
 
     stickers: list[Sticker]
@@ -62,6 +69,8 @@ class Split:
     descriptions: Descriptions | None
     features: Tensor | None
     mask: Tensor | None
+    tokens: TokenFeatures | None = None
+    topics: Tensor | None = None
 
     def head(self, count: int) -> Split:
         """Return the first stickers alone."""
@@ -73,12 +82,19 @@ class Split:
             descriptions=described and Descriptions(described.texts[:count], described.mask[:count]),
             features=None if self.features is None else self.features[:count],
             mask=None if self.mask is None else self.mask[:count],
+            tokens=self.tokens and self.tokens.head(count),
+            topics=None if self.topics is None else self.topics[:count],
         )
 
     def text_inputs(self, indices: Tensor, device: torch.device) -> TextInputs:
-        """Return the model's arguments for the texts of a batch."""
+        """Return the model's arguments for a batch beside its images, whichever network it is."""
         if self.mask is None:
-            return {}
+            inputs: TextInputs = {}
+            if self.tokens is not None:
+                inputs["text_tokens"] = self.tokens.of(indices).to(device, non_blocking=True)
+            if self.topics is not None:
+                inputs["topics"] = self.topics[indices].to(device, non_blocking=True)
+            return inputs
         mask = self.mask[indices].to(device, non_blocking=True)
         if self.features is not None:
             return {"text_features": self.features[indices].to(device, non_blocking=True), "text_mask": mask}
@@ -155,12 +171,14 @@ def complete_splits(
     *,
     image_size: int,
     encoder: TextEncoder | None,
+    own_text: OwnText | None = None,
 ) -> dict[str, Split]:
     """Open the images and text features of splits; they come from the cache where they are in it.
 
     Args:
         image_size: side of the model's images in pixels.
         encoder: frozen; None leaves the features out, for a run without text or one that trains its encoder.
+        own_text: for a network that reads the text on the stickers; None for any other.
     """
     features = None
     if encoder is not None:
@@ -184,6 +202,8 @@ def complete_splits(
             descriptions,
             None if descriptions is None or features is None else features.features(descriptions.texts),
             None if descriptions is None else torch.from_numpy(descriptions.mask),
+            own_text and token_features(own_text.encoder, stickers, cache.folder, progress=cache.progress),
+            topic_numbers(stickers) if own_text is not None and own_text.topics else None,
         )
     return completed
 
@@ -198,13 +218,34 @@ def load_splits(
     views: Sequence[str],
     image_size: int,
     encoder: TextEncoder | None,
+    own_text: OwnText | None = None,
 ) -> dict[str, Split]:
     """Read and complete some splits; arguments as those of `read_splits` and `complete_splits`."""
     splits = read_splits(corpus, names, text, views)
-    return complete_splits(splits, corpus, sources, cache, image_size=image_size, encoder=encoder)
+    return complete_splits(
+        splits, corpus, sources, cache, image_size=image_size, encoder=encoder, own_text=own_text
+    )
 
 
-def resolve_model(network: NetworkOptions, *, labels: tuple[str, ...], text_dim: int | None) -> MGHFTConfig:
+class OwnText(NamedTuple):
+    """What reads the text on the stickers, and whether their topics are read too."""
+
+    encoder: TokenEncoder
+    topics: bool
+
+
+def open_own_text(network: NetworkOptions, device: torch.device) -> OwnText | None:
+    """Load the encoder for the text on the stickers; None where the network does not read it."""
+    if network.network not in READS_OWN_TEXT:
+        return None
+    length = int(network.model.get("text_length", TEXT_LENGTH))
+    encoder = load_encoder(network.text_encoder, "last4_masked_mean", device)
+    return OwnText(TokenEncoder(encoder, length), network.network == "tgca-pvt")
+
+
+def resolve_model(
+    network: NetworkOptions, *, labels: tuple[str, ...], text_dim: int | None
+) -> MGHFTConfig | PeerConfig:
     """Return the model's configuration: preset and overrides of the run, and what card and encoder decide.
 
     Raises:
@@ -220,10 +261,21 @@ def resolve_model(network: NetworkOptions, *, labels: tuple[str, ...], text_dim:
     }
     if text_dim is not None:
         fields["text_dim"] = text_dim
+    if network.network != "mghft":
+        return _resolve_peer(preset, network.network, fields)
     try:
         return MGHFTConfig.preset(preset, **fields)
     except ValidationError as error:
         raise ValueError(first_fault(error, "the model configuration", MGHFTConfig)) from None
+
+
+def _resolve_peer(preset: str, network: str, fields: dict[str, Any]) -> PeerConfig:
+    # They follow from the network, and no peer has views to drop.
+    fields = {name: value for name, value in fields.items() if name not in ("use_text", "view_dropout")}
+    try:
+        return PeerConfig.preset(preset, **fields, network=network)
+    except ValidationError as error:
+        raise ValueError(first_fault(error, "the model configuration", PeerConfig)) from None
 
 
 def _image_sources(

@@ -6,9 +6,9 @@ import functools
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -72,20 +72,29 @@ class FeatureCache:
             texts: per sticker one text per view; "" gives zeros.
         """
         facts = [self._fingerprint, self._pooling, [list(row) for row in texts]]
-        key = hashlib.sha256(json.dumps(facts, ensure_ascii=False).encode()).hexdigest()
-        path = self._folder / f"text-{key[:24]}.safetensors"
-        features = _load(path, key)
-        if features is None:
-            features = features_of(self._encoder, texts, progress=self._progress)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            metadata = {"key": key, "sha256": _digest(features)}
-            write_bytes(path, save({"features": features}, metadata=metadata))
-        return features
+        return kept(self._folder, facts, lambda: features_of(self._encoder, texts, progress=self._progress))
 
     @functools.cached_property
     def _fingerprint(self) -> str:
         # A hash over all weights, the same for every split.
         return self._encoder.fingerprint()
+
+
+def kept(folder: Path, facts: Sequence[Any], compute: Callable[[], Tensor]) -> Tensor:
+    """Return features out of a folder, or compute them and keep them there.
+
+    Args:
+        facts: all that decides them, ready for JSON.
+    """
+    key = hashlib.sha256(json.dumps(facts, ensure_ascii=False).encode()).hexdigest()
+    path = folder / f"text-{key[:24]}.safetensors"
+    features = _load(path, key)
+    if features is None:
+        features = compute()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        metadata = {"key": key, "sha256": _digest(features)}
+        write_bytes(path, save({"features": features}, metadata=metadata))
+    return features
 
 
 def features_of(encoder: Encoder, texts: Sequence[Sequence[str]], *, progress: bool = False) -> Tensor:

@@ -97,9 +97,11 @@ def prepare(
             output: MGHFTOutput = convert_to_fp32(forward(*arguments, **named))
         # Gradients come through the losses and logits alone; FSDP watches every tensor that has some.
         return output._replace(
-            visual_tokens=output.visual_tokens.detach(),
-            text_tokens=None if output.text_tokens is None else output.text_tokens.detach(),
-            view_embeddings=None if output.view_embeddings is None else output.view_embeddings.detach(),
+            **{
+                name: value.detach()
+                for name in ("visual_tokens", "text_tokens", "view_embeddings")
+                if (value := getattr(output, name, None)) is not None
+            }
         )
 
     model.forward = called_forward  # type: ignore[method-assign]

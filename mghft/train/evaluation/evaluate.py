@@ -9,12 +9,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mghft.model import MGHFT
-from mghft.model.joint import ENCODER_FOLDER
+from mghft.model.joint import ENCODER_FOLDER, load_network
 from mghft.pipeline.corpora.card import load_card
 from mghft.train.config import TrainConfig
 from mghft.train.data.sampler import eval_transform
-from mghft.train.data.splits import Split, load_splits, open_corpus, resolve_model, views_of
+from mghft.train.data.splits import (
+    Split,
+    load_splits,
+    open_corpus,
+    open_own_text,
+    resolve_model,
+    views_of,
+)
 from mghft.train.data.text_features import FeatureCache, load_encoder
 from mghft.train.distributed.accelerator import build_accelerator
 from mghft.train.evaluation.baselines import (
@@ -73,8 +79,10 @@ def evaluate(config: EvalConfig) -> Evaluation:
         text_only = regression_baseline(texts, truth, classes)
         strength, text_systems = text_only.strength, {TEXT_ONLY: text_only.probabilities}
         systems = {MAJORITY: systems.pop(MAJORITY), **text_systems, **systems}
-        if by_image:
-            image = judged[by_image[0].name]
+        # Late fusion is of the text and MGHFT's own network without it.
+        plain = next((run for run in by_image if run.config.network == "mghft"), None)
+        if plain is not None:
+            image = judged[plain.name]
             systems[LATE_MEAN] = mean_of_probabilities(text_only.probabilities, image.probabilities)
             if image.vectors:
                 both = regression_baseline(side_by_side(texts, image.vectors), truth, classes)
@@ -193,8 +201,9 @@ def _judge_runs(
     everything = {"train", "validation", *config.splits}
     splits, judged = _judge_run(main, everything, config, vectors=False)
     found = {main.name: judged}
-    # Late fusion is of the text and one network without: the first.
-    seen = next((run for run in runs if main.config.use_text and not run.config.use_text), None)
+    # Late fusion is of the text and MGHFT without: the first.
+    plain = (run for run in runs if run.config.network == "mghft" and not run.config.use_text)
+    seen = next(plain, None) if main.config.use_text else None
     for run in runs:
         if run is not main:
             vectors = config.late_fusion and run is seen
@@ -218,9 +227,11 @@ def _judge_run(
     if (text := config.text) is not None:
         source = best / ENCODER_FOLDER if text.tune_text_encoder else text.text_encoder
         encoder = load_encoder(source, text.text_pooling, accelerator.device)
-    model = MGHFT.from_pretrained(best)
+    own_text = open_own_text(config.model_options, accelerator.device)
+    read = encoder if own_text is None else own_text.encoder
+    model = load_network(best)
     wanted = resolve_model(
-        config.network, labels=run.labels, text_dim=None if encoder is None else encoder.width
+        config.model_options, labels=run.labels, text_dim=None if read is None else read.width
     )
     if model.config != wanted:
         raise ValueError(f"the weights in {best} are not of the model in its config.json")
@@ -232,9 +243,10 @@ def _judge_run(
         config.sources,
         config.cache,
         text=text,
-        views=model.config.views,
+        views=views_of(config.model),
         image_size=model.config.image_size,
         encoder=encoder,
+        own_text=own_text,
     )
     how: dict[str, Any] = {
         "accelerator": accelerator,

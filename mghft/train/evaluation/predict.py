@@ -12,23 +12,27 @@ from accelerate import Accelerator  # type: ignore[import-untyped]
 from accelerate.utils import gather_object  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
 
-from mghft.model import MGHFT, MGHFTOutput
-from mghft.model.joint import Trained, TunedMGHFT
+from mghft.model import MGHFTOutput
+from mghft.model.joint import Network, Trained, TunedMGHFT
+from mghft.model.peers import PeerConfig, PeerOutput
 from mghft.pipeline.progress import bar
 from mghft.train.data.loader import leave_signals_to_the_loop
 from mghft.train.data.sampler import PlainStickers
 from mghft.train.data.splits import Split
 from mghft.train.data.text_features import features_of
+from mghft.train.data.token_features import topic_batches
+
+Output = MGHFTOutput | PeerOutput
 
 
-def class_probabilities(output: MGHFTOutput) -> Tensor:
+def class_probabilities(output: Output) -> Tensor:
     """Return the probabilities of a forward pass, [B, classes]."""
     return output.logits.double().softmax(dim=1)
 
 
-def visual_vectors(output: MGHFTOutput) -> Tensor:
+def visual_vectors(output: Output) -> Tensor:
     """Return the last stage's class token, normalised, [B, D]: a text-less network's view of an image."""
     return output.visual_tokens[:, 0].double()
 
@@ -43,7 +47,7 @@ def predict(
     batch_size: int,
     workers: int = 0,
     progress: bool = False,
-    read: Callable[[MGHFTOutput], Tensor] = class_probabilities,
+    read: Callable[[Output], Tensor] = class_probabilities,
 ) -> NDArray[np.float64]:
     """Predict class probabilities, or what else is read; the model keeps the mode it came in.
 
@@ -61,10 +65,13 @@ def predict(
     Returns:
         [n, classes], or [n, …] of what is read, in the order of the split.
     """
-    share = range(accelerator.process_index, len(split.stickers), accelerator.num_processes)
+    batches = prediction_batches(model, split, batch_size)[
+        accelerator.process_index :: accelerator.num_processes
+    ]
+    share = [index for batch in batches for index in batch]
     loader = DataLoader(
-        Subset(PlainStickers(split.images, transform), share),
-        batch_size=batch_size,
+        PlainStickers(split.images, transform),
+        batch_sampler=batches,
         num_workers=min(workers, len(share) // (2 * batch_size)),
         worker_init_fn=leave_signals_to_the_loop,
     )
@@ -73,12 +80,9 @@ def predict(
     rows: list[tuple[int, list[float]]] = []
     with bar("sticker", "predicting", progress) as advance:
         for pixels, indices in loader:
-            features = mask = None
-            if split.features is not None and split.mask is not None:
-                features = split.features[indices].to(accelerator.device)
-                mask = split.mask[indices].to(accelerator.device)
+            inputs = split.text_inputs(indices, accelerator.device)
             with accelerator.autocast():
-                output = model(pixels.to(accelerator.device), text_features=features, text_mask=mask)
+                output = model(pixels.to(accelerator.device), **inputs)
             rows += zip(indices.tolist(), read(output).tolist(), strict=True)
             advance(len(rows), len(share))
     model.train(was_training)
@@ -87,7 +91,19 @@ def predict(
     return np.array([by_index[index] for index in range(len(split.stickers))], dtype=np.float64)
 
 
-def to_predict(model: Trained, split: Split) -> tuple[MGHFT, Split]:
+def prediction_batches(model: nn.Module, split: Split, batch_size: int) -> list[list[int]]:
+    """Return the batches in which a split is predicted, in its order.
+
+    A network whose topic context is the topic gets every topic in one batch, however large.
+    """
+    config = getattr(model, "config", None)
+    everything = range(len(split.stickers))
+    if isinstance(config, PeerConfig) and config.topic_context == "topic" and split.topics is not None:
+        return topic_batches(split.topics, everything, batch_size)
+    return [list(everything[start : start + batch_size]) for start in everything[::batch_size]]
+
+
+def to_predict(model: Trained, split: Split) -> tuple[Network, Split]:
     """Return model and split for `predict`, with the features of an encoder as it is now."""
     if not isinstance(model, TunedMGHFT):
         return model, split

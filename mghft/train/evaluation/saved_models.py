@@ -17,6 +17,8 @@ from mghft.train.data.descriptions import check_sources
 from mghft.train.evaluation.trained_runs import WITH_TEXT, WITHOUT_TEXT, EvalConfig, TrainedRun, open_runs
 from mghft.train.runs.files import read_json
 
+# As config.json of LORA, TGCA-PVT and the others has it.
+PEER_TYPE = "mghft-peer"
 # How the released code reads texts: a converted checkpoint gives its own numbers with these alone.
 RELEASED_TEXTS = {"view_texts": "released", "text_pooling": "last4_mean"}
 # Fields of the model that the training configuration has a place of its own for, or the card decides.
@@ -61,6 +63,11 @@ def open_model(folder: Path, fields: Mapping[str, Any]) -> TrainedRun:
     saved = read_json(folder / "config.json")
     if "runs" in saved or "config" in saved:
         raise ValueError(f"{folder} is a run folder of 'mghft train': give it without --model")
+    if saved.get("model_type") == PEER_TYPE:
+        raise ValueError(
+            f"{folder} holds a peer of MGHFT ({saved.get('network')}), which is judged as a run folder "
+            "alone: give its run of 'mghft train' without --model"
+        )
     try:
         model = MGHFTConfig(**{key: value for key, value in saved.items() if key != "model_type"})
     except ValidationError as error:

@@ -16,6 +16,13 @@ from mghft.train.runs.files import read_json
 
 # Fields of an evaluation that a run folder knows itself.
 _OF_MODELS = ("card", "text_encoder", "text_pooling", "view_texts")
+PEER_NAMES = {
+    "pvt": "PVT",
+    "pvt-bert": "PVT + BERT",
+    "lora-v": "LORA-V",
+    "lora": "LORA",
+    "tgca-pvt": "TGCA-PVT",
+}
 WITH_TEXT, WITHOUT_TEXT = "MGHFT", "MGHFT without text"
 
 
@@ -102,6 +109,16 @@ def build_eval_config(fields: dict[str, Any]) -> EvalConfig:
     return build(EvalConfig, fields, what="the evaluation")
 
 
+def system_name(config: TrainConfig) -> str:
+    """Return what tables call the system of a run; of TGCA-PVT with the word that its figures hang on."""
+    if config.network == "mghft":
+        return WITH_TEXT if config.use_text else WITHOUT_TEXT
+    name = PEER_NAMES[config.network]
+    if config.network == "tgca-pvt":
+        name += f" (topic context: {config.model.get('topic_context', 'self')})"
+    return name
+
+
 def open_runs(folders: Sequence[Path], moved: Mapping[str, Any] | None = None) -> list[TrainedRun]:
     """Open the runs to evaluate.
 
@@ -124,7 +141,7 @@ def open_runs(folders: Sequence[Path], moved: Mapping[str, Any] | None = None) -
         resolved = read_json(folder / "config.json")
         # A run keeps the name of its tracker, which need not be one that is still supported.
         config = build_config({**resolved["config"], **(moved or {}), "tracker": None})
-        name = WITH_TEXT if config.use_text else WITHOUT_TEXT
+        name = system_name(config)
         if any(run.name == name for run in runs):
             name = f"{name} ({folder.name})"
         if any(run.name == name for run in runs):

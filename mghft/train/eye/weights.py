@@ -11,7 +11,8 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor
 
 from mghft.model import MGHFT, load_pvt_weights
-from mghft.model.config import MGHFTConfig
+from mghft.model.config import PyramidConfig
+from mghft.model.joint import Network
 from mghft.model.state_dict_keys import pvt_name
 from mghft.pipeline.corpora.emoji.augment import INK_STD
 from mghft.pipeline.files import write_bytes, write_json
@@ -65,7 +66,7 @@ def export(model: MGHFT, folder: Path) -> Path:
     return folder / "model.safetensors"
 
 
-def load_first_weights(model: MGHFT, source: str) -> None:
+def load_first_weights(model: Network, source: str) -> None:
     """Initialise the backbone from `pvt_weights` of a training's configuration: "eye", or PVT's weights.
 
     Raises:
@@ -84,7 +85,7 @@ def load_first_weights(model: MGHFT, source: str) -> None:
     load_pvt_weights(model, FOLDER / "model.safetensors")
 
 
-def check_shape(config: MGHFTConfig) -> None:
+def check_shape(config: PyramidConfig) -> None:
     """Check that a network is of the shape of the shipped weights; its image size is left to the caller.
 
     Raises:

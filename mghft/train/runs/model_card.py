@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mghft.model import MGHFT
+from mghft.model.hub import HubModel
 from mghft.pipeline.corpora.card import Card, read_front_matter
 from mghft.train.options import TextOptions
 from mghft.train.runs.records import EpochRecord
 
 
 def training_card(
-    model: MGHFT,
+    model: HubModel,
     *,
     card: Card,
     text: TextOptions | None,

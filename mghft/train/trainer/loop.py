@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from mghft.model import MGHFT
-from mghft.model.joint import Trained, network
+from mghft.model import MGHFT, MGHFTConfig
+from mghft.model.joint import Network, Trained, network
+from mghft.model.peers import PeerConfig
 from mghft.train.config import TrainConfig
 from mghft.train.data.loader import EpochLoader
 from mghft.train.data.sampler import (
@@ -71,9 +72,11 @@ class Trainer:
         """
         self.config, self.accelerator, self.run, self.data = config, accelerator, run, data
         self.latest, self.say = latest, say
-        self.model_config = network(model).config
-        network(model).gather_negatives = config.gather_negatives
-        network(model).classification_loss = class_loss(
+        self.model_config: MGHFTConfig | PeerConfig = network(model).config
+        plain = network(model)
+        if isinstance(plain, MGHFT):
+            plain.gather_negatives = config.gather_negatives
+        plain.classification_loss = class_loss(
             config.imbalance,
             class_counts(data.train.labels, len(data.card.labels)),
             label_smoothing=config.label_smoothing,
@@ -291,7 +294,7 @@ class Trainer:
                 keep=self.config.keep_checkpoints,
             )
 
-    def model_card(self, model: MGHFT, record: EpochRecord) -> str:
+    def model_card(self, model: Network, record: EpochRecord) -> str:
         """Return README.md of the weights of one epoch."""
         data = self.data
         return training_card(

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 import torch
 
 from mghft.model.mghft import MGHFTOutput
+from mghft.model.peers import PeerOutput
 from mghft.train.evaluation.metrics import ValidationFigures
 from mghft.train.runs.records import EpochRecord, SavedState, Summary
 
@@ -114,7 +115,7 @@ def stage_losses(alignment_stages: Sequence[bool]) -> dict[str, int]:
     return {f"alignment_loss_stage{stage + 1}": stage for stage, on in enumerate(alignment_stages) if on}
 
 
-def loss_values(output: MGHFTOutput, stages: Mapping[str, int]) -> dict[str, float]:
+def loss_values(output: MGHFTOutput | PeerOutput, stages: Mapping[str, int]) -> dict[str, float]:
     """Return the losses of a step as numbers, 0 where the model has none; waits once for the device."""
     zero = torch.zeros((), device=output.logits.device)
     losses = [output.loss, output.classification_loss, output.alignment_loss]

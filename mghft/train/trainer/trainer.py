@@ -11,7 +11,7 @@ from accelerate import Accelerator  # type: ignore[import-untyped]
 from tqdm import tqdm
 
 from mghft.model import MGHFT
-from mghft.model.joint import Trained, TunedMGHFT, network
+from mghft.model.joint import Trained, TunedMGHFT, network, new_network
 from mghft.pipeline.corpora.sticker import Corpus
 from mghft.train.config import TrainConfig
 from mghft.train.data.descriptions import data_fingerprint
@@ -21,6 +21,7 @@ from mghft.train.data.splits import (
     TrainingData,
     complete_splits,
     open_corpus,
+    open_own_text,
     read_splits,
     resolve_model,
     views_of,
@@ -30,6 +31,7 @@ from mghft.train.distributed.accelerator import build_accelerator
 from mghft.train.distributed.collectives import broadcast_from_main, processes_watched
 from mghft.train.evaluation.predict import to_predict
 from mghft.train.eye.weights import load_first_weights
+from mghft.train.options import READS_OWN_TEXT
 from mghft.train.runs.folder import RunFolder
 from mghft.train.runs.tracking import check_tracker
 from mghft.train.trainer.loop import Trainer
@@ -71,6 +73,7 @@ def open_trainer(config: TrainConfig) -> Iterator[Trainer | None]:
             [sticker for split in splits.values() for sticker in split.stickers],
             corpus.card.labels,
             [split.descriptions for split in splits.values() if split.descriptions is not None],
+            own_text=config.network in READS_OWN_TEXT,
         ),
     }
     if run.check(identity, resume=config.resume, allow=config.allow_changes):
@@ -107,27 +110,38 @@ def _build_trainer(
     encoder = None
     if text is not None:
         encoder = load_encoder(text.text_encoder, text.text_pooling, accelerator.device)
+    own_text = open_own_text(config.model_options, accelerator.device)
+    read = encoder if own_text is None else own_text.encoder
     model_config = resolve_model(
-        config.network, labels=labels, text_dim=None if encoder is None else encoder.width
+        config.model_options, labels=labels, text_dim=None if read is None else read.width
     )
     frozen, tuned = (None, encoder) if config.tune_text_encoder else (encoder, None)
     with accelerator.main_process_first():
         opened = complete_splits(
-            splits, corpus, config.sources, config.cache, image_size=model_config.image_size, encoder=frozen
+            splits,
+            corpus,
+            config.sources,
+            config.cache,
+            image_size=model_config.image_size,
+            encoder=frozen,
+            own_text=own_text,
         )
     data = TrainingData(corpus.card, opened["train"], opened["validation"])
     latest = broadcast_from_main(accelerator, lambda: run.resume_from(say))
     torch.manual_seed(config.seed)
-    mghft = MGHFT(model_config)
-    model: Trained = mghft if tuned is None else TunedMGHFT(mghft, tuned)
+    plain = new_network(model_config)
+    model: Trained = plain
+    if tuned is not None:
+        assert isinstance(plain, MGHFT), "no peer trains its encoder along"
+        model = TunedMGHFT(plain, tuned)
     if latest is None:
         if text is not None and text.standardize_text:
             _standardize_text(model, data.train)
         if config.init_from is not None:
             text_encoder = None if text is None else text.text_encoder
-            say(load_initial(mghft, config.init_from, labels, text_encoder))
+            say(load_initial(plain, config.init_from, labels, text_encoder))
         elif config.pvt_weights is not None:
-            load_first_weights(mghft, config.pvt_weights)
+            load_first_weights(plain, config.pvt_weights)
     trainer = Trainer(config, accelerator, run, data, model, latest=latest, say=say)
     if trainer.weights.sharded:
         count = accelerator.num_processes
@@ -141,4 +155,6 @@ def _standardize_text(model: Trained, split: Split) -> None:
     """Centre and scale text features inside the model by the statistics of the training split."""
     features = to_predict(model, split)[1].features
     assert features is not None
-    network(model).set_text_statistics(*text_statistics(features, split.mask))
+    standardized = network(model)
+    assert isinstance(standardized, MGHFT)
+    standardized.set_text_statistics(*text_statistics(features, split.mask))

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from mghft.model import MGHFT
-from mghft.model.joint import ENCODER_FOLDER
+from mghft.model.joint import ENCODER_FOLDER, Network, load_network
 
 
-def load_initial(model: MGHFT, source: str, labels: tuple[str, ...], text_encoder: str | None = None) -> str:
+def load_initial(
+    model: Network, source: str, labels: tuple[str, ...], text_encoder: str | None = None
+) -> str:
     """Copy the weights that fit into `model`; return in one sentence which are left out.
 
     The backbone must fit. What depends on classes, text encoder or number of tokens may differ and is then
@@ -27,7 +28,7 @@ def load_initial(model: MGHFT, source: str, labels: tuple[str, ...], text_encode
     """
     folder = Path(source)
     best = folder / "best" if (folder / "best").is_dir() else folder
-    tensors = MGHFT.from_pretrained(best if best.is_dir() else source).state_dict()
+    tensors = load_network(best if best.is_dir() else source).state_dict()
     source_labels = _labels(best)
     wanted = model.state_dict()
     misfits = [name for name in wanted if name.startswith("backbone.") and not _fits(name, tensors, wanted)]

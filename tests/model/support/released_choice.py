@@ -17,10 +17,14 @@ def released_indices(expected: Mapping[str, Tensor]) -> list[Tensor]:
 
 
 @contextmanager
-def released_choice(expected: Mapping[str, Tensor]) -> Iterator[None]:
-    """Let one forward pass take the patches of the released run in its order, to compare all else."""
+def released_choice(expected: Mapping[str, Tensor], module: str = "mghft.model.mghft") -> Iterator[None]:
+    """Let one forward pass take the patches of the released run in its order, to compare all else.
+
+    Args:
+        module: in which the model selects its patches.
+    """
     given = iter(released_indices(expected))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mghft.model.mghft.reattention_indices", lambda *_, **__: next(given))
+        patch.setattr(f"{module}.reattention_indices", lambda *_, **__: next(given))
         yield
     assert next(given, None) is None
