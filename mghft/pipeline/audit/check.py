@@ -108,7 +108,8 @@ def check_corpus(
         verb = "shows" if len(blank) == 1 else "show"
         problems.append(
             f"{plural(blank, 'image')} {verb} nothing but white to a model: {first_and_more(blank)}: "
-            "describe another frame of animated ones (--frame middle), and lay white drawings on another --background"
+            "describe another frame of animated ones (--frame middle), and lay white drawings on another "
+            "--background"
         )
     across, within = _duplicates(by_digest.values())
     return CorpusCheck(problems + across, notes + within, counts)
