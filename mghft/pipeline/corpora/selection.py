@@ -135,7 +135,8 @@ def _read_ids(path: Path, stickers: Sequence[Sticker]) -> set[str]:
     if not path.is_file():
         raise FileNotFoundError(f"the file of ids {path} does not exist")
     known = {sticker.id for sticker in stickers}
-    lines = read_text(path, "list of ids")[0].splitlines()
+    # Names may hold any sign but the end of a line, which has three spellings.
+    lines = read_text(path, "list of ids")[0].replace("\r\n", "\n").split("\n")
     # A blank around a name is a slip, unless the corpus has a name with it.
     wanted = [line if line in known else line.strip() for line in lines if line.strip()]
     unknown = [name for name in wanted if name not in known]
