@@ -365,6 +365,9 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     place = given.data.resolve(), given.descriptions.resolve(), work
     runs = {cell.folder(work, text=text): (cell, text) for cell in chosen for text in (False, True)}
+    for cell in chosen:
+        # Written before the processes begin, or two of them would write one.
+        _card(cell, given.data.resolve(), work)
     with multiprocessing.get_context("spawn").Pool(given.processes) as pool:
         for task, jobs in (
             (train_one, [(*run, *place) for run in runs.values()]),
