@@ -58,7 +58,7 @@ def test_resolved_values_are_the_papers(recipe: TrainConfig) -> None:
         "pvt_weights": "Zetatech/pvt-small-224",
     }
     assert {name: getattr(recipe, name) for name in expected} == expected
-    model = resolve_model(recipe.network, labels=("a",) * 7, text_dim=768)
+    model = resolve_model(recipe.model_options, labels=("a",) * 7, text_dim=768)
     assert (model.image_size, model.depths, model.embed_dims) == (448, (3, 4, 6, 3), (64, 128, 320, 512))
     assert (model.drop_path, model.label_smoothing, model.alignment_weight) == (0.1, 0.2, 0.5)
     assert (model.alpha, model.local_stages) == (8, (True, True, True, False))
@@ -163,7 +163,7 @@ def test_copies_of_a_sticker_fall_into_one_step_of_both_processes() -> None:
 
 def test_biases_norms_and_nothing_else_are_free_of_weight_decay(recipe: TrainConfig) -> None:
     with torch.device("meta"):
-        model = MGHFT(resolve_model(recipe.network, labels=("a",) * 7, text_dim=768))
+        model = MGHFT(resolve_model(recipe.model_options, labels=("a",) * 7, text_dim=768))
     decay = recipe.weight_decay
     groups = build_optimizer(
         model, torch.device("cpu"), lr=1e-3, weight_decay=decay, text_lr_scale=0.1
@@ -204,7 +204,7 @@ def test_pvt_weights_are_a_file_a_folder_or_a_hub_id(
     monkeypatch.setattr(Trainer, "fit", lambda self: found.append(self.weights.full_model().state_dict()))
     for number, source in enumerate([None, str(pvt / "model.safetensors"), str(pvt), "someone/pvt"]):
         train(world.config(f"run{number}", pvt_weights=source))
-    expected = MGHFT(resolve_model(world.config("x").network, labels=("a", "b", "c"), text_dim=16))
+    expected = MGHFT(resolve_model(world.config("x").model_options, labels=("a", "b", "c"), text_dim=16))
     load_pvt_weights(expected, pvt)
     name = "backbone.stages.2.blocks.0.mlp.fc1.weight"
     scratch, *loaded = [state[name] for state in found]

@@ -94,7 +94,7 @@ def test_validation_reads_the_encoder_without_dropout(world: World) -> None:
 
 
 def _model_config(world: World) -> MGHFTConfig:
-    return resolve_model(world.config("run").network, labels=("cold", "warm", "green"), text_dim=16)
+    return resolve_model(world.config("run").model_options, labels=("cold", "warm", "green"), text_dim=16)
 
 
 def test_encoder_has_its_own_learning_rate(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
