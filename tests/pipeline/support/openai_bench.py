@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+from bad_server import BadServer
 from PIL import Image
 
 from mghft.pipeline.engines.base import Request, RequestKey
@@ -75,3 +76,8 @@ def is_good(answer, number=1):
         and answer.finish_reason == "stop"
         and json.loads(answer.text) == {view: f"{view} of {number}-0-128" for view in VIEWS}
     )
+
+
+def everywhere(answer, **options):
+    """A server that treats stickers and simple questions alike."""
+    return BadServer(lambda number, seen: answer(seen), simple=answer, **options)
