@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,27 @@ from typing import Any
 from pydantic import ValidationError
 
 from mghft.model.config import MGHFTConfig
+from mghft.model.peers.config import PeerConfig
 from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.settings import first_fault
 from mghft.train.config import load_config
 from mghft.train.data.descriptions import check_sources
-from mghft.train.evaluation.trained_runs import WITH_TEXT, WITHOUT_TEXT, EvalConfig, TrainedRun, open_runs
+from mghft.train.evaluation.trained_runs import (
+    WITH_TEXT,
+    WITHOUT_TEXT,
+    EvalConfig,
+    TrainedRun,
+    open_runs,
+    system_name,
+)
 from mghft.train.runs.files import read_json
 
 # As config.json of LORA, TGCA-PVT and the others has it.
 PEER_TYPE = "mghft-peer"
 # How the released code reads texts: a converted checkpoint gives its own numbers with these alone.
 RELEASED_TEXTS = {"view_texts": "released", "text_pooling": "last4_mean"}
+# What is said of descriptions, which peers do not read.
+_OF_VIEWS = ("descriptions", "view_texts", "text_pooling")
 # Fields of the model that the training configuration has a place of its own for, or the card decides.
 _DECIDED_ELSEWHERE = frozenset(
     {"use_text", "text_dim", "num_classes", "label_smoothing", "view_dropout", "model_type"}
@@ -64,18 +74,13 @@ def open_model(folder: Path, fields: Mapping[str, Any]) -> TrainedRun:
     if "runs" in saved or "config" in saved:
         raise ValueError(f"{folder} is a run folder of 'mghft train': give it without --model")
     if saved.get("model_type") == PEER_TYPE:
-        raise ValueError(
-            f"{folder} holds a peer of MGHFT ({saved.get('network')}), which is judged as a run folder "
-            "alone: give its run of 'mghft train' without --model"
-        )
+        return _open_peer(folder, saved, fields)
     try:
         model = MGHFTConfig(**{key: value for key, value in saved.items() if key != "model_type"})
     except ValidationError as error:
         raise ValueError(first_fault(error, f"the model configuration {folder}", MGHFTConfig)) from None
     needed = ("card", "data", *(("descriptions", "text_encoder") if model.use_text else ()))
-    if lacking := [name for name in needed if fields.get(name) is None]:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in lacking)
-        raise ValueError(f"a model folder does not say what it is judged on: give {options} too")
+    _check_given(fields, needed)
     texts = RELEASED_TEXTS if model.last_stage_text_token == "previous" else {}
     shape = {key: value for key, value in saved.items() if key not in _DECIDED_ELSEWHERE}
     # A wish without text would be refused as a contradiction.
@@ -91,11 +96,49 @@ def open_model(folder: Path, fields: Mapping[str, Any]) -> TrainedRun:
         }
     )
     check_sources(config.sources, use_text=config.use_text)
-    labels = load_card(config.card).labels
-    if len(labels) != model.num_classes:
-        raise ValueError(
-            f"the model {folder} has {model.num_classes} classes, the card {config.card} has {len(labels)}: "
-            "name the card of the corpus that it was trained on"
-        )
+    labels = _labels_for(folder, config.card, model.num_classes)
     name = WITH_TEXT if model.use_text else WITHOUT_TEXT
     return TrainedRun(folder, name, config, labels, weights=folder)
+
+
+def _open_peer(folder: Path, saved: Mapping[str, Any], fields: Mapping[str, Any]) -> TrainedRun:
+    """Open the folder of LORA, TGCA-PVT or another peer, which reads no descriptions."""
+    try:
+        model = PeerConfig(**{key: value for key, value in saved.items() if key != "model_type"})
+    except ValidationError as error:
+        raise ValueError(first_fault(error, f"the model configuration {folder}", PeerConfig)) from None
+    if of_views := [name for name in _OF_VIEWS if fields.get(name) is not None]:
+        option = f"--{of_views[0].replace('_', '-')}"
+        raise ValueError(f"{model.title} reads no descriptions: leave {option} out")
+    needed = ("card", "data", *(("text_encoder",) if model.use_text else ()))
+    _check_given(fields, needed)
+    shape = {key: value for key, value in saved.items() if key not in _DECIDED_ELSEWHERE | {"network"}}
+    config = load_config(
+        overrides={
+            "out": folder,
+            "network": model.network,
+            "model": shape,
+            "label_smoothing": model.label_smoothing,
+            **fields,
+        }
+    )
+    check_sources(config.sources, use_text=False)
+    labels = _labels_for(folder, config.card, model.num_classes)
+    return TrainedRun(folder, system_name(config), config, labels, weights=folder)
+
+
+def _check_given(fields: Mapping[str, Any], needed: Sequence[str]) -> None:
+    if lacking := [name for name in needed if fields.get(name) is None]:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in lacking)
+        raise ValueError(f"a model folder does not say what it is judged on: give {options} too")
+
+
+def _labels_for(folder: Path, card: str, count: int) -> tuple[str, ...]:
+    """Return the labels of a card, of which a model tells as many apart."""
+    labels = load_card(card).labels
+    if len(labels) != count:
+        raise ValueError(
+            f"the model {folder} has {count} classes, the card {card} has {len(labels)}: "
+            "name the card of the corpus that it was trained on"
+        )
+    return labels

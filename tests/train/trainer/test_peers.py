@@ -160,10 +160,21 @@ def test_recipe_says_nothing_of_mghft_to_another_network(world: World) -> None:
     assert own.model["alignment_weight"] == 1.0
 
 
-def test_folder_of_a_peer_is_no_model_to_judge_and_says_so(world: World) -> None:
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({}, "give --text-encoder too"),
+        ({"text_encoder": "minilm", "descriptions": "d"}, "LORA reads no descriptions: leave --descriptions"),
+        ({"text_encoder": "minilm", "view_texts": "own"}, "leave --view-texts out"),
+        ({"text_encoder": "minilm"}, "has 7 classes, the card"),
+    ],
+)
+def test_folder_of_a_peer_that_cannot_be_judged_says_why(
+    world: World, fields: dict[str, Any], message: str
+) -> None:
     build_network(PeerConfig.preset("tiny", network="lora")).save_pretrained(world.folder / "lora")
-    with pytest.raises(ValueError, match=r"holds a peer of MGHFT \(lora\), which is judged as a run folder"):
-        open_model(world.folder / "lora", {"card": str(world.card), "data": world.data})
+    with pytest.raises(ValueError, match=message):
+        open_model(world.folder / "lora", {"card": str(world.card), "data": world.data, **fields})
 
 
 def test_names_here_are_those_of_the_model() -> None:
