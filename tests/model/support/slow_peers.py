@@ -14,12 +14,11 @@ import torch
 from slow_reference import (
     Layers,
     attend,
-    block,
     classification_loss,
     fusion_block,
     mix,
-    positions,
     reattention,
+    stage_of_pvt,
 )
 from torch import Tensor
 
@@ -123,32 +122,12 @@ def slow_peer(
     local_tokens: list[Tensor] = []
     found = SlowPeer(image, None, image, [], [], [])
     for stage in range(4):
-        name, last = f"backbone.stages.{stage}", stage == 3
+        last = stage == 3
         class_token = last or config.local_stages[stage]
         if of_topic:
             image = frequency(layers, f"frequency.{stage}", image)
         found.stage_inputs.append(image)
-        x = layers.patchify(f"{name}.patch_projection", image)
-        rows, columns = grid = (x.shape[1], x.shape[2])
-        x = layers.norm(f"{name}.patch_norm", x.flatten(1, 2), 1e-5)
-        if class_token:
-            x = torch.cat([layers.weights[f"{name}.class_token"].repeat(batch, 1, 1), x], dim=1)
-        x = x + positions(
-            layers.weights[f"{name}.position_embedding"], rows, columns, last=last, class_token=class_token
-        )
-        maps = []
-        for number in range(config.depths[stage]):
-            x, attention = block(
-                layers,
-                f"{name}.blocks.{number}",
-                x,
-                grid=grid,
-                heads=config.num_heads[stage],
-                ratio=config.sr_ratios[stage],
-            )
-            maps.append(attention)
-        patches = x[:, 1:] if class_token else x
-        image = patches.reshape(batch, rows, columns, -1).permute(0, 3, 1, 2)
+        x, patches, image, maps = stage_of_pvt(layers, config, stage, image, class_token=class_token)
         if not class_token:
             continue
 

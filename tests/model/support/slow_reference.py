@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mghft.model import MGHFT
+from mghft.model.config import PyramidConfig
 
 
 class Reference(NamedTuple):
@@ -117,6 +118,28 @@ def block(
     return layers.residual(name, x, added), torch.stack(maps, dim=1)
 
 
+def stage_of_pvt(
+    layers: Layers, config: PyramidConfig, stage: int, image: Tensor, *, class_token: bool
+) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+    """Tokens of one stage, its patches alone, these as the next stage's image, and the blocks' maps."""
+    name, batch = f"backbone.stages.{stage}", len(image)
+    x = layers.patchify(f"{name}.patch_projection", image)
+    rows, columns = grid = (x.shape[1], x.shape[2])
+    x = layers.norm(f"{name}.patch_norm", x.flatten(1, 2), 1e-5)
+    if class_token:
+        x = torch.cat([layers.weights[f"{name}.class_token"].repeat(batch, 1, 1), x], dim=1)
+    x = x + positions(
+        layers.weights[f"{name}.position_embedding"], rows, columns, last=stage == 3, class_token=class_token
+    )
+    maps = []
+    for number in range(config.depths[stage]):
+        heads, ratio = config.num_heads[stage], config.sr_ratios[stage]
+        x, attention = block(layers, f"{name}.blocks.{number}", x, grid=grid, heads=heads, ratio=ratio)
+        maps.append(attention)
+    patches = x[:, 1:] if class_token else x
+    return x, patches, patches.reshape(batch, rows, columns, -1).permute(0, 3, 1, 2), maps
+
+
 def reattention(maps: list[Tensor], *, last: bool) -> Tensor:
     """Row of the class token in ... P3 · P2ᵀ · P1 · P0ᵀ (last stage: all plain), without its own column."""
     product: Tensor | None = None
@@ -208,30 +231,10 @@ def reference(
     all_scores: list[Tensor] = []
     aligned: Tensor | None = None
     for stage in range(4):
-        name, last = f"backbone.stages.{stage}", stage == 3
+        last = stage == 3
         fused, local = config.fusion_stages[stage], config.local_stages[stage]
         class_token = last or (fused and local)
-        x = layers.patchify(f"{name}.patch_projection", image)
-        rows_, columns = grid = (x.shape[1], x.shape[2])
-        x = layers.norm(f"{name}.patch_norm", x.flatten(1, 2), 1e-5)
-        if class_token:
-            x = torch.cat([layers.weights[f"{name}.class_token"].repeat(batch, 1, 1), x], dim=1)
-        x = x + positions(
-            layers.weights[f"{name}.position_embedding"], rows_, columns, last=last, class_token=class_token
-        )
-        maps = []
-        for number in range(config.depths[stage]):
-            x, attention = block(
-                layers,
-                f"{name}.blocks.{number}",
-                x,
-                grid=grid,
-                heads=config.num_heads[stage],
-                ratio=config.sr_ratios[stage],
-            )
-            maps.append(attention)
-        patches = x[:, 1:] if class_token else x
-        image = patches.reshape(batch, rows_, columns, -1).permute(0, 3, 1, 2)
+        x, patches, image, maps = stage_of_pvt(layers, config, stage, image, class_token=class_token)
         if class_token:
             g = x[:, 0]
             global_tokens.append(g if last else layers.projection(f"global_projections.{stage}", g))
