@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mghft.model.joint import ENCODER_FOLDER, load_network
 from mghft.pipeline.corpora.card import load_card
+from mghft.pipeline.predictions import FILE_NAME, write_predictions
 from mghft.train.config import TrainConfig
 from mghft.train.data.sampler import eval_transform
 from mghft.train.data.splits import (
@@ -32,7 +33,7 @@ from mghft.train.evaluation.baselines import (
 from mghft.train.evaluation.bootstrap import bootstrap_interval
 from mghft.train.evaluation.metrics import classification_metrics
 from mghft.train.evaluation.predict import predict, visual_vectors
-from mghft.train.evaluation.prediction_table import prediction_table, write_predictions
+from mghft.train.evaluation.prediction_table import prediction_tables
 from mghft.train.evaluation.report import write_report
 from mghft.train.evaluation.results import SOURCE, WHOLE, AccuracyGain, Evaluation, RunSummary, SystemMetrics
 from mghft.train.evaluation.saved_models import open_all
@@ -110,7 +111,9 @@ def evaluate(config: EvalConfig) -> Evaluation:
         },
     )
     config.out.mkdir(parents=True, exist_ok=True)
-    write_predictions(config.out / "predictions.parquet", prediction_table(evaluated, systems, main.labels))
+    seeds = {run.name: run.config.seed for run in runs}
+    table = prediction_tables(evaluated, systems, main.labels, seeds=seeds)
+    write_predictions(config.out / FILE_NAME, table)
     write_report(
         config.out,
         evaluation,

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from mghft.pipeline.corpora.sticker import Sticker
+from mghft.pipeline.predictions import prediction_schema, write_predictions
 from mghft.train.data.splits import Split
 from mghft.train.evaluation.evaluate import accuracy_gains, evaluate_split
-from mghft.train.evaluation.prediction_table import prediction_table, write_predictions
+from mghft.train.evaluation.prediction_table import prediction_tables
 from mghft.train.evaluation.report import write_report
 from mghft.train.evaluation.results import Evaluation, RunSummary
 
@@ -80,7 +80,8 @@ def write(tmp_path: Path) -> Write:
         )
         by_split = {name: {"test": rows} for name, rows in systems.items()}
         write_predictions(
-            tmp_path / "predictions.parquet", prediction_table({"test": split}, by_split, LABELS)
+            tmp_path / "predictions.parquet",
+            prediction_tables({"test": split}, by_split, LABELS, seeds={"MGHFT": 7}),
         )
         write_report(
             tmp_path,
@@ -127,11 +128,11 @@ def test_file_that_cannot_be_written_is_as_before(
 def test_columns_of_the_predictions_have_their_types_without_any_subset(write: Write, tmp_path: Path) -> None:
     write(0.2)
     table = pq.read_table(tmp_path / "predictions.parquet")
-    texts = ("sticker_id", "split", "subset", "system", "true", "predicted")
-    numbers = ("confidence", "p_cold", "p_warm")
-    assert table.schema.names == [*texts, *numbers]
-    assert {table.schema.field(name).type for name in texts} == {pa.string()}
-    assert {table.schema.field(name).type for name in numbers} == {pa.float64()}
-    assert table.column("subset").to_pylist() == [None] * 12
-    assert table.column("predicted").to_pylist() == ["cold"] * 12
-    assert table.column("confidence").to_pylist() == [0.5] * 6 + [0.8] * 6
+    assert table.schema.equals(prediction_schema(LABELS))
+    assert table.column("subset").to_pylist() == table.column("group").to_pylist() == [None] * 12
+    assert table.column("label").to_pylist() == ["cold", "warm"] * 6
+    assert table.column("seed").to_pylist() == [0] * 6 + [7] * 6
+    assert (
+        table.column("probabilities").to_pylist()
+        == [{"cold": 0.5, "warm": 0.5}] * 6 + [{"cold": 0.8, "warm": 0.2}] * 6
+    )

@@ -184,7 +184,10 @@ def test_evaluation_reads_the_tuned_encoder(tuned: tuple[World, Path]) -> None:
             judged = report.splits["validation"]["all"]["MGHFT"]
             assert judged.accuracy == kept["validation_accuracy"]
         systems = {row["system"] for row in rows}
-        return {system: [row["confidence"] for row in rows if row["system"] == system] for system in systems}
+        return {
+            system: [max(row["probabilities"].values()) for row in rows if row["system"] == system]
+            for system in systems
+        }
 
     right = probabilities("report", run)
     other = world.folder / "other" / run.name
