@@ -24,28 +24,26 @@ from mghft.train.data.splits import (
 )
 from mghft.train.data.text_features import FeatureCache, load_encoder
 from mghft.train.distributed.accelerator import build_accelerator
+from mghft.train.evaluation.annotators import annotator_kappa
 from mghft.train.evaluation.baselines import (
     majority_baseline,
     mean_of_probabilities,
     regression_baseline,
     side_by_side,
 )
-from mghft.train.evaluation.bootstrap import bootstrap_interval
-from mghft.train.evaluation.metrics import classification_metrics
+from mghft.train.evaluation.calibration import fit_temperature
 from mghft.train.evaluation.predict import predict, visual_vectors
 from mghft.train.evaluation.prediction_table import prediction_tables
 from mghft.train.evaluation.report import write_report
-from mghft.train.evaluation.results import SOURCE, WHOLE, AccuracyGain, Evaluation, RunSummary, SystemMetrics
+from mghft.train.evaluation.results import Evaluation, RunSummary
 from mghft.train.evaluation.saved_models import open_all
+from mghft.train.evaluation.split_metrics import Probabilities, accuracy_gains, evaluate_split
 from mghft.train.evaluation.trained_runs import EvalConfig, TrainedRun
 from mghft.train.runs.files import read_metrics
 
 MAJORITY, TEXT_ONLY = "majority", "text only"
 # Of text and the network without text: what a fusion inside the network has to beat.
 LATE_MEAN, LATE_REGRESSION = "late fusion, mean", "late fusion, regression"
-
-# [n, classes] in the order of a split.
-Probabilities = NDArray[np.float64]
 
 
 def evaluate(config: EvalConfig) -> Evaluation:
@@ -94,6 +92,10 @@ def evaluate(config: EvalConfig) -> Evaluation:
         for name in config.splits
     }
     bootstrap = {"seed": config.seed, "rounds": config.bootstrap_rounds}
+    temperatures = {
+        system: fit_temperature(probabilities, truth["validation"])
+        for system, probabilities in by_split.get("validation", {}).items()
+    }
     evaluation = Evaluation(
         corpus=load_card(main.config.card).title,
         labels=list(main.labels),
@@ -102,12 +104,17 @@ def evaluate(config: EvalConfig) -> Evaluation:
         runs={run.name: _summary(run) for run in runs if run.was_trained},
         text_only_strength=strength,
         splits={
-            name: evaluate_split(split, by_split[name], main.labels, **bootstrap)
+            name: evaluate_split(split, by_split[name], main.labels, **bootstrap, temperatures=temperatures)
             for name, split in evaluated.items()
         },
         differences={
             name: accuracy_gains(split, by_split[name], main.name, **bootstrap)
             for name, split in evaluated.items()
+        },
+        annotators={
+            name: found
+            for name, split in evaluated.items()
+            if (found := annotator_kappa(split.stickers, _choices(by_split[name]))) is not None
         },
     )
     config.out.mkdir(parents=True, exist_ok=True)
@@ -127,67 +134,8 @@ def evaluate(config: EvalConfig) -> Evaluation:
     return evaluation
 
 
-def evaluate_split(
-    split: Split, systems: Mapping[str, Probabilities], labels: Sequence[str], *, seed: int, rounds: int
-) -> dict[str, dict[str, SystemMetrics]]:
-    """Compute the metrics of every system on the whole split ("all") and on each subset of it.
-
-    Args:
-        split: whose labels are the truth.
-        systems: [n, classes] probabilities by system.
-        labels: names in index order.
-        seed, rounds: of the bootstrap.
-
-    Returns:
-        By subset and system.
-    """
-    found: dict[str, dict[str, SystemMetrics]] = {}
-    for subset, rows in subset_rows(split).items():
-        found[subset] = {}
-        for system, probabilities in systems.items():
-            true, predicted = split.labels[rows], probabilities.argmax(1)[rows]
-            metrics = classification_metrics(true, predicted, labels)
-            interval = bootstrap_interval((predicted == true).astype(float), seed=seed, rounds=rounds)
-            found[subset][system] = SystemMetrics(**vars(metrics), accuracy_interval=interval)
-    return found
-
-
-def accuracy_gains(
-    split: Split, systems: Mapping[str, Probabilities], main: str, *, seed: int, rounds: int
-) -> dict[str, dict[str, AccuracyGain]]:
-    """Compare the main system with each other on the whole split ("all") and on each subset of it.
-
-    Args:
-        split: whose labels are the truth.
-        systems: [n, classes] probabilities by system.
-        main: the system to compare with all others.
-        seed, rounds: of the bootstrap.
-
-    Returns:
-        By subset and other system.
-    """
-    right = {system: (rows.argmax(1) == split.labels).astype(float) for system, rows in systems.items()}
-    found: dict[str, dict[str, AccuracyGain]] = {}
-    for subset, rows in subset_rows(split).items():
-        found[subset] = {}
-        for other in systems:
-            if other != main:
-                gain = (right[main] - right[other])[rows]
-                interval = bootstrap_interval(gain, seed=seed, rounds=rounds)
-                found[subset][other] = AccuracyGain(float(gain.mean()), interval)
-    return found
-
-
-def subset_rows(split: Split) -> dict[str, NDArray[np.bool_]]:
-    """Return which rows, [n] bool, are the whole split, every subset of it, and labels of every source."""
-    found = {WHOLE: np.ones(len(split.stickers), dtype=np.bool_)}
-    sources = [
-        f"{SOURCE}{sticker.label_source}" if sticker.label_source else "" for sticker in split.stickers
-    ]
-    for names in ([sticker.subset or "" for sticker in split.stickers], sources):
-        values = np.array(names)
-        found |= {name: values == name for name in sorted(set(names) - {""})}
-    return found
+def _choices(systems: Mapping[str, Probabilities]) -> dict[str, NDArray[np.int64]]:
+    return {name: probabilities.argmax(1) for name, probabilities in systems.items()}
 
 
 class _Judged(NamedTuple):

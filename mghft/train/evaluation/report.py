@@ -14,6 +14,7 @@ from mghft.pipeline.files import write_json, write_text
 from mghft.pipeline.html import data_url, picture_url, write_page
 from mghft.pipeline.text import escape_markdown
 from mghft.train.data.splits import Split
+from mghft.train.evaluation.annotators import AnnotatorKappa
 from mghft.train.evaluation.plots import draw_comparison, draw_confusion, draw_curves
 from mghft.train.evaluation.results import WHOLE, AccuracyGain, Evaluation, SystemMetrics
 
@@ -149,6 +150,9 @@ def markdown(evaluation: Evaluation) -> str:
             lines += [f"## {escape_markdown(title)} ({systems[main].count} stickers)", ""]
             lines += _metrics_table({name: systems[name] for name in evaluation.systems})
             lines += ["", *_gains(main, evaluation.differences[split][subset]), ""]
+            lines += [*_probability_table({name: systems[name] for name in evaluation.systems}), ""]
+        if (people := evaluation.annotators.get(split)) is not None:
+            lines += [annotator_line(people), ""]
     last = list(evaluation.splits)[-1]
     lines += [f"## {escape_markdown(main)} by class ({last})", ""]
     lines += ["| class | n | precision | recall | F1 |", "|---|---|---|---|---|"]
@@ -170,6 +174,29 @@ def _metrics_table(systems: Mapping[str, SystemMetrics]) -> Iterator[str]:
             f"| {escape_markdown(name)} | {accuracy} | {metrics.precision_macro:.3f} "
             f"| {metrics.recall_macro:.3f} | {metrics.f1_macro:.3f} | {metrics.f1_weighted:.3f} |"
         )
+
+
+def _probability_table(systems: Mapping[str, SystemMetrics]) -> Iterator[str]:
+    yield "| system | MCC | kappa | top 2 | mAP | log loss | Brier | ECE | ECE, calibrated |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for name, metrics in systems.items():
+        p = metrics.probabilities
+        cells: tuple[float | None, ...] = (metrics.mcc, metrics.kappa, p.top_k.get(2))
+        cells += (p.mean_average_precision, p.log_loss, p.brier, p.ece, p.ece_calibrated)
+        yield f"| {escape_markdown(name)} | {' | '.join(_number(cell) for cell in cells)} |"
+
+
+def annotator_line(people: AnnotatorKappa) -> str:
+    """Return how far the systems agree with single annotators, and these among themselves."""
+    systems = ", ".join(f"{escape_markdown(name)} {value:.3f}" for name, value in people.systems.items())
+    return (
+        f"Cohen's kappa with each of {people.annotators} annotators, mean: {systems}; the annotators among "
+        f"themselves {people.human:.3f} ({people.stickers} stickers)"
+    )
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _gains(main: str, gains: Mapping[str, AccuracyGain]) -> Iterator[str]:

@@ -25,8 +25,9 @@ from mghft.train.data.sampler import eval_transform
 from mghft.train.data.splits import Split
 from mghft.train.data.text_features import load_encoder
 from mghft.train.evaluation.baselines import regression_baseline
-from mghft.train.evaluation.evaluate import evaluate, subset_rows
+from mghft.train.evaluation.evaluate import evaluate
 from mghft.train.evaluation.report import select_stickers
+from mghft.train.evaluation.split_metrics import subset_rows
 from mghft.train.evaluation.trained_runs import EvalConfig, build_eval_config, open_runs
 from mghft.train.runs.files import read_metrics
 from mghft.train.trainer import loop

@@ -15,10 +15,10 @@ from PIL import Image
 from mghft.pipeline.corpora.sticker import Sticker
 from mghft.pipeline.predictions import prediction_schema, write_predictions
 from mghft.train.data.splits import Split
-from mghft.train.evaluation.evaluate import accuracy_gains, evaluate_split
 from mghft.train.evaluation.prediction_table import prediction_tables
 from mghft.train.evaluation.report import write_report
 from mghft.train.evaluation.results import Evaluation, RunSummary
+from mghft.train.evaluation.split_metrics import accuracy_gains, evaluate_split
 
 LABELS = ("cold", "warm")
 FILES = (
@@ -53,10 +53,10 @@ def write(tmp_path: Path) -> Write:
     """Writes all files of a report on predictions of the label "warm" with that probability."""
 
     def write(probability: float) -> None:
-        split = split_of(6)
+        split = split_of(7)
         systems = {
-            "majority": np.tile([0.5, 0.5], (6, 1)),
-            "MGHFT": np.tile([1 - probability, probability], (6, 1)),
+            "majority": np.tile([0.5, 0.5], (7, 1)),
+            "MGHFT": np.tile([1 - probability, probability], (7, 1)),
         }
         summary = RunSummary(
             use_text=False,
@@ -76,6 +76,7 @@ def write(tmp_path: Path) -> Write:
             runs={"MGHFT": summary},
             text_only_strength=None,
             splits={"test": evaluate_split(split, systems, LABELS, **bootstrap)},
+            annotators={},
             differences={"test": accuracy_gains(split, systems, "MGHFT", **bootstrap)},
         )
         by_split = {name: {"test": rows} for name, rows in systems.items()}
@@ -129,10 +130,10 @@ def test_columns_of_the_predictions_have_their_types_without_any_subset(write: W
     write(0.2)
     table = pq.read_table(tmp_path / "predictions.parquet")
     assert table.schema.equals(prediction_schema(LABELS))
-    assert table.column("subset").to_pylist() == table.column("group").to_pylist() == [None] * 12
-    assert table.column("label").to_pylist() == ["cold", "warm"] * 6
-    assert table.column("seed").to_pylist() == [0] * 6 + [7] * 6
+    assert table.column("subset").to_pylist() == table.column("group").to_pylist() == [None] * 14
+    assert table.column("label").to_pylist() == (["cold", "warm"] * 4)[:7] * 2
+    assert table.column("seed").to_pylist() == [0] * 7 + [7] * 7
     assert (
         table.column("probabilities").to_pylist()
-        == [{"cold": 0.5, "warm": 0.5}] * 6 + [{"cold": 0.8, "warm": 0.2}] * 6
+        == [{"cold": 0.5, "warm": 0.5}] * 7 + [{"cold": 0.8, "warm": 0.2}] * 7
     )
