@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,12 @@ class Estimate:
 
     value: float
     interval: tuple[float, float]
+
+
+def group_numbers(groups: Sequence[str | None]) -> NDArray[np.int64]:
+    """Return [n] numbers, equal for equal groups; whoever has none is a group of its own."""
+    names = [f"alone {row}" if group is None else f"group {group}" for row, group in enumerate(groups)]
+    return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
 
 # Groups are drawn here and not by scipy.stats.bootstrap: it knows no groups, and one set of draws, as counts,
@@ -60,13 +66,28 @@ def accuracy_and_f1(
         labels: [n].
         draws: of `draw_groups`.
     """
-    once = np.ones((1, len(labels)))
+    once = np.ones((1, len(labels)), dtype=np.uint16)
     estimates = []
-    for measure in (_accuracy, _f1):
-        drawn = np.concatenate([measure(weights, predicted, labels) for weights in _chunks(draws)])
-        value = float(measure(once, predicted, labels)[0])
+    for metric in ("accuracy", "f1_macro"):
+        drawn = drawn_metric(metric, predicted, labels, draws)
+        value = float(drawn_metric(metric, predicted, labels, once)[0])
         estimates.append(Estimate(value, percentiles(drawn)))
     return estimates[0], estimates[1]
+
+
+def drawn_metric(
+    metric: str, predicted: NDArray[np.int64], labels: NDArray[np.int64], draws: NDArray[np.uint16]
+) -> NDArray[np.float64]:
+    """Return accuracy or f1_macro, mean over repeats, in each draw, [rounds].
+
+    Args:
+        metric: which of the two.
+        predicted: [R, n] labels of R repeats.
+        labels: [n].
+        draws: [rounds, n] of `draw_groups`.
+    """
+    measure = {"accuracy": _accuracy, "f1_macro": _f1}[metric]
+    return np.concatenate([measure(weights, predicted, labels) for weights in _chunks(draws)])
 
 
 def drawn_means(values: NDArray[np.float64], draws: NDArray[np.uint16]) -> NDArray[np.float64]:

@@ -8,7 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mghft.train.data.splits import Split
-from mghft.train.evaluation.bootstrap import accuracy_and_f1, draw_groups, drawn_means, percentiles
+from mghft.train.evaluation.bootstrap import (
+    accuracy_and_f1,
+    draw_groups,
+    drawn_means,
+    group_numbers,
+    percentiles,
+)
 from mghft.train.evaluation.metrics import classification_metrics
 from mghft.train.evaluation.prediction_table import alike
 from mghft.train.evaluation.probability_metrics import probability_metrics
@@ -121,9 +127,3 @@ def subset_rows(split: Split) -> dict[str, NDArray[np.bool_]]:
         values = np.array(names)
         found |= {name: values == name for name in sorted(set(names) - {""})}
     return found
-
-
-def group_numbers(groups: Sequence[str | None]) -> NDArray[np.int64]:
-    """Return [n] numbers, equal for equal groups; whoever has none is a group of its own."""
-    names = [f"alone {row}" if group is None else f"group {group}" for row, group in enumerate(groups)]
-    return np.unique(names, return_inverse=True)[1].astype(np.int64)

@@ -10,10 +10,10 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 
+from mghft.train.evaluation.bootstrap import group_numbers
 from mghft.train.evaluation.calibration import apply_temperature, fit_temperature
 from mghft.train.evaluation.metrics import classification_metrics, kappa, wilson_interval
 from mghft.train.evaluation.probability_metrics import calibration_error, probability_metrics
-from mghft.train.evaluation.split_metrics import group_numbers
 
 LABELS = ("anger", "fear", "joy", "sadness")
 
