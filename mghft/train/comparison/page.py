@@ -12,8 +12,7 @@ from mghft.pipeline.corpora.sticker import Sticker
 from mghft.pipeline.files import check_folder, write_json, write_text
 from mghft.pipeline.html import picture_url, write_page
 from mghft.pipeline.images.color import ImageError
-from mghft.pipeline.images.decode import decode_image, read_image
-from mghft.pipeline.images.transform import ImageTransform
+from mghft.pipeline.images.decode import decode_image
 from mghft.pipeline.views import VIEWS
 from mghft.train.comparison.results import Comparison, Disagreement, Section
 from mghft.train.comparison.text import HEADER, markdown, section_title, system_row, verdicts
@@ -134,7 +133,7 @@ def _cards(found: list[Disagreement], shown: Shown | None, count: int) -> list[D
         raise ValueError(f"the corpus {shown.card} in {shown.data} has no sticker {unknown!r}: name another")
     texts: dict[str, tuple[str, ...] | None] = {}
     if shown.descriptions is not None:
-        texts = dict(read_texts(shown.descriptions, VIEWS).texts)
+        texts = dict(read_texts(shown.descriptions, VIEWS).by_id)
     return [
         DisagreementCard(one, _picture(shown.data, stickers[one.id]), _views(texts.get(one.id)))
         for one in chosen
@@ -149,7 +148,7 @@ def _views(texts: tuple[str, ...] | None) -> list[tuple[str, str]]:
 
 def _picture(root: Path, sticker: Sticker) -> str | None:
     try:
-        image = decode_image(read_image(root, sticker.path))
+        image = decode_image(root, sticker.path)
     except ImageError:
         return None
     image.thumbnail((_THUMBNAIL, _THUMBNAIL))

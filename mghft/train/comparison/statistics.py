@@ -130,7 +130,7 @@ def sign_flip(differences: NDArray[np.float64], groups: NDArray[np.int64], *, se
     """
     sums = np.bincount(groups, weights=differences)
     sums = sums[sums != 0]
-    if not len(sums):
+    if len(sums) < 2:
         return 1.0
     found = stats.permutation_test(
         (sums,),
