@@ -49,7 +49,11 @@ def compare(config: CompareConfig) -> Comparison:
     Raises:
         FileNotFoundError, ValueError: of `read_sources` and `align`, or `against` is no system.
     """
-    predictions = read_sources(config.sources)
+    return compare_predictions(read_sources(config.sources), config)
+
+
+def compare_predictions(predictions: Sequence[Predictions], config: CompareConfig) -> Comparison:
+    """Compare systems whose predictions were read before; see `compare`, and `align` for what is raised."""
     systems, left_out = align(predictions, config.split, systems=config.systems, common=config.common)
     names = list(systems.probabilities)
     if config.against is not None and config.against not in names:

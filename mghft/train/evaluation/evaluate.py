@@ -118,7 +118,8 @@ def evaluate(config: EvalConfig) -> Evaluation:
         },
     )
     config.out.mkdir(parents=True, exist_ok=True)
-    seeds = {run.name: run.config.seed for run in runs}
+    # Baselines and late fusion come from the main run's texts and features: they go with its seed.
+    seeds = dict.fromkeys(systems, main.config.seed) | {run.name: run.config.seed for run in runs}
     table = prediction_tables(evaluated, systems, main.labels, seeds=seeds)
     write_predictions(config.out / FILE_NAME, table)
     write_report(

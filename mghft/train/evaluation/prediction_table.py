@@ -27,7 +27,7 @@ def prediction_tables(
         splits: by name.
         systems: by name, then by split, [n, classes] probabilities in the order of the split.
         labels: names in index order.
-        seeds: of the systems that were trained with one; the others get 0.
+        seeds: by system; 0 where it is not named.
     """
     return pa.concat_tables(
         prediction_table(
