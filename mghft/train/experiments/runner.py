@@ -31,6 +31,7 @@ from mghft.pipeline.predictions import FILE_NAME, read_predictions, write_predic
 from mghft.pipeline.text import one_line
 from mghft.train.experiments.cells import FAILURE, LOG, RECORD, Cell, lock_cell, plan_cells
 from mghft.train.experiments.experiment import Experiment, needs_descriptions
+from mghft.train.runs.files import read_metrics
 
 Say = Callable[[str], None]
 _PAUSE = 2.0
@@ -131,19 +132,28 @@ def run_cell(cell: Cell, experiment: Experiment, descriptions: Path | None, out:
         "out": str(report),
     }
     splits = [word for split in experiment.splits for word in ("--split", split)]
-    if cell.system.train is not None:
-        _train(cell, places, cost, lock)
-        words = ["eval", str(cell.run), "--out", str(report), *splits, "--no-late-fusion", "--stickers", "0"]
-    elif cell.system.eval is not None:
-        words = ["eval", *(str(need.run) for need in cell.needs), "--out", str(report), *splits]
-        words += ["--stickers", "0"]
+    threads = None
+    if cell.system.command is not None:
+        words = [word.format(**places) for word in cell.system.command]
     else:
-        words = [word.format(**places) for word in cell.system.command or ()]
-    _call(words, cell.folder, cost, lock)
+        if cell.system.train is not None:
+            _train(cell, places, cost, lock)
+        runs = [need.run for need in cell.needs] or [cell.run]
+        # Several cells share a machine: an evaluation takes as many threads as its training was given.
+        threads = json.loads((runs[0] / "config.json").read_text(encoding="utf-8"))["config"]["num_threads"]
+        words = ["eval", *map(str, runs), "--out", str(report), *splits, "--stickers", "0"]
+        words += ["--no-late-fusion"] if cell.system.train is not None else []
+        words += ["--num-threads", str(threads)] if threads else []
+    _call(words, cell.folder, cost, lock, threads=threads)
     wanted = cell.system.system
     if cell.system.train is not None:
         wanted = json.loads((report / "report.json").read_text(encoding="utf-8"))["main"]
     _keep_predictions(report / FILE_NAME, wanted, cell)
+    if cell.system.train is not None:
+        # By the epochs' own clocks: a cell that was stopped and gone on with took all of them.
+        cost.seconds["train"] = sum(
+            line["seconds"] + line["seconds_validation"] for line in read_metrics(cell.run)
+        )
     record = {
         "name": cell.name,
         "card": cell.card,
@@ -212,8 +222,13 @@ def _described(experiment: Experiment, cells: Sequence[Cell], out: Path, say: Sa
     return folder
 
 
-def _call(words: Sequence[str], folder: Path, cost: Cost, lock: IO[str]) -> None:
+def _call(
+    words: Sequence[str], folder: Path, cost: Cost, lock: IO[str], *, threads: int | None = None
+) -> None:
     """Run `mghft WORDS` to its end; the child inherits the lock, and its output goes to log.txt."""
+    environment = dict(os.environ)
+    if threads is not None:
+        environment.setdefault("OMP_NUM_THREADS", str(threads))
     log = folder / LOG
     command = [sys.executable, "-m", "mghft", *words]
     started = time.perf_counter()
@@ -226,6 +241,7 @@ def _call(words: Sequence[str], folder: Path, cost: Cost, lock: IO[str]) -> None
             stdout=file,
             stderr=subprocess.STDOUT,
             pass_fds=(lock.fileno(),),
+            env=environment,
         )
         try:
             _, status, usage = os.wait4(child.pid, 0)
