@@ -13,6 +13,7 @@ import numpy as np
 from mghft.pipeline.predictions import Predictions, read_predictions
 from mghft.train.comparison.compare import CompareConfig, compare_predictions
 from mghft.train.comparison.results import Pair, Section, SystemSummary
+from mghft.train.evaluation.results import WHOLE
 from mghft.train.experiments.cells import RECORD, Cell, plan_cells
 from mghft.train.experiments.experiment import Experiment
 
@@ -103,7 +104,7 @@ def _tables_of(
             done=len(done),
             cells=len(cells),
             source=None if experiment.published is None else experiment.published.source,
-            notes=comparison.notes,
+            notes=comparison.notes if section.subset == WHOLE else [],
         )
         for section in comparison.sections
     ]
