@@ -30,6 +30,15 @@ OutOption = Annotated[Path | None, typer.Option(help="Folder of all cells; defau
 SeedsOption = Annotated[
     list[int] | None, typer.Option("--seed", help="Seeds, over the file's; repeat the option.")
 ]
+CardsOption = Annotated[
+    list[str] | None, typer.Option("--card", help="Corpora, over the file's; repeat the option.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="A field of every training, over the file's: recipe=cpu."
+    ),
+]
 
 
 @app.command()
@@ -39,6 +48,8 @@ def run(
     descriptions: DescriptionsOption = None,
     out: OutOption = None,
     seeds: SeedsOption = None,
+    cards: CardsOption = None,
+    settings: SetOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say cells, time and disk by a few steps of each system.")
     ] = False,
@@ -51,9 +62,11 @@ def run(
     \b
     Examples:
       mghft experiment run emoji --data demo/data --descriptions demo/descriptions --out runs/emoji
-      mghft experiment run experiments/ser30k.yaml --data SER30K --descriptions runs/ser30k --dry-run
+      mghft experiment run ser30k --data SER_Dataset --descriptions runs/ser30k --dry-run
+      mghft experiment run ablation --card emoji --data demo/data --descriptions demo/descriptions \\
+        --set recipe=cpu --out runs/ablation
     """
-    experiment, folder = _open(file, data, descriptions, out, seeds)
+    experiment, folder = _open(file, out, data, descriptions, seeds, cards, settings)
     if dry_run:
         from mghft.train.experiments.estimate import estimate_lines
 
@@ -77,6 +90,8 @@ def status(
     descriptions: DescriptionsOption = None,
     out: OutOption = None,
     seeds: SeedsOption = None,
+    cards: CardsOption = None,
+    settings: SetOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Say which cells are done, running, failed (with the reason) or waiting.
@@ -85,7 +100,7 @@ def status(
     Examples:
       mghft experiment status emoji --out runs/emoji
     """
-    experiment, folder = _open(file, data, descriptions, out, seeds)
+    experiment, folder = _open(file, out, data, descriptions, seeds, cards, settings)
     from mghft.train.experiments.cells import FAILURE, plan_cells
 
     rows = []
@@ -109,6 +124,8 @@ def table(
     descriptions: DescriptionsOption = None,
     out: OutOption = None,
     seeds: SeedsOption = None,
+    cards: CardsOption = None,
+    settings: SetOption = None,
     form: Annotated[
         str, typer.Option("--format", help="markdown, latex (booktabs), csv or html.")
     ] = "markdown",
@@ -126,7 +143,7 @@ def table(
 
     if form not in FORMATS:
         raise ValueError(f"--format {form}: there are {', '.join(FORMATS)}")
-    experiment, folder = _open(file, data, descriptions, out, seeds)
+    experiment, folder = _open(file, out, data, descriptions, seeds, cards, settings)
     text = render(experiment_table(experiment, folder), form)
     if to is None:
         typer.echo(text, nl=False)
@@ -138,15 +155,24 @@ def table(
 
 
 def _open(
-    file: str, data: Path | None, descriptions: Path | None, out: Path | None, seeds: list[int] | None
+    file: str,
+    out: Path | None,
+    data: Path | None,
+    descriptions: Path | None,
+    seeds: list[int] | None,
+    cards: list[str] | None,
+    settings: list[str] | None,
 ) -> tuple[Experiment, Path]:
-    from mghft.pipeline.settings import given
+    """Return the experiment as the file and the options over it declare it, and the folder of its cells."""
+    from mghft.pipeline.settings import given, parse_assignments
     from mghft.train.experiments.experiment import load_experiment
 
     fields: dict[str, Any] = {
         "data": data,
         "descriptions": descriptions,
         "seeds": tuple(seeds) if seeds else None,
+        "cards": tuple(cards) if cards else None,
+        "train": parse_assignments(settings) if settings else None,
     }
     experiment, stem = load_experiment(file, given(fields))
     return experiment, out or Path("runs") / stem

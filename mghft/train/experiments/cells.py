@@ -109,6 +109,8 @@ def _cells_of(experiment: Experiment, out: Path, card: str, seed: int, setting: 
             "needs": [cell.folder.name for cell in needs],
             "describe": experiment.describe,
         }
+        if experiment.num_processes > 1:
+            identity["num_processes"] = experiment.num_processes
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
         folder = out / "cells" / f"{_slug(row)}-{_slug(card)}-s{seed}-{digest}"
         cell = Cell(row, system, card, seed, fields, needs, folder)

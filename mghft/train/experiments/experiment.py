@@ -87,6 +87,7 @@ class Experiment(BaseModel):
     split: str = Field(default="test", description="that the table shows")
     seeds: tuple[int, ...] = Field(default=(1, 2, 3), min_length=1, description="of every training")
     train: dict[str, Any] = Field(default_factory=dict, description="fields of every training")
+    num_processes: int = Field(default=1, ge=1, description="of every training, on this machine")
     settings: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="by name, fields over those of the systems: one more row for each"
     )

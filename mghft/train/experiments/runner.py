@@ -137,7 +137,7 @@ def run_cell(cell: Cell, experiment: Experiment, descriptions: Path | None, out:
         words = [word.format(**places) for word in cell.system.command]
     else:
         if cell.system.train is not None:
-            _train(cell, places, cost, lock)
+            _train(cell, experiment.num_processes, places, cost, lock)
         runs = [need.run for need in cell.needs] or [cell.run]
         # Several cells share a machine: an evaluation takes as many threads as its training was given.
         threads = json.loads((runs[0] / "config.json").read_text(encoding="utf-8"))["config"]["num_threads"]
@@ -166,7 +166,7 @@ def run_cell(cell: Cell, experiment: Experiment, descriptions: Path | None, out:
     write_json(cell.folder / RECORD, record)
 
 
-def _train(cell: Cell, places: dict[str, str], cost: Cost, lock: IO[str]) -> None:
+def _train(cell: Cell, processes: int, places: dict[str, str], cost: Cost, lock: IO[str]) -> None:
     fields: dict[str, Any] = {
         **cell.fields,
         "card": cell.card,
@@ -181,6 +181,7 @@ def _train(cell: Cell, places: dict[str, str], cost: Cost, lock: IO[str]) -> Non
     config = cell.folder / "train.yaml"
     write_text(config, yaml.safe_dump(fields, allow_unicode=True))
     words = ["train", "--config", str(config), "--out", str(cell.run), "--resume"]
+    words += ["--num-processes", str(processes)] if processes > 1 else []
     _call(words, cell.folder, cost, lock)
 
 
