@@ -105,6 +105,7 @@ class StickerImages:
         """
         self._source = source
         self._short_side = short_side
+        self._transform = _FULL_SIZE
         self._shapes: list[tuple[int, int]] = []
         self._offsets: list[int] = []
         self._file: Path | None = None
@@ -145,9 +146,14 @@ class StickerImages:
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_pixels": None}
 
+    def decode_on(self, background: tuple[int, int, int]) -> None:
+        """Show transparency on another colour from now on; what is kept on disk is not read any more."""
+        self._transform = _FULL_SIZE.model_copy(update={"background": background})
+        self._file = self._pixels = None
+
     def _decode(self, index: int) -> Image.Image:
         try:
-            image = decode_bytes(self._source.read(index), _FULL_SIZE)
+            image = decode_bytes(self._source.read(index), self._transform)
         except ImageError as error:
             raise ValueError(
                 f"the image {self._source.name(index)} cannot be decoded ({error}): "
