@@ -20,6 +20,7 @@ from mghft.commands import (
     eval,
     experiment,
     model,
+    probe,
     prompts,
     robustness,
     runs,
@@ -91,6 +92,7 @@ app.command("train")(train.train)
 app.command("eval")(eval.evaluate)
 app.command("compare")(compare.compare)
 app.command("robustness")(robustness.robustness)
+app.command("probe")(probe.probe)
 app.command("convert")(model.convert)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
