@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mghft.pipeline.corpora.adapters import open_adapter
 from mghft.pipeline.corpora.adapters.listing import Listing, summarize_skipped
+from mghft.pipeline.corpora.adapters.paths import leaving_note
 from mghft.pipeline.corpora.card import Card
 from mghft.pipeline.corpora.splits import apply_split_file
 from mghft.pipeline.corpora.sticker import Corpus
@@ -73,6 +74,7 @@ def check_listing(listing: Listing, root: Path, *, strict: bool) -> None:
     reasons = "; ".join(summarize_skipped(listing.skipped))
     if not usable:
         suffix = f": all {left_out} are left out, {reasons}" if left_out else ""
+        suffix += f"; {leaving_note(listing.links)}" if listing.links else ""
         raise ValueError(f"the corpus {card.name} below {root} has no stickers{suffix}")
     if left_out:
         count = f"{left_out} of {left_out + usable} stickers"

@@ -12,13 +12,13 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
-from mghft.pipeline.corpora.adapters import open_adapter
 from mghft.pipeline.corpora.adapters.listing import Listing
-from mghft.pipeline.corpora.split_files import SplitRow, read_split_rows
+from mghft.pipeline.corpora.split_files import read_split_rows
+from mghft.pipeline.corpora.split_ids import IdLookup, assign_splits, drop_other_variants
 from mghft.pipeline.corpora.sticker import SPLITS, Corpus, Sticker, count_splits
 from mghft.pipeline.files import check_target, write_text
 from mghft.pipeline.text import first_and_more, plural
@@ -142,21 +142,28 @@ def apply_split_file(listing: Listing, root: Path) -> None:
     else:
         return
     rows = read_split_rows(source)
-    split, unknown = _assign(rows, _IdLookup(listing.stickers, card.adapter), source)
-    if not split or len(unknown) > len(split):
+    split, unknown = assign_splits(rows, IdLookup(listing.stickers, card.adapter), source)
+    strange = drop_other_variants(card, root, unknown) if unknown else []
+    if not split and not strange:
         raise ValueError(
-            f"{len(unknown)} of {len(rows)} ids in {source} are not in the corpus {card.name}, "
-            f"the first is {unknown[0]!r}: are these the splits of another corpus?"
+            f"{source} names no sticker of the corpus {card.name}, but {plural(unknown, 'sticker')} of other "
+            "variants of its card: give another file as CARD@FILE, or make splits of the whole corpus with "
+            f"'mghft data split {card.source.stem} --force'"
         )
-    if unknown:
-        listing.notes.append(
-            f"this copy lacks {plural(unknown, 'id')} of {source}: {first_and_more(unknown)}"
+    left_out = {name for name, _ in listing.skipped}
+    if not split or sum(one.name not in left_out for one in strange) > len(split):
+        raise ValueError(
+            f"{len(strange)} of {len(rows)} ids in {source} are not in the corpus {card.name}, "
+            f"the first is {strange[0].name!r}: are these the splits of another corpus?"
         )
-    absent = [sticker.id for sticker in listing.stickers if sticker.id not in split]
+    if strange:
+        names = first_and_more(one.name for one in strange)
+        listing.notes.append(f"this copy lacks {plural(strange, 'id')} of {source}: {names}")
+    absent = [sticker for sticker in listing.stickers if sticker.id not in split]
     if absent:
-        listing.notes.append(
-            f"{source} does not name {plural(absent, 'sticker')}, left out: {first_and_more(absent)}"
-        )
+        named = first_and_more(sticker.id for sticker in absent)
+        lost = _lost_subsets(listing.stickers, split)
+        listing.notes.append(f"{source} does not name {plural(absent, 'sticker')}, left out: {named}{lost}")
     listing.stickers = [
         replace(sticker, split=split[sticker.id]) for sticker in listing.stickers if sticker.id in split
     ]
@@ -164,71 +171,8 @@ def apply_split_file(listing: Listing, root: Path) -> None:
     listing.card = card.model_copy(update={"counts": {}, "label_counts": {}})
 
 
-class _IdLookup:
-    """The ids of a corpus by the names that other people's files give its stickers."""
-
-    def __init__(self, stickers: Sequence[Sticker], adapter: str) -> None:
-        self._ids = {sticker.id for sticker in stickers}
-        self._by_name: dict[str, str | None] = {}
-        for sticker in stickers:
-            for name in _spellings(sticker):
-                # Of a name that two stickers answer to, neither is meant for sure.
-                is_new = self._by_name.get(name, sticker.id) == sticker.id
-                self._by_name[name] = sticker.id if is_new else None
-        self._possible_ids = getattr(open_adapter(adapter), "possible_ids", None)
-
-    def find(self, name: str, file: str) -> str | None:
-        """Return the id that a name in a file of this name means, None where that is not certain."""
-        if name in self._ids:
-            return name
-        if self._possible_ids is not None:
-            ids = [candidate for candidate in self._possible_ids(name, file) if candidate in self._ids]
-            if ids:
-                return ids[0] if len(ids) == 1 else None
-        return self._by_name.get(_plain(name))
-
-
-def _assign(rows: Sequence[SplitRow], lookup: _IdLookup, source: str) -> tuple[dict[str, str], list[str]]:
-    """Return the split by sticker id, and the names that belong to no sticker."""
-    split: dict[str, str] = {}
-    unknown = []
-    by_file: dict[str, list[SplitRow]] = {}
-    for row in rows:
-        by_file.setdefault(row.file, []).append(row)
-    for file, rows_of_file in by_file.items():
-        column = _id_column(rows_of_file, lookup)
-        for row in rows_of_file:
-            name = row.names[min(column, len(row.names) - 1)]
-            sticker_id = lookup.find(name, file)
-            if sticker_id is None:
-                unknown.append(name)
-            elif split.setdefault(sticker_id, row.split) != row.split:
-                raise ValueError(
-                    f"{source} puts {sticker_id!r} into {split[sticker_id]} and into {row.split}: "
-                    "give the files of one split alone, by a pattern such as 'folder/avg_*_label_E.csv'"
-                )
-    return split, unknown
-
-
-def _id_column(rows: Sequence[SplitRow], lookup: _IdLookup) -> int:
-    """Return which of a row's names is the id: the one that most stickers answer to.
-
-    A column of bare numbers (a row's number, a label) may look like one, so names go first.
-    """
-    scores = []
-    for column in range(max(len(row.names) for row in rows)):
-        names = [row.names[column] for row in rows if column < len(row.names)]
-        hits = len({lookup.find(name, rows[0].file) for name in names} - {None})
-        numbers = all(name.strip().isdecimal() for name in names)
-        scores.append((0 if numbers else hits, hits, -column))
-    return -max(scores)[2]
-
-
-def _spellings(sticker: Sticker) -> set[str]:
-    paths = {_plain(sticker.id), _plain(sticker.path)}
-    names = paths | {PurePosixPath(path).name for path in paths}
-    return names | {name.rpartition(".")[0] or name for name in names}
-
-
-def _plain(name: str) -> str:
-    return name.strip().replace("\\", "/").removeprefix("./").casefold()
+def _lost_subsets(stickers: Sequence[Sticker], split: Mapping[str, str]) -> str:
+    """Return a clause on the subsets of which no sticker has a split, nothing where there is none."""
+    present = {sticker.subset for sticker in stickers if sticker.id in split}
+    lost = sorted({sticker.subset for sticker in stickers if sticker.subset is not None} - present)
+    return f"; the whole subset {' and '.join(lost)} is among them" if lost else ""

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from mghft.pipeline.corpora.adapters.listing import NAMES_SHOWN, Listing
-from mghft.pipeline.corpora.adapters.paths import is_image_name, walk_files
+from mghft.pipeline.corpora.adapters.paths import is_image_name, leaving_note, walk_files
 from mghft.pipeline.corpora.card import Card
 from mghft.pipeline.corpora.sticker import SPLITS, Sticker, label_index, normal_split
 from mghft.pipeline.text import first_and_more, plural, printable
@@ -20,7 +20,9 @@ def read(card: Card, root: Path) -> Listing:
         ValueError: a folder is no label of the card.
     """
     listing = Listing(card)
-    files = sorted(walk_files(root), key=lambda path: path.split("/"))
+    links: list[str] = []
+    files = sorted(walk_files(root, links), key=lambda path: path.split("/"))
+    listing.note_links(links, problem=True)
     paths = [path for path in files if "/" in path and is_image_name(path)]
     paths = _leave_out(listing, files, paths)
     if not card.labels:
@@ -84,7 +86,7 @@ def _take_labels(listing: Listing, paths: list[str]) -> None:
     if paths and len(labels) < 2:
         raise ValueError(
             f"the images all lie in one folder, {labels[0]!r}: put each class into a folder of its own, "
-            "or give a table of labels"
+            "or give a table of labels" + (f"; {leaving_note(listing.links)}" if listing.links else "")
         )
     listing.notes.append(
         f"{len(labels)} labels found in the folders' names: {first_and_more(labels, NAMES_SHOWN)}"
