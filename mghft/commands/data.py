@@ -62,16 +62,22 @@ def check(
     fast: Annotated[
         bool, typer.Option("--fast", help="Look at header and end of every image; decode only the odd ones.")
     ] = False,
+    left_out: Annotated[
+        Path | None,
+        typer.Option(help="CSV to write: every sticker that is left out or cannot be read, and why."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file of --left-out.")] = False,
 ) -> None:
     """Check a corpus against its card: counts, labels, unreadable images, duplicates across splits.
 
-    Also tells what is odd about this copy, which stickers are left out and why, and how far annotators agree.
+    Also tells what is odd about this copy, which stickers are left out and why (the first of them; --left-out
+    writes all), and how far annotators agree.
     Every image is decoded, in one process per core. --fast misses damage in the middle of a file.
 
     \b
     Examples:
       mghft data check emoji --data demo/data
-      mghft data check met-meme:zh:intention --data MET-Meme
+      mghft data check met-meme:zh:intention --data MET-Meme --left-out missing.csv
       mghft data check ser30k --data SER_Dataset --strict
       mghft data check ser30k --data SER_Dataset --fast
     """
@@ -80,16 +86,19 @@ def check(
     # What loading logs is part of what is printed here.
     logging.getLogger("mghft.pipeline.corpora.load").setLevel(logging.ERROR)
     from mghft.pipeline.audit.agreement import measure_agreement
-    from mghft.pipeline.audit.check import check_corpus
-    from mghft.pipeline.corpora.adapters.listing import summarize_skipped
+    from mghft.pipeline.audit.check import check_loaded
+    from mghft.pipeline.corpora.adapters.listing import summarize_skipped, write_left_out
     from mghft.pipeline.corpora.card import load_card
     from mghft.pipeline.corpora.load import load_corpus
+    from mghft.pipeline.files import check_target
     from mghft.pipeline.progress import bar
-    from mghft.pipeline.text import plural
+    from mghft.pipeline.text import NAMED, plural
 
-    corpus = load_corpus(load_card(card), data, strict=strict)
+    if left_out is not None:
+        check_target(left_out, force, option="--left-out")
+    corpus = load_corpus(load_card(card), data, strict=strict and left_out is None)
     with bar() as progress:
-        found = check_corpus(corpus.card, data, fast=fast, progress=progress)
+        found = check_loaded(corpus, fast=fast, progress=progress)
     for split, labels in found.counts.items():
         counts = ", ".join(f"{name} {count}" for name, count in labels.items())
         typer.echo(f"{split}: {plural(sum(labels.values()), 'sticker')} ({counts})")
@@ -98,8 +107,16 @@ def check(
         typer.echo(f"note: {note}")
     for clause in summarize_skipped(corpus.skipped):
         typer.echo(f"left out: {clause}")
+    if left_out is None and len(corpus.skipped) > NAMED:
+        typer.echo("--left-out FILE writes the names of all that are left out")
     for problem in [*corpus.problems, *found.problems]:
         typer.echo(f"problem: {problem}")
+    if left_out is not None:
+        rows = [*corpus.skipped, *found.unreadable]
+        write_left_out(left_out, rows)
+        typer.echo(f"written: {left_out} ({plural(rows, 'sticker')})")
+        if strict and corpus.skipped:
+            raise ValueError(f"{plural(corpus.skipped, 'sticker')} of the corpus {card} cannot be used")
     if corpus.problems or found.problems:
         raise typer.Exit(1)
     typer.echo(f"{data} agrees with its card" + (", but for what is left out" if corpus.skipped else ""))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from mghft.pipeline.corpora.adapters.paths import leaving_note
 from mghft.pipeline.corpora.card import Card
 from mghft.pipeline.corpora.sticker import Sticker
+from mghft.pipeline.files import write_text
 from mghft.pipeline.text import first_and_more, printable
 
 # Values, labels or columns that a message lists before "and n more".
@@ -56,6 +60,16 @@ def summarize_skipped(skipped: Iterable[tuple[str, str]]) -> list[str]:
     for name, reason in skipped:
         by_reason.setdefault(reason, []).append(name)
     return [f"{len(names)} ({reason}): {first_and_more(names)}" for reason, names in by_reason.items()]
+
+
+def write_left_out(path: Path, rows: Iterable[tuple[str, str]]) -> None:
+    """Write names and reasons of stickers that cannot be used as CSV."""
+    text = io.StringIO(newline="")
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["name", "reason"])
+    table.writerows(rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, text.getvalue())
 
 
 def summarize_values(values: Iterable[str]) -> str:
