@@ -20,6 +20,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "shard_paths",
             "write_shard",
         ],
+        "split_difference": ["split_difference"],
         "status": ["RunStats", "RunStatus", "failed_rows", "run_status", "verify_run"],
         "store": ["RunStore"],
         "worker": ["Worker"],
