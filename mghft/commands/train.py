@@ -64,6 +64,12 @@ def train(
         str | None,
         typer.Option(help="Where images come from: files of --data, or shards that embed them (no --data)."),
     ] = None,
+    allow_changed_images: Annotated[
+        bool | None,
+        typer.Option(
+            "--allow-changed-images", help="Train although images are not those that were described."
+        ),
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that read images.")] = None,
     num_threads: Annotated[int | None, typer.Option(help="Threads of torch on CPU.")] = None,
     cache_dir: Annotated[
@@ -116,6 +122,7 @@ def train(
         "seed": seed,
         "text_encoder": text_encoder,
         "images": images,
+        "allow_changed_images": allow_changed_images,
         "workers": workers,
         "num_threads": num_threads,
         "cache_dir": cache_dir,

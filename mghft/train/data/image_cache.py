@@ -108,6 +108,7 @@ class StickerImages:
         self._shapes: list[tuple[int, int]] = []
         self._offsets: list[int] = []
         self._file: Path | None = None
+        self._index: Path | None = None
         self._pixels: NDArray[np.uint8] | None = None
         name = f"images-{self._fingerprint()[:24]}"
         data, index = folder / f"{name}.bin", folder / f"{name}.json"
@@ -125,10 +126,29 @@ class StickerImages:
             raise ValueError(
                 f"the image cache {data} was damaged and has been removed: start the command again"
             )
-        self._file = data
+        self._file, self._index = data, index
 
     def __len__(self) -> int:
         return len(self._source)
+
+    def content_hashes(self) -> list[str | None] | None:
+        """Return the SHA-256 of the bytes of every image; None where images are not cached.
+
+        A cache of before hashes were kept gets them now, by one reading of the files.
+        """
+        if self._index is None:
+            return None
+        content = json.loads(self._index.read_text())
+        if len(content.get("sha256", ())) != len(self):
+            content["sha256"] = [self._hash(index) for index in range(len(self))]
+            write_text(self._index, json.dumps(content))
+        return list(content["sha256"])
+
+    def _hash(self, index: int) -> str | None:
+        try:
+            return hashlib.sha256(self._source.read(index)).hexdigest()
+        except ImageError:
+            return None
 
     def __getitem__(self, index: int) -> Image.Image:
         if self._file is None:
@@ -146,8 +166,13 @@ class StickerImages:
         return {**self.__dict__, "_pixels": None}
 
     def _decode(self, index: int) -> Image.Image:
+        return self._read(index)[0]
+
+    def _read(self, index: int) -> tuple[Image.Image, str]:
+        """Return an image, and the SHA-256 of the bytes that it was decoded from."""
         try:
-            image = decode_bytes(self._source.read(index), _FULL_SIZE)
+            content = self._source.read(index)
+            image = decode_bytes(content, _FULL_SIZE)
         except ImageError as error:
             raise ValueError(
                 f"the image {self._source.name(index)} cannot be decoded ({error}): "
@@ -158,7 +183,7 @@ class StickerImages:
             scale = self._short_side / short
             size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
             image = image.resize(size, Image.Resampling.BICUBIC)
-        return image
+        return image, hashlib.sha256(content).hexdigest()
 
     def _fingerprint(self) -> str:
         facts = json.dumps([_DECODER, self._short_side, *self._source.facts()])
@@ -171,12 +196,13 @@ class StickerImages:
 
     def _write(self, data: Path, index: Path, progress: bool) -> None:
         """Write pixels first, index last, so that a build cut short leaves nothing that looks complete."""
-        shapes: list[tuple[int, int]] = []
-        write_atomically(data, lambda file: shapes.extend(self._write_pixels(file, progress)))
-        write_text(index, json.dumps({"shapes": shapes}))
+        written: list[tuple[tuple[int, int], str]] = []
+        write_atomically(data, lambda file: written.extend(self._write_pixels(file, progress)))
+        shapes, hashes = [shape for shape, _ in written], [sha256 for _, sha256 in written]
+        write_text(index, json.dumps({"shapes": shapes, "sha256": hashes}))
 
-    def _write_pixels(self, file: IO[bytes], progress: bool) -> list[tuple[int, int]]:
-        shapes = []
+    def _write_pixels(self, file: IO[bytes], progress: bool) -> list[tuple[tuple[int, int], str]]:
+        written = []
         count = len(self._source)
         with (
             ThreadPoolExecutor(os.cpu_count()) as pool,
@@ -184,11 +210,11 @@ class StickerImages:
         ):
             for start in range(0, count, _CHUNK):
                 chunk = range(start, min(start + _CHUNK, count))
-                for image in pool.map(self._decode, chunk):
-                    shapes.append((image.height, image.width))
+                for image, sha256 in pool.map(self._read, chunk):
+                    written.append(((image.height, image.width), sha256))
                     file.write(np.asarray(image, dtype=np.uint8).tobytes())
                 advance(chunk.stop, count)
-        return shapes
+        return written
 
 
 def _read_shapes(index: Path) -> list[tuple[int, int]]:

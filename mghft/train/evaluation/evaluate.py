@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from mghft.model.joint import ENCODER_FOLDER, load_network
 from mghft.pipeline.corpora.card import load_card
 from mghft.train.config import TrainConfig
+from mghft.train.data.described_images import changed_images
 from mghft.train.data.sampler import eval_transform
 from mghft.train.data.splits import (
     Split,
@@ -39,6 +41,7 @@ from mghft.train.evaluation.saved_models import open_all
 from mghft.train.evaluation.trained_runs import EvalConfig, TrainedRun
 from mghft.train.runs.files import read_metrics
 
+_LOG = logging.getLogger(__name__)
 MAJORITY, TEXT_ONLY = "majority", "text only"
 # Of text and the network without text: what a fusion inside the network has to beat.
 LATE_MEAN, LATE_REGRESSION = "late fusion, mean", "late fusion, regression"
@@ -248,6 +251,9 @@ def _judge_run(
         encoder=encoder,
         own_text=own_text,
     )
+    if text is not None and config.images == "files":
+        if (changed := changed_images(splits, text.descriptions)) is not None:
+            _LOG.warning("note: %s", changed)
     how: dict[str, Any] = {
         "accelerator": accelerator,
         "batch_size": evaluation.batch_size,

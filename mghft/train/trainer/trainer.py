@@ -13,7 +13,10 @@ from tqdm import tqdm
 from mghft.model import MGHFT
 from mghft.model.joint import Trained, TunedMGHFT, network, new_network
 from mghft.pipeline.corpora.sticker import Corpus
+from mghft.pipeline.runs.pictures import WAY_OUT
+from mghft.pipeline.runs.split_difference import split_difference
 from mghft.train.config import TrainConfig
+from mghft.train.data.described_images import changed_images
 from mghft.train.data.descriptions import data_fingerprint
 from mghft.train.data.splits import (
     LabelledSplit,
@@ -126,6 +129,13 @@ def _build_trainer(
             encoder=frozen,
             own_text=own_text,
         )
+    if text is not None and config.images == "files":
+        if (changed := changed_images(opened, text.descriptions)) is not None:
+            if not config.allow_changed_images:
+                raise ValueError(f"{changed}: {WAY_OUT}")
+            say(f"note: {changed}")
+        if (difference := split_difference(text.descriptions, corpus)) is not None:
+            say(f"note: {difference}: those of the corpus are taken")
     data = TrainingData(corpus.card, opened["train"], opened["validation"])
     latest = broadcast_from_main(accelerator, lambda: run.resume_from(say))
     torch.manual_seed(config.seed)
