@@ -135,9 +135,16 @@ def split(
     keep: Annotated[
         list[str] | None, typer.Option(help="Split that stays as it is; the rest is divided. Repeatable.")
     ] = None,
+    ignore_duplicates: Annotated[
+        bool,
+        typer.Option("--ignore-duplicates", help="Do not look for equal pictures: they may be torn apart."),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Make a seeded split, the same share of every label (and language), as a file that can be shared.
+
+    Equal pictures (same pixels, whatever their files are called) stay in one split; every image is decoded
+    for this. Where there are none, the split is that of --ignore-duplicates.
 
     The default file is read whenever the corpus is. Another file, also somebody else's, is chosen with
     CARD@FILE: a CSV of id and split, a folder or a pattern of files named train, val and test, a JSON.
@@ -150,10 +157,14 @@ def split(
       mghft data check ser30k@own.csv --data SER_Dataset
       mghft train 'met-meme:en@M3F/avg_*_label_E.csv' --data MET-Meme --no-text --out runs/en
     """
+    from mghft.pipeline.audit.equal import equal_pictures
     from mghft.pipeline.corpora.card import load_card
     from mghft.pipeline.corpora.load import load_corpus
     from mghft.pipeline.corpora.splits import Ratio, make_split, write_split
     from mghft.pipeline.corpora.sticker import normal_split
+    from mghft.pipeline.files import check_target
+    from mghft.pipeline.progress import bar
+    from mghft.pipeline.text import first_and_more, plural
 
     shares = Ratio.parse(ratio)
     chosen = load_card(card)
@@ -168,14 +179,34 @@ def split(
     for name in kept:
         corpus.split(name)
     path = out or data / str(chosen.split_file)
-    divided = make_split(corpus.stickers, shares, seed, keep=kept)
+    check_target(path, force)
+    groups: list[list[str]] = []
+    if not ignore_duplicates:
+        with bar(doing="comparing pictures") as progress:
+            groups = equal_pictures(corpus, progress=progress)
+    divided = make_split(corpus.stickers, shares, seed, keep=kept, together=groups)
     how = f"ratio {shares} of train:validation:test, seed {seed}, by subset and label"
     how += f", {' and '.join(kept)} kept" if kept else ""
+    how += f", {plural(groups, 'group')} of equal pictures kept together" if groups else ""
     for line in write_split(path, corpus, divided, how=how, force=force):
         typer.echo(line.removeprefix("# "))
     typer.echo(f"written: {path}")
+    torn = [group for group in groups if len({divided[name] for name in group}) > 1]
+    if torn:
+        named = first_and_more(group[0] for group in torn)
+        typer.echo(
+            f"note: {plural(torn, 'group')} of equal pictures also in a split that is kept: {named}; "
+            "'mghft data duplicates' with --drop-leaks leaves them out",
+            err=True,
+        )
     if out is not None:
         typer.echo(f"read the corpus with it as {card}@{path}")
+    elif chosen.met_meme is not None and len(chosen.met_meme.languages) == 1:
+        typer.echo(
+            f"note: the file is read by every variant of {chosen.source.stem} and names {chosen.name} alone: "
+            f"the others lose their stickers until 'mghft data split {chosen.source.stem} --force'",
+            err=True,
+        )
 
 
 @app.command("import")

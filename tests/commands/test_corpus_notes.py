@@ -99,7 +99,9 @@ def test_all_that_is_left_out_is_written_with_reasons(mghft: Any, memes: Path, t
     assert "damaged" in rows[7]["reason"]
 
 
-def test_list_of_what_is_left_out_is_not_written_over_another(mghft: Any, memes: Path, tmp_path: Path) -> None:
+def test_list_of_what_is_left_out_is_not_written_over_another(
+    mghft: Any, memes: Path, tmp_path: Path
+) -> None:
     (tmp_path / "mine.csv").write_text("mine")
     command = ("data", "check", "met-meme:en", "--data", "memes", "--left-out", "mine.csv")
     refused = mghft(*command)

@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "check": ["UNLABELLED", "CorpusCheck", "check_corpus", "check_loaded"],
         "duplicates": ["NEAR", "Duplicates", "Leak", "Pair", "find_duplicates"],
         "duplicates_report": ["check_report", "pair_line", "summarize", "write_report"],
+        "equal": ["equal_pictures"],
         "figures": ["draw_sheets", "draw_stats"],
         "hashes": ["Fingerprints", "take_fingerprints"],
         "near": ["HASH_BITS", "NearPair", "near_pairs"],

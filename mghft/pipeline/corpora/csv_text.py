@@ -66,9 +66,7 @@ def read_text(file: Path, what: str) -> tuple[str, str]:
         ) from None
 
 
-def read_cells(
-    text: str, file: Path, *, ragged: bool = False, unnamed: bool = False
-) -> list[PlacedCells]:
+def read_cells(text: str, file: Path, *, ragged: bool = False, unnamed: bool = False) -> list[PlacedCells]:
     """Split a CSV text into rows, the header first; blank rows are passed by.
 
     Args:

@@ -18,8 +18,9 @@ import numpy as np
 
 from mghft.pipeline.corpora.adapters.listing import Listing
 from mghft.pipeline.corpora.split_files import read_split_rows
+from mghft.pipeline.corpora.split_groups import keep_together, stratum_of
 from mghft.pipeline.corpora.split_ids import IdLookup, assign_splits, drop_other_variants
-from mghft.pipeline.corpora.sticker import SPLITS, Corpus, Sticker, count_splits
+from mghft.pipeline.corpora.sticker import SPLITS, Corpus, Sticker, count_splits, split_order
 from mghft.pipeline.files import check_target, write_text
 from mghft.pipeline.text import first_and_more, plural
 
@@ -51,7 +52,12 @@ class Ratio:
 
 
 def make_split(
-    stickers: Sequence[Sticker], ratio: Ratio, seed: int, *, keep: Iterable[str] = ()
+    stickers: Sequence[Sticker],
+    ratio: Ratio,
+    seed: int,
+    *,
+    keep: Iterable[str] = (),
+    together: Iterable[Sequence[str]] = (),
 ) -> dict[str, str]:
     """Return a seeded split, stratified by subset (of MET-Meme the language) and label.
 
@@ -63,17 +69,22 @@ def make_split(
         ratio: of train, validation and test.
         seed: of the shuffle.
         keep: splits that stay as they are; the other stickers are divided.
+        together: ids of stickers that must not be torn apart (`keep_together`); where nothing is, the split
+            is the same with and without.
 
     Returns:
         Split by id, in the order of the corpus.
+
+    Raises:
+        ValueError: what must stay together leaves a split without a sticker.
     """
     kept = set(keep)
     split = {sticker.id: sticker.split for sticker in stickers}
     by_subset: dict[str, dict[int, list[str]]] = {}
     for sticker in stickers:
         if sticker.split not in kept:
-            label = -1 if sticker.label is None else sticker.label
-            by_subset.setdefault(sticker.subset or "", {}).setdefault(label, []).append(sticker.id)
+            subset, label = stratum_of(sticker)
+            by_subset.setdefault(subset, {}).setdefault(label, []).append(sticker.id)
     borders = np.cumsum(ratio.shares)[:-1] / sum(ratio.shares)
     for subset, by_label in by_subset.items():
         before = 0
@@ -87,7 +98,14 @@ def make_split(
             for place, index in enumerate(order):
                 split[ids[index]] = SPLITS[sum(place >= end for end in ends)]
             before += len(ids)
-    return split
+    movable = {sticker.id: split[sticker.id] for sticker in stickers if sticker.split not in kept}
+    grouped = keep_together(movable, stickers, together, ratio.shares, seed)
+    if lost := sorted(set(movable.values()) - set(grouped.values()), key=split_order):
+        raise ValueError(
+            f"with equal pictures kept together no sticker is left for {' and '.join(lost)}: "
+            "see them with 'mghft data duplicates', or split with --ignore-duplicates"
+        )
+    return split | grouped
 
 
 def write_split(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -159,7 +159,7 @@ def _no_split(folder: Path, splits: Mapping[str, int], corpus: Corpus | None) ->
             f"mghft export {folder} CARD --data ROOT --format annotations-mg"
         )
     if not splits:
-        return f"no row of {folder} is of a sticker of the corpus {corpus.card.name}: give the card of its corpus"
+        return f"no row of {folder} is of a sticker of the corpus {corpus.card.name}: give its own card"
     return (
         f"the corpus {corpus.card.name} has no split with a file (train, validation, test; there is: "
         f"{count_splits(splits)}): 'mghft data split' makes splits, CARD@FILE takes them from a file"

@@ -90,8 +90,9 @@ def read_image(root: Path, relative: str) -> bytes:
     try:
         path = (root / relative).resolve(strict=True)
         if not path.is_relative_to(root.resolve()):
+            link = printable(first_link_out(root, relative))
             raise ImageError(
-                f"the path leaves the data folder through a link ({printable(first_link_out(root, relative))}): "
+                f"the path leaves the data folder through a link ({link}): "
                 "copy the files themselves (cp -RL), or download them with `hf download --local-dir`"
             )
         # Before opening, which some devices take for an order.

@@ -251,9 +251,12 @@ def _judge_run(
         encoder=encoder,
         own_text=own_text,
     )
-    if text is not None and config.images == "files":
-        if (changed := changed_images(splits, text.descriptions)) is not None:
-            _LOG.warning("note: %s", changed)
+    if (
+        text is not None
+        and config.images == "files"
+        and (changed := changed_images(splits, text.descriptions))
+    ):
+        _LOG.warning("note: %s", changed)
     how: dict[str, Any] = {
         "accelerator": accelerator,
         "batch_size": evaluation.batch_size,

@@ -124,7 +124,9 @@ def test_ids_of_the_other_language_are_no_unknown_ids(small, variant, title):
         table = small / f"label_{letter}.csv"
         table.write_text(table.read_text().replace("sentiment category", "metaphor occurrence"))
         lines = table.read_text().splitlines()
-        table.write_text("\n".join([f"{lines[0]},sentiment category", *(f"{row},2(love)" for row in lines[1:])]))
+        table.write_text(
+            "\n".join([f"{lines[0]},sentiment category", *(f"{row},2(love)" for row in lines[1:])])
+        )
     for number in range(3, 10):
         (small / f"Eimages/image_ ({number}).jpg").unlink()
     corpus = load_corpus(load_card("met-meme"), small)
@@ -165,7 +167,9 @@ def test_unknown_ids_beside_those_of_the_other_language_are_named(small):
 def test_splits_of_the_other_language_alone_name_the_way_out(small):
     corpus = load_corpus(load_card("met-meme:zh"), small)
     write_split(small / "mghft-split.csv", corpus, make_split(corpus.stickers, SHARES, 3), how="")
-    with pytest.raises(ValueError, match=r"names no sticker of the corpus met-meme:en, .*data split met-meme"):
+    with pytest.raises(
+        ValueError, match=r"names no sticker of the corpus met-meme:en, .*data split met-meme"
+    ):
         load_corpus(load_card("met-meme:en"), small)
 
 

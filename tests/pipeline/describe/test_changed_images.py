@@ -1,4 +1,4 @@
-"""Pictures replaced under the same names: a run that described the earlier ones is not gone on with unasked."""
+"""Pictures replaced under the same names: a run of the earlier ones is not gone on with unasked."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def test_run_is_not_gone_on_with_on_other_pictures(card, tmp_path):
     before = rows(tmp_path / "out")
     replace(card, (2, 5))
     engine = KnownEngine()
-    with pytest.raises(ValueError, match=r"of 8 pictures compared .* 2 are others now, the first is of ") as stop:
+    with pytest.raises(
+        ValueError, match=r"of 8 pictures compared .* 2 are others now, the first is of "
+    ) as stop:
         run(config(card, tmp_path / "out"), engine)
     assert "'images/0002.png'" in str(stop.value) and "--allow-changed-images" in str(stop.value)
     assert engine.requests == 0 and rows(tmp_path / "out") == before
@@ -43,7 +45,7 @@ def test_it_goes_on_where_that_is_allowed(card, tmp_path):
 def test_finished_run_says_it_too(card, tmp_path):
     run(config(card, tmp_path / "out"), KnownEngine())
     replace(card, range(12))
-    with pytest.raises(ValueError, match="of 12 pictures compared .* 12 are others now"):
+    with pytest.raises(ValueError, match=r"of 12 pictures compared .* 12 are others now"):
         run(config(card, tmp_path / "out"), KnownEngine())
 
 
@@ -66,7 +68,7 @@ def test_of_a_large_run_a_sample_is_read(card, tmp_path, monkeypatch):
     run(config(card, tmp_path / "out"), KnownEngine())
     monkeypatch.setattr(pictures, "_LOOKED_AT", 4)
     replace(card, range(12))
-    with pytest.raises(ValueError, match="of 4 pictures compared .* 4 are others now"):
+    with pytest.raises(ValueError, match=r"of 4 pictures compared .* 4 are others now"):
         run(config(card, tmp_path / "out"), KnownEngine())
 
 

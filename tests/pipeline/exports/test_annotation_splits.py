@@ -1,4 +1,4 @@
-"""Splits made after describing: rows keep the old ones, exports say so and take the corpus' where it is given."""
+"""Splits made after describing: rows keep the old ones, exports say so or take the corpus'."""
 
 from __future__ import annotations
 

@@ -39,7 +39,9 @@ def replace(world: World, *names: str) -> None:
 
 def test_training_stops_at_other_images_than_those_described(world: World) -> None:
     replace(world, "train/03.png", "validation/02.png")
-    with pytest.raises(ValueError, match=r"of 33 pictures compared .* 2 are others now, the first is of ") as stop:
+    with pytest.raises(
+        ValueError, match=r"of 33 pictures compared .* 2 are others now, the first is of "
+    ) as stop:
         train(world.config("run"))
     assert "'train/03.png'" in str(stop.value) and "--allow-changed-images" in str(stop.value)
     assert not (world.folder / "run" / "best").exists()

@@ -26,7 +26,13 @@ from mghft.pipeline.corpora.adapters.met_meme_tables import (
     read_meme_table,
     read_value,
 )
-from mghft.pipeline.corpora.adapters.paths import MISSING, is_image_name, leaving_note, nearest_first, walk_files
+from mghft.pipeline.corpora.adapters.paths import (
+    MISSING,
+    is_image_name,
+    leaving_note,
+    nearest_first,
+    walk_files,
+)
 from mghft.pipeline.corpora.adapters.read_table import find_column, plain_name
 from mghft.pipeline.corpora.card import Card, Language, MetMeme, Task
 from mghft.pipeline.corpora.sticker import Sticker
@@ -204,9 +210,8 @@ class _LanguageReader:
             empty += text is not None and meme.text is None
         odd = {meme.key for meme in without} | texts.keys()
         if odd:
-            sentence = (
-                f"{plural(without, 'meme')} without a row in {file}, {plural(texts, 'row')} of it without a meme"
-            )
+            lacking, orphans = plural(without, "meme"), plural(texts, "row")
+            sentence = f"{lacking} without a row in {file}, {orphans} of it without a meme"
             if odd <= self.gaps:
                 self._note(f"{sentence}: those that some copies lack")
             else:
