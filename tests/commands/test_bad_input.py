@@ -13,7 +13,7 @@ Call = Callable[..., Any]
 
 
 def refused(answer: Any, *words: str) -> None:
-    """One line on stderr that begins with `error:`, after notes on the corpus; exit code 2, every word in it."""
+    """One line on stderr that begins with `error:`, all words in it, beside notes on the corpus; code 2."""
     assert answer.code == 2, answer
     lines = [line for line in answer.err.strip().splitlines() if not line.startswith("note: emoji: ")]
     assert len(lines) == 1, answer.err

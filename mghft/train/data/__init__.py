@@ -36,6 +36,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "resolve_model",
             "views_of",
         ],
+        "usable_images": ["check_usable", "open_images"],
+        "strict": ["refuse_unusable"],
         "text_features": ["FeatureCache", "features_of", "load_encoder", "text_statistics"],
     },
 )
