@@ -255,14 +255,14 @@ def read_right(cell: Cell, work: Path) -> dict[tuple[str, str], dict[str, bool]]
     """Return by subset and system which stickers were predicted right."""
     found: dict[tuple[str, str], dict[str, bool]] = {}
     report = cell.folder(work, text=True) / "report"
-    columns = ["sticker_id", "split", "subset", "system", "true", "predicted"]
     probed = json.loads((report / "probe.json").read_text())
-    for row in pq.read_table(report / "predictions.parquet", columns=columns).to_pylist():
-        split, sticker = row["split"], row["sticker_id"]
+    for row in pq.read_table(report / "predictions.parquet").to_pylist():
+        split, sticker = row["split"], row["id"]
         subset = row["subset"] or split if split == "test" else split
         if "fold=" in cell.card and split == "test":
             subset = "unseen emoji (folds)"
-        found.setdefault((subset, row["system"]), {})[sticker] = row["true"] == row["predicted"]
+        predicted = max(row["probabilities"], key=row["probabilities"].get)
+        found.setdefault((subset, row["system"]), {})[sticker] = row["label"] == predicted
         found.setdefault((subset, PROBE), {})[sticker] = probed[split][sticker]
     return found
 

@@ -12,7 +12,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from mghft.commands import data, describe, doctor, eval, model, prompts, runs, train
+from mghft.commands import (
+    compare,
+    data,
+    describe,
+    doctor,
+    eval,
+    experiment,
+    model,
+    prompts,
+    robustness,
+    runs,
+    train,
+)
 from mghft.pipeline.text import one_line
 
 
@@ -77,10 +89,13 @@ app.command("preview")(runs.preview)
 app.command("export")(runs.export)
 app.command("train")(train.train)
 app.command("eval")(eval.evaluate)
+app.command("compare")(compare.compare)
+app.command("robustness")(robustness.robustness)
 app.command("convert")(model.convert)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
 app.add_typer(prompts.app, name="prompts")
+app.add_typer(experiment.app, name="experiment")
 app.add_typer(model.app, name="model")
 
 

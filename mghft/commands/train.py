@@ -166,9 +166,10 @@ def train(
 def _run(config: "TrainConfig", *, dry_run: bool) -> None:
     main = os.environ.get("RANK", "0") == "0"
     if dry_run:
-        from mghft.train.trainer.dry_run import dry_run_report
+        from mghft.train.trainer.dry_run import dry_run as try_out
+        from mghft.train.trainer.dry_run import format_report
 
-        report = dry_run_report(config)
+        report = format_report(try_out(config))
         if main:
             typer.echo(report)
         return

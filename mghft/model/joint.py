@@ -26,13 +26,18 @@ ENCODER_FOLDER = "text_encoder"
 
 
 class TunedMGHFT(nn.Module):
-    """MGHFT that reads texts instead of features, through an encoder whose weights are trained."""
+    """MGHFT that reads texts instead of features, through an encoder whose weights are trained.
 
-    def __init__(self, mghft: MGHFT, encoder: TextEncoder) -> None:
+    Args:
+        frozen: the encoder's weights stay, but training draws its dropout, for every text of every sticker on
+            its own: the released training, whose encoder is frozen and in training mode.
+    """
+
+    def __init__(self, mghft: MGHFT, encoder: TextEncoder, *, frozen: bool = False) -> None:
         super().__init__()
-        self.mghft = mghft
+        self.mghft, self.frozen = mghft, frozen
         # In float32, whatever the file is in: small steps vanish in half precision.
-        self.language = encoder.model.float().requires_grad_(True)
+        self.language = encoder.model.float().requires_grad_(not frozen)
         self.encoder = encoder
 
     def forward(
@@ -49,11 +54,13 @@ class TunedMGHFT(nn.Module):
         return output
 
     def text_features(self, texts: Sequence[Sequence[str]], device: torch.device) -> Tensor:
-        """Return features [B, V, width] with gradients; zeros for ""."""
-        distinct, rows = distinct_texts(texts)
+        """Return features [B, V, width], with gradients unless the encoder is frozen; zeros for ""."""
+        distinct, rows = _every_text(texts) if self.frozen and self.training else distinct_texts(texts)
         vectors = torch.zeros(1, self.encoder.width, device=device)
         if distinct:
-            vectors = torch.cat([self.encoder.vectors(distinct).to(vectors), vectors])
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+                encoded = self.encoder.vectors(distinct).to(vectors)
+            vectors = torch.cat([encoded, vectors])
         return vectors[rows.to(device)]
 
     def save_pretrained(self, folder: Path) -> None:
@@ -97,6 +104,14 @@ def load_weights(model: Trained, folder: Path) -> None:
         model.load_weights(folder)
     else:
         model.load_state_dict(load_file(folder / WEIGHTS_NAME))
+
+
+def _every_text(texts: Sequence[Sequence[str]]) -> tuple[list[str], Tensor]:
+    """Return all texts that are not blank, however often, and the place of each as `distinct_texts` does."""
+    found = [text for row in texts for text in row if text.strip()]
+    places = iter(range(len(found)))
+    rows = [[next(places) if text.strip() else len(found) for text in row] for row in texts]
+    return found, torch.tensor(rows)
 
 
 def distinct_texts(

@@ -81,7 +81,10 @@ class TrainConfig(BaseModel):
         default=False, description="train the text encoder's weights too; then no features are cached"
     )
     text_lr_scale: float = Field(
-        default=0.1, gt=0, description="learning rate of a text encoder that is trained, as a share of lr"
+        default=0.1,
+        ge=0,
+        description="learning rate of a text encoder that is trained, as a share of lr; 0: its weights stay "
+        "and its dropout is on, as in the released training",
     )
     standardize_text: bool = Field(
         default=False, description="centre and scale the text features by the training split's statistics"
@@ -103,6 +106,9 @@ class TrainConfig(BaseModel):
     min_lr: float = Field(default=1e-5, ge=0, description="at the end of the cosine")
     warmup_lr: float = Field(default=1e-5, ge=0, description="at the first step")
     warmup_epochs: float = Field(default=5, ge=0, description="linear warm-up")
+    lr_changes: Literal["step", "epoch"] = Field(
+        default="step", description="epoch: constant within one and one epoch late, as released"
+    )
     weight_decay: float = Field(default=0.05, ge=0, description="none on one-dimensional parameters")
     clip_grad: float | None = Field(default=None, gt=0, description="largest norm of the gradient")
     label_smoothing: float = Field(default=0.2, ge=0, lt=1, description="of the classification loss")
@@ -117,6 +123,10 @@ class TrainConfig(BaseModel):
         description="alignment pairs across all processes; false: inside each process, as the released code",
     )
     repeats: int = Field(default=3, ge=1, description="augmented copies of a sticker per epoch")
+    order: Literal["own", "released"] = Field(
+        default="own",
+        description="released: DeiT's sampler as the released code draws, the same for every seed",
+    )
     augmentation: Augmentation = Field(default_factory=Augmentation, description="timm's transforms")
     seed: int = Field(default=42, ge=0, description="of weights, order, augmentation and dropout")
     mixed_precision: Literal["auto", "no", "fp16", "bf16"] = Field(
@@ -209,6 +219,8 @@ class TrainConfig(BaseModel):
                 f"imbalance.loss: focal loss is defined for hard labels, label_smoothing is "
                 f"{self.label_smoothing}: set label_smoothing to 0 with it"
             )
+        if self.order == "released" and self.imbalance.sampling == "balanced":
+            raise ValueError("order: the released order knows no classes, set imbalance.sampling or order")
         if self.allow_changes and not self.resume:
             raise ValueError("allow_changes: it goes with resume, for a run folder that already exists")
         if self.warmup_epochs >= self.epochs:
@@ -279,6 +291,9 @@ class TrainConfig(BaseModel):
             del fields["backbone_lr_scale"]
         if self.network == "mghft":
             del fields["network"]
+        for name, before in (("lr_changes", "step"), ("order", "own")):
+            if fields[name] == before:
+                del fields[name]
         return fields
 
     def highlights(self, processes: int) -> dict[str, Any]:

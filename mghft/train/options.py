@@ -73,6 +73,7 @@ class Schedule:
     warmup_epochs: float
     warmup_lr: float
     min_lr: float
+    lr_changes: Literal["step", "epoch"]
 
 
 @dataclass(frozen=True)

@@ -125,15 +125,15 @@ def test_converted_checkpoint_gives_its_own_figures(mghft: Call) -> None:
         *("--batch-size", 2, "--workers", 0, "--cache-dir", "cache"),
     )
     rows = pq.read_table("report/predictions.parquet").to_pylist()
-    ours = {row["sticker_id"]: row for row in rows if row["system"] == "MGHFT"}
+    ours = {row["id"]: row for row in rows if row["system"] == "MGHFT"}
     ids = sorted(ours)
     expected = released_logits(ids).softmax(1)
     predicted = [LABELS[index] for index in expected.argmax(1).tolist()]
     # A test in which one class is always right would show nothing.
     assert set(predicted) == set(LABELS)
-    assert [ours[name]["predicted"] for name in ids] == predicted
+    assert [max(LABELS, key=ours[name]["probabilities"].get) for name in ids] == predicted
     found = torch.tensor(
-        [[ours[name][f"p_{label}"] for label in LABELS] for name in ids], dtype=torch.float64
+        [[ours[name]["probabilities"][label] for label in LABELS] for name in ids], dtype=torch.float64
     )
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
     report = json.loads(Path("report/report.json").read_text(encoding="utf-8"))

@@ -111,10 +111,10 @@ def test_converted_checkpoint_gives_its_own_figures(mghft: Call, network: str) -
         *("--out", "report", "--batch-size", 2, "--workers", 0, "--cache-dir", "cache"),
     )
     rows = pq.read_table("report/predictions.parquet").to_pylist()
-    ours = {row["sticker_id"]: row for row in rows if row["system"] == SYSTEMS[network]}
+    ours = {row["id"]: row for row in rows if row["system"] == SYSTEMS[network]}
     ids = sorted(ours)
     expected = released_probabilities(ids, reads_text=reads_text)
     # Probabilities that are all the same would show nothing.
     assert expected.std(0).max() > 1e-3
-    found = torch.tensor([[ours[name][f"p_{label}"] for label in LABELS] for name in ids]).double()
+    found = torch.tensor([[ours[name]["probabilities"][label] for label in LABELS] for name in ids]).double()
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)

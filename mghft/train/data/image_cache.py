@@ -111,6 +111,7 @@ class StickerImages:
         self._chosen: list[int] | None = None
         self._source = source
         self._short_side = short_side
+        self._transform = _FULL_SIZE
         self._shapes: list[tuple[int, int]] = []
         self._offsets: list[int] = []
         self._file: Path | None = None
@@ -183,6 +184,11 @@ class StickerImages:
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_pixels": None}
 
+    def decode_on(self, background: tuple[int, int, int]) -> None:
+        """Show transparency on another colour from now on; what is kept on disk is not read any more."""
+        self._transform = _FULL_SIZE.model_copy(update={"background": background})
+        self._file = self._pixels = None
+
     def _decode(self, index: int) -> Image.Image:
         """Return an image that is not cached.
 
@@ -206,7 +212,7 @@ class StickerImages:
     def _read(self, index: int) -> tuple[Image.Image, str]:
         """Return an image, and the SHA-256 of the bytes that it was decoded from."""
         content = self._source.read(index)
-        image = decode_bytes(content, _FULL_SIZE)
+        image = decode_bytes(content, self._transform)
         short = min(image.size)
         if short > self._short_side:
             scale = self._short_side / short

@@ -67,11 +67,33 @@ def balanced_order(
     return np.repeat(mixed, repeats)[:places]
 
 
+# Of the released order: an epoch is cut to a multiple of this many stickers.
+RELEASED_MULTIPLE = 256
+
+
+def released_order(count: int, *, epoch: int, processes: int, repeats: int) -> NDArray[np.int64]:
+    """Return the order of the released code, [processes, places], which no seed of the run changes.
+
+    That is DeiT's repeated augmentation (Touvron et al., ICML 2021): a permutation by torch's generator with
+    the epoch as its seed, every sticker several times in a row, dealt out to the processes in turn, of which
+    each keeps so many that all together see `count`, cut to a multiple of 256.
+    """
+    generator = torch.Generator().manual_seed(epoch)
+    shuffled = torch.randperm(count, generator=generator).numpy()
+    dealt = -(-count * repeats // processes) * processes
+    kept = count // RELEASED_MULTIPLE * RELEASED_MULTIPLE // processes
+    return np.resize(np.repeat(shuffled, repeats), dealt).reshape(-1, processes).T[:, :kept]
+
+
 class EpochBatches(Sampler[list[Draw]]):
     """The batches of one process; `start` sets the epoch and its first step.
 
     Args:
         labels: [count] class of every sticker, for balanced sampling; None draws every sticker equally often.
+        released: the order of the released code; what does not fill a batch of a process is left out.
+
+    Raises:
+        ValueError: the released order leaves less than a batch.
     """
 
     def __init__(
@@ -84,8 +106,16 @@ class EpochBatches(Sampler[list[Draw]]):
         rank: int,
         processes: int,
         labels: NDArray[np.int64] | None = None,
+        released: bool = False,
     ) -> None:
         self._count, self._seed, self._repeats, self._labels = count, seed, repeats, labels
+        self._released, self._batch_size = released, batch_size
+        if released and count // RELEASED_MULTIPLE * RELEASED_MULTIPLE // processes < batch_size:
+            raise ValueError(
+                f"order: the released order cuts an epoch to multiples of {RELEASED_MULTIPLE} stickers, "
+                f"and of "
+                f"{count} less than a batch of {batch_size} for each process is left: take order=own"
+            )
         self._rank, self._processes, self._global_batch = rank, processes, batch_size * processes
         self._epoch, self._first_step = 0, 0
 
@@ -96,6 +126,9 @@ class EpochBatches(Sampler[list[Draw]]):
     @property
     def steps(self) -> int:
         """Steps of a whole epoch."""
+        if self._released:
+            kept = self._count // RELEASED_MULTIPLE * RELEASED_MULTIPLE // self._processes
+            return kept // self._batch_size
         return max(self._count // self._global_batch, 1)
 
     def __len__(self) -> int:
@@ -109,6 +142,12 @@ class EpochBatches(Sampler[list[Draw]]):
             yield [Draw(self._epoch, place, int(order[place])) for place in places]
 
     def _order(self) -> NDArray[np.int64]:
+        if self._released:
+            by_process = released_order(
+                self._count, epoch=self._epoch, processes=self._processes, repeats=self._repeats
+            )
+            # Place by place, as the others: what lies next to each other is of different processes.
+            return by_process.T.ravel()
         options = {
             "seed": self._seed,
             "epoch": self._epoch,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,31 +20,6 @@ _CHUNK = 4_000_000
 MIN_DIFFERENCE = 0.005
 
 
-def bootstrap_interval(
-    values: NDArray[np.floating[Any]], *, seed: int = 0, rounds: int = ROUNDS, level: float = LEVEL
-) -> tuple[float, float]:
-    """Return the percentile interval of a mean (Efron, 1979), by drawing stickers with replacement.
-
-    Args:
-        values: [n], one per sticker.
-        seed: of the draws.
-        rounds: number of draws.
-        level: share of the draws' means inside.
-    """
-    if len(values) == 1:
-        # scipy refuses a sample of one.
-        return float(values[0]), float(values[0])
-    interval = stats.bootstrap(
-        (values,),
-        np.mean,
-        n_resamples=rounds,
-        confidence_level=level,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return float(interval.low), float(interval.high)
-
-
 @dataclass(frozen=True)
 class Estimate:
     """A metric with its bootstrap interval (percentiles)."""
@@ -54,21 +28,28 @@ class Estimate:
     interval: tuple[float, float]
 
 
+def group_numbers(groups: Sequence[str | None]) -> NDArray[np.int64]:
+    """Return [n] numbers, equal for equal groups; whoever has none is a group of its own."""
+    names = [f"alone {row}" if group is None else f"group {group}" for row, group in enumerate(groups)]
+    return np.unique(names, return_inverse=True)[1].astype(np.int64)
+
+
 # Groups are drawn here and not by scipy.stats.bootstrap: it knows no groups, and one set of draws, as counts,
 # serves every measure, view and run by matrix products.
-def draw_groups(groups: NDArray[np.int64], seed: int) -> NDArray[np.uint16]:
+def draw_groups(groups: NDArray[np.int64], seed: int, rounds: int = ROUNDS) -> NDArray[np.uint16]:
     """Draw groups with replacement, as many as there are, each with all of its stickers.
 
     Args:
         groups: [n] group of every sticker.
         seed: of the draws.
+        rounds: number of draws.
 
     Returns:
-        [ROUNDS, n], how often each sticker is in each draw.
+        [rounds, n], how often each sticker is in each draw.
     """
     numbers = np.unique(groups, return_inverse=True)[1]
     count = int(numbers.max()) + 1
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=ROUNDS)
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=rounds)
     return drawn.astype(np.uint16)[:, numbers]
 
 
@@ -85,14 +66,39 @@ def accuracy_and_f1(
         labels: [n].
         draws: of `draw_groups`.
     """
-    once = np.ones((1, len(labels)))
+    once = np.ones((1, len(labels)), dtype=np.uint16)
     estimates = []
-    for measure in (_accuracy, _f1):
-        drawn = np.concatenate([measure(weights, predicted, labels) for weights in _chunks(draws)])
-        low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        value = float(measure(once, predicted, labels)[0])
-        estimates.append(Estimate(value, (float(low), float(high))))
+    for metric in ("accuracy", "f1_macro"):
+        drawn = drawn_metric(metric, predicted, labels, draws)
+        value = float(drawn_metric(metric, predicted, labels, once)[0])
+        estimates.append(Estimate(value, percentiles(drawn)))
     return estimates[0], estimates[1]
+
+
+def drawn_metric(
+    metric: str, predicted: NDArray[np.int64], labels: NDArray[np.int64], draws: NDArray[np.uint16]
+) -> NDArray[np.float64]:
+    """Return accuracy or f1_macro, mean over repeats, in each draw, [rounds].
+
+    Args:
+        metric: which of the two.
+        predicted: [R, n] labels of R repeats.
+        labels: [n].
+        draws: [rounds, n] of `draw_groups`.
+    """
+    measure = {"accuracy": _accuracy, "f1_macro": _f1}[metric]
+    return np.concatenate([measure(weights, predicted, labels) for weights in _chunks(draws)])
+
+
+def drawn_means(values: NDArray[np.float64], draws: NDArray[np.uint16]) -> NDArray[np.float64]:
+    """Return the mean of [n] values in each draw of `draw_groups`, [rounds]."""
+    return np.concatenate([weights @ values / weights.sum(axis=1) for weights in _chunks(draws)])
+
+
+def percentiles(drawn: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the 95 % percentile interval of [rounds] drawn values (Efron, 1979)."""
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
 
 
 @dataclass(frozen=True)

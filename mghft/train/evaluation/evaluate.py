@@ -2,52 +2,40 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mghft.model.joint import ENCODER_FOLDER, load_network
 from mghft.pipeline.corpora.card import load_card
+from mghft.pipeline.predictions import FILE_NAME, write_predictions
 from mghft.train.config import TrainConfig
-from mghft.train.data.described_images import changed_images
-from mghft.train.data.sampler import eval_transform
-from mghft.train.data.splits import (
-    Split,
-    load_splits,
-    open_corpus,
-    open_own_text,
-    resolve_model,
-    views_of,
-)
+from mghft.train.data.splits import Split, views_of
 from mghft.train.data.text_features import FeatureCache, load_encoder
 from mghft.train.distributed.accelerator import build_accelerator
+from mghft.train.evaluation.annotators import annotator_kappa
 from mghft.train.evaluation.baselines import (
     majority_baseline,
     mean_of_probabilities,
     regression_baseline,
     side_by_side,
 )
-from mghft.train.evaluation.bootstrap import bootstrap_interval
-from mghft.train.evaluation.metrics import classification_metrics
-from mghft.train.evaluation.predict import predict, visual_vectors
-from mghft.train.evaluation.prediction_table import prediction_table, write_predictions
+from mghft.train.evaluation.calibration import fit_temperature
+from mghft.train.evaluation.opened_run import open_run
+from mghft.train.evaluation.predict import visual_vectors
+from mghft.train.evaluation.prediction_table import prediction_tables
 from mghft.train.evaluation.report import write_report
-from mghft.train.evaluation.results import SOURCE, WHOLE, AccuracyGain, Evaluation, RunSummary, SystemMetrics
+from mghft.train.evaluation.results import Evaluation, RunSummary
 from mghft.train.evaluation.saved_models import open_all
+from mghft.train.evaluation.split_metrics import Probabilities, accuracy_gains, evaluate_split
 from mghft.train.evaluation.trained_runs import EvalConfig, TrainedRun
 from mghft.train.runs.files import read_metrics
 
-_LOG = logging.getLogger(__name__)
 MAJORITY, TEXT_ONLY = "majority", "text only"
 # Of text and the network without text: what a fusion inside the network has to beat.
 LATE_MEAN, LATE_REGRESSION = "late fusion, mean", "late fusion, regression"
-
-# [n, classes] in the order of a split.
-Probabilities = NDArray[np.float64]
 
 
 def evaluate(config: EvalConfig) -> Evaluation:
@@ -96,6 +84,10 @@ def evaluate(config: EvalConfig) -> Evaluation:
         for name in config.splits
     }
     bootstrap = {"seed": config.seed, "rounds": config.bootstrap_rounds}
+    temperatures = {
+        system: fit_temperature(probabilities, truth["validation"])
+        for system, probabilities in by_split.get("validation", {}).items()
+    }
     evaluation = Evaluation(
         corpus=load_card(main.config.card).title,
         labels=list(main.labels),
@@ -104,16 +96,24 @@ def evaluate(config: EvalConfig) -> Evaluation:
         runs={run.name: _summary(run) for run in runs if run.was_trained},
         text_only_strength=strength,
         splits={
-            name: evaluate_split(split, by_split[name], main.labels, **bootstrap)
+            name: evaluate_split(split, by_split[name], main.labels, **bootstrap, temperatures=temperatures)
             for name, split in evaluated.items()
         },
         differences={
             name: accuracy_gains(split, by_split[name], main.name, **bootstrap)
             for name, split in evaluated.items()
         },
+        annotators={
+            name: found
+            for name, split in evaluated.items()
+            if (found := annotator_kappa(split.stickers, _choices(by_split[name]))) is not None
+        },
     )
     config.out.mkdir(parents=True, exist_ok=True)
-    write_predictions(config.out / "predictions.parquet", prediction_table(evaluated, systems, main.labels))
+    # Baselines and late fusion come from the main run's texts and features: they go with its seed.
+    seeds = dict.fromkeys(systems, main.config.seed) | {run.name: run.config.seed for run in runs}
+    table = prediction_tables(evaluated, systems, main.labels, seeds=seeds)
+    write_predictions(config.out / FILE_NAME, table)
     write_report(
         config.out,
         evaluation,
@@ -127,67 +127,8 @@ def evaluate(config: EvalConfig) -> Evaluation:
     return evaluation
 
 
-def evaluate_split(
-    split: Split, systems: Mapping[str, Probabilities], labels: Sequence[str], *, seed: int, rounds: int
-) -> dict[str, dict[str, SystemMetrics]]:
-    """Compute the metrics of every system on the whole split ("all") and on each subset of it.
-
-    Args:
-        split: whose labels are the truth.
-        systems: [n, classes] probabilities by system.
-        labels: names in index order.
-        seed, rounds: of the bootstrap.
-
-    Returns:
-        By subset and system.
-    """
-    found: dict[str, dict[str, SystemMetrics]] = {}
-    for subset, rows in subset_rows(split).items():
-        found[subset] = {}
-        for system, probabilities in systems.items():
-            true, predicted = split.labels[rows], probabilities.argmax(1)[rows]
-            metrics = classification_metrics(true, predicted, labels)
-            interval = bootstrap_interval((predicted == true).astype(float), seed=seed, rounds=rounds)
-            found[subset][system] = SystemMetrics(**vars(metrics), accuracy_interval=interval)
-    return found
-
-
-def accuracy_gains(
-    split: Split, systems: Mapping[str, Probabilities], main: str, *, seed: int, rounds: int
-) -> dict[str, dict[str, AccuracyGain]]:
-    """Compare the main system with each other on the whole split ("all") and on each subset of it.
-
-    Args:
-        split: whose labels are the truth.
-        systems: [n, classes] probabilities by system.
-        main: the system to compare with all others.
-        seed, rounds: of the bootstrap.
-
-    Returns:
-        By subset and other system.
-    """
-    right = {system: (rows.argmax(1) == split.labels).astype(float) for system, rows in systems.items()}
-    found: dict[str, dict[str, AccuracyGain]] = {}
-    for subset, rows in subset_rows(split).items():
-        found[subset] = {}
-        for other in systems:
-            if other != main:
-                gain = (right[main] - right[other])[rows]
-                interval = bootstrap_interval(gain, seed=seed, rounds=rounds)
-                found[subset][other] = AccuracyGain(float(gain.mean()), interval)
-    return found
-
-
-def subset_rows(split: Split) -> dict[str, NDArray[np.bool_]]:
-    """Return which rows, [n] bool, are the whole split, every subset of it, and labels of every source."""
-    found = {WHOLE: np.ones(len(split.stickers), dtype=np.bool_)}
-    sources = [
-        f"{SOURCE}{sticker.label_source}" if sticker.label_source else "" for sticker in split.stickers
-    ]
-    for names in ([sticker.subset or "" for sticker in split.stickers], sources):
-        values = np.array(names)
-        found |= {name: values == name for name in sorted(set(names) - {""})}
-    return found
+def _choices(systems: Mapping[str, Probabilities]) -> dict[str, NDArray[np.int64]]:
+    return {name: probabilities.argmax(1) for name, probabilities in systems.items()}
 
 
 class _Judged(NamedTuple):
@@ -221,51 +162,11 @@ def _judge_run(
     run: TrainedRun, needed: set[str], evaluation: EvalConfig, *, vectors: bool
 ) -> tuple[dict[str, Split], _Judged]:
     """Return the needed splits as a run reads them, and its figures of those that are evaluated."""
-    config, best = run.config, run.weights
-    corpus = open_corpus(config.sources)
-    if corpus.card.labels != run.labels:
-        raise ValueError(f"the labels of the card {config.card} changed since {run.folder} was trained")
-    accelerator = build_accelerator(config.mixed_precision)
-    encoder = None
-    if (text := config.text) is not None:
-        source = best / ENCODER_FOLDER if text.tune_text_encoder else text.text_encoder
-        encoder = load_encoder(source, text.text_pooling, accelerator.device)
-    own_text = open_own_text(config.model_options, accelerator.device)
-    read = encoder if own_text is None else own_text.encoder
-    model = load_network(best)
-    wanted = resolve_model(
-        config.model_options, labels=run.labels, text_dim=None if read is None else read.width
-    )
-    if model.config != wanted:
-        raise ValueError(f"the weights in {best} are not of the model in its config.json")
-    model.to(accelerator.device)
-    transform = eval_transform(model.config.image_size, config.augmentation)
-    splits = load_splits(
-        corpus,
-        sorted(needed),
-        config.sources,
-        config.cache,
-        text=text,
-        views=views_of(config.model),
-        image_size=model.config.image_size,
-        encoder=encoder,
-        own_text=own_text,
-    )
-    if (
-        text is not None
-        and config.images == "files"
-        and (changed := changed_images(splits, text.descriptions))
-    ):
-        _LOG.warning("note: %s", changed)
-    how: dict[str, Any] = {
-        "accelerator": accelerator,
-        "batch_size": evaluation.batch_size,
-        "workers": config.workers,
-        "progress": config.progress,
-    }
-    probabilities = {name: predict(model, splits[name], transform, **how) for name in evaluation.splits}
+    opened, batch_size = open_run(run, needed), evaluation.batch_size
+    splits = opened.splits
+    probabilities = {name: opened.predict(splits[name], batch_size=batch_size) for name in evaluation.splits}
     seen = {
-        name: predict(model, splits[name], transform, **how, read=visual_vectors).astype(np.float32)
+        name: opened.predict(splits[name], batch_size=batch_size, read=visual_vectors).astype(np.float32)
         for name in (splits if vectors else ())
     }
     return splits, _Judged(probabilities, seen)

@@ -1,4 +1,4 @@
-"""Accuracy, precision, recall and F1 of predictions: macro, weighted, per class; and the confusion matrix."""
+"""Metrics of predicted labels: accuracy, precision, recall, F1, kappa, MCC, per class, confusion matrix."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from scipy.stats import binomtest
+from sklearn.metrics import (
+    cohen_kappa_score,
+    confusion_matrix,
+    matthews_corrcoef,
+    precision_recall_fscore_support,
+)
 
 
 class ValidationFigures(TypedDict):
@@ -22,22 +28,26 @@ class ValidationFigures(TypedDict):
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """Metrics of one class; `count` of its stickers."""
+    """Metrics of one class; `count` of its stickers, and Wilson's 95 % interval of a recall."""
 
     precision: float
     recall: float
     f1: float
     count: int
+    recall_interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
 class ClassificationMetrics:
     """Metrics of one set of predictions.
 
-    Macro means run over the classes that occur: a class without a sticker has no recall.
+    Macro means run over the classes that occur: a class without a sticker has no recall. scikit-learn gives
+    the same with `labels=` of the occurring classes; its balanced accuracy is the macro recall.
 
     Attributes:
         count: stickers.
+        mcc: Matthews' correlation coefficient for several classes (Gorodkin, 2004); 0 where undefined.
+        kappa: Cohen's, between truth and prediction; None where both are one and the same label throughout.
         per_class: by label.
         confusion: [classes, classes] counts, rows are true labels.
     """
@@ -50,6 +60,9 @@ class ClassificationMetrics:
     recall_weighted: float
     f1_macro: float
     f1_weighted: float
+    balanced_accuracy: float
+    mcc: float
+    kappa: float | None
     per_class: dict[str, ClassMetrics]
     confusion: list[list[int]]
 
@@ -85,12 +98,42 @@ def classification_metrics(
         recall_weighted=weighted(recall),
         f1_macro=macro(f1),
         f1_weighted=weighted(f1),
+        balanced_accuracy=macro(recall),
+        mcc=_mcc(true, predicted),
+        kappa=kappa(true, predicted),
         per_class={
-            label: ClassMetrics(float(precision[i]), float(recall[i]), float(f1[i]), int(support[i]))
+            label: ClassMetrics(
+                float(precision[i]),
+                float(recall[i]),
+                float(f1[i]),
+                int(support[i]),
+                recall_interval=wilson_interval(round(recall[i] * support[i]), int(support[i])),
+            )
             for i, label in enumerate(labels)
         },
         confusion=confusion_matrix(true, predicted, labels=numbers).tolist(),
     )
+
+
+def kappa(first: NDArray[np.int64], second: NDArray[np.int64]) -> float | None:
+    """Return Cohen's kappa of two sets of labels, [n] each; None where both are one label throughout."""
+    if len(np.union1d(first, second)) == 1:
+        return None
+    return float(cohen_kappa_score(first, second))
+
+
+def _mcc(true: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
+    if len(np.union1d(true, predicted)) == 1:
+        return 0.0
+    return float(matthews_corrcoef(true, predicted))
+
+
+def wilson_interval(successes: int, count: int) -> tuple[float, float] | None:
+    """Return Wilson's 95 % interval of a proportion (JASA 22, 1927); None of nothing."""
+    if not count:
+        return None
+    interval = binomtest(successes, count).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def validation_figures(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mghft.train.evaluation.annotators import AnnotatorKappa
 from mghft.train.evaluation.metrics import ClassificationMetrics
+from mghft.train.evaluation.probability_metrics import ProbabilityMetrics
 
 # How the subsets are called that hold the labels of one source.
 SOURCE = "labels: "
@@ -14,9 +16,11 @@ WHOLE = "all"
 
 @dataclass(frozen=True)
 class SystemMetrics(ClassificationMetrics):
-    """Metrics of one system on one subset; the accuracy has a 95 % bootstrap interval."""
+    """Metrics of one system on one subset, two with 95 % bootstrap intervals over groups of stickers."""
 
     accuracy_interval: tuple[float, float]
+    f1_macro_interval: tuple[float, float]
+    probabilities: ProbabilityMetrics
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class Evaluation:
         text_only_strength: regularisation of the text-only baseline, None without text.
         splits: metrics by split, subset (the whole split is "all") and system.
         differences: of the main system, by split, subset and other system.
+        annotators: agreement with them by split, where the corpus has several.
     """
 
     corpus: str
@@ -63,3 +68,4 @@ class Evaluation:
     text_only_strength: float | None
     splits: dict[str, dict[str, dict[str, SystemMetrics]]]
     differences: dict[str, dict[str, dict[str, AccuracyGain]]]
+    annotators: dict[str, AnnotatorKappa]

@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "dry_run": ["dry_run_report"],
+        "dry_run": ["format_report"],
         "loop": ["Trainer"],
         "losses": ["Criterion", "class_weights", "focal_loss"],
         "overfit": ["OverfitFailedError", "verdict"],

@@ -40,8 +40,37 @@ class Measurements:
     memory_mb: float
 
 
-def dry_run_report(config: TrainConfig) -> str:
-    """Try a training out beside its run folder, remove all of it, and return what the whole will take.
+@dataclass(frozen=True)
+class DryRun:
+    """A training that was tried out.
+
+    Attributes:
+        batch: stickers of a step, of all processes together.
+        validated: stickers of the validation split.
+    """
+
+    measured: Measurements
+    batch: int
+    processes: int
+    epochs: int
+    steps_per_epoch: int
+    validated: int
+    checkpointing: Checkpointing
+
+    @property
+    def epoch_seconds(self) -> float:
+        """Seconds of an epoch with its validation."""
+        return self.steps_per_epoch * self.measured.step + self.measured.validation
+
+    @property
+    def whole_seconds(self) -> float:
+        """Seconds of the whole run with its checkpoints."""
+        saves = self.checkpointing.count(self.epochs, self.steps_per_epoch)
+        return self.epochs * self.epoch_seconds + saves * self.measured.saving
+
+
+def dry_run(config: TrainConfig) -> DryRun:
+    """Try a training out beside its run folder, and remove all of it.
 
     Decoded images and text features stay in the cache, for the run itself.
 
@@ -62,7 +91,7 @@ def dry_run_report(config: TrainConfig) -> str:
         with open_trainer(config.model_copy(update=changes)) as trainer:
             assert trainer is not None, "the folder of a dry run holds no finished run"
             measured = measure(trainer)
-            return format_report(
+            return DryRun(
                 measured,
                 batch=config.batch_size * trainer.accelerator.num_processes,
                 processes=trainer.accelerator.num_processes,
@@ -112,40 +141,27 @@ def measure(trainer: Trainer) -> Measurements:
     )
 
 
-def format_report(
-    measured: Measurements,
-    *,
-    batch: int,
-    processes: int,
-    epochs: int,
-    steps_per_epoch: int,
-    validated: int,
-    checkpointing: Checkpointing,
-) -> str:
-    """Return what a run will take, a line for each.
-
-    Args:
-        batch: stickers of a step, of all processes together.
-        validated: stickers of the validation split.
-    """
-    epoch = steps_per_epoch * measured.step + measured.validation
-    saves = checkpointing.count(epochs, steps_per_epoch)
+def format_report(tried: DryRun) -> str:
+    """Return what a run will take, a line for each."""
+    measured = tried.measured
     return "\n".join(
         [
-            f"a step: {measured.step:.3f} s for {batch} stickers "
-            f"({batch / measured.step:.0f} stickers/s), the first {measured.first_step:.1f} s",
-            f"an epoch: {steps_per_epoch} steps, {epoch:.1f} s with validation of {validated} stickers",
+            f"a step: {measured.step:.3f} s for {tried.batch} stickers "
+            f"({tried.batch / measured.step:.0f} stickers/s), the first {measured.first_step:.1f} s",
+            f"an epoch: {tried.steps_per_epoch} steps, {tried.epoch_seconds:.1f} s with validation of "
+            f"{tried.validated} stickers",
             f"memory: {measured.memory_mb:.0f} MB in this process at most"
-            + (f", {processes} processes" if processes > 1 else ""),
+            + (f", {tried.processes} processes" if tried.processes > 1 else ""),
             f"a checkpoint: {measured.checkpoint_bytes / 2**20:.1f} MB, {measured.saving:.2f} s; "
             "written and removed",
-            f"the whole run: about {_duration(epochs * epoch + saves * measured.saving)} "
-            f"for {epochs} epochs, by these few steps",
+            f"the whole run: about {duration(tried.whole_seconds)} for {tried.epochs} epochs, by these few "
+            "steps",
         ]
     )
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time for people."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     if seconds < 7200:

@@ -108,6 +108,7 @@ class Trainer:
             rank=accelerator.process_index,
             processes=accelerator.num_processes,
             labels=split.labels if config.imbalance.sampling == "balanced" else None,
+            released=config.order == "released",
         )
         stickers = AugmentedStickers(split.images, train_transform(size, config.augmentation), config.seed)
         cuda = accelerator.device.type == "cuda"

@@ -14,12 +14,25 @@ from mghft.train.options import Schedule
 
 
 def learning_rate(step: int, schedule: Schedule, *, peak: float, steps_per_epoch: int) -> float:
-    """Return the rate of a step: linear warm-up from `warmup_lr`, then a cosine that ends at `min_lr`."""
+    """Return the rate of a step: linear warm-up from `warmup_lr`, then a cosine that ends at `min_lr`.
+
+    By epochs it is the released code's: constant within an epoch, one epoch late, the cosine over all epochs
+    with the warm-up cut out of it (timm's scheduler, told of an epoch at its end).
+    """
+    if schedule.lr_changes == "epoch":
+        return _rate_of_epoch(max(step // steps_per_epoch - 1, 0), schedule, peak)
     warmup = round(schedule.warmup_epochs * steps_per_epoch)
     if step < warmup:
         return schedule.warmup_lr + (peak - schedule.warmup_lr) * step / warmup
     rest = max(1, schedule.epochs * steps_per_epoch - 1 - warmup)
     share = min(1.0, (step - warmup) / rest)
+    return schedule.min_lr + (peak - schedule.min_lr) * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def _rate_of_epoch(epoch: int, schedule: Schedule, peak: float) -> float:
+    if epoch < schedule.warmup_epochs:
+        return schedule.warmup_lr + (peak - schedule.warmup_lr) * epoch / schedule.warmup_epochs
+    share = min(1.0, epoch / schedule.epochs)
     return schedule.min_lr + (peak - schedule.min_lr) * 0.5 * (1 + math.cos(math.pi * share))
 
 
@@ -49,7 +62,7 @@ def build_optimizer(
         groups = param_groups_weight_decay(mghft, weight_decay)
     else:
         groups = _groups_by_backbone(mghft, weight_decay, backbone_lr_scale)
-    if isinstance(model, TunedMGHFT):
+    if isinstance(model, TunedMGHFT) and not model.frozen:
         for group in param_groups_weight_decay(model.language, weight_decay):
             groups.append({**group, "lr_scale": text_lr_scale})
     return torch.optim.AdamW(groups, lr=lr, fused=fused)

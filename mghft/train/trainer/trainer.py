@@ -154,7 +154,7 @@ def _build_trainer(
     model: Trained = plain
     if tuned is not None:
         assert isinstance(plain, MGHFT), "no peer trains its encoder along"
-        model = TunedMGHFT(plain, tuned)
+        model = TunedMGHFT(plain, tuned, frozen=config.text_lr_scale == 0)
     if latest is None:
         if text is not None and text.standardize_text:
             _standardize_text(model, data.train)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
+from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from squares import World
 
@@ -17,6 +20,7 @@ from mghft.train.data.sampler import (
     Draw,
     EpochBatches,
     epoch_order,
+    released_order,
     seeded,
     train_transform,
 )
@@ -97,3 +101,36 @@ def test_cached_images_are_those_decoded_from_files(world: World) -> None:
     assert not (world.folder / "d").exists()
     assert all(np.array_equal(np.asarray(cached[i]), np.asarray(direct[i])) for i in range(len(stickers)))
     assert min(cached[0].size) == 24
+
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "recipe"
+DRAWN = json.loads((GOLDEN / "sampler.json").read_text())
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_released_order_is_that_of_the_released_sampler(name: str) -> None:
+    drawn = DRAWN[name]
+    found = released_order(drawn["dataset"], epoch=drawn["epoch"], processes=drawn["replicas"], repeats=3)
+    assert found.shape == (drawn["replicas"], drawn["per_rank"])
+    assert found[:, :24].tolist() == drawn["first_24_of_each_rank"]
+    assert len(np.unique(found)) == drawn["distinct_images"]
+    if "all" in drawn:
+        assert found.tolist() == drawn["all"]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_batches_of_a_process_follow_the_released_order(rank: int) -> None:
+    drawn = DRAWN["n1000_r2_e1"]
+    how = {"seed": 5, "batch_size": 16, "repeats": 3, "rank": rank, "processes": 2, "released": True}
+    batches = EpochBatches(1000, **how)
+    batches.start(1)
+    found = list(batches)
+    assert len(found) == batches.steps == 24
+    assert [draw.sticker for batch in found for draw in batch] == drawn["all"][rank]
+    batches.start(1, 3)
+    assert list(batches) == found[3:]
+
+
+def test_released_order_of_too_few_stickers_is_refused() -> None:
+    with pytest.raises(ValueError, match="order: the released order cuts an epoch to multiples of 256"):
+        EpochBatches(200, seed=1, batch_size=16, repeats=3, rank=0, processes=1, released=True)

@@ -25,8 +25,9 @@ from mghft.train.data.sampler import eval_transform
 from mghft.train.data.splits import Split
 from mghft.train.data.text_features import load_encoder
 from mghft.train.evaluation.baselines import regression_baseline
-from mghft.train.evaluation.evaluate import evaluate, subset_rows
+from mghft.train.evaluation.evaluate import evaluate
 from mghft.train.evaluation.report import select_stickers
+from mghft.train.evaluation.split_metrics import subset_rows
 from mghft.train.evaluation.trained_runs import EvalConfig, build_eval_config, open_runs
 from mghft.train.runs.files import read_metrics
 from mghft.train.trainer import loop
@@ -132,9 +133,10 @@ def test_table_of_predictions_adds_up_to_the_figures(judged: tuple[World, EvalCo
             mine = [row for row in rows if (row["split"], row["system"]) == (split, system)]
             figures = report["splits"][split]["all"][system]
             assert len(mine) == figures["count"] == np.sum(figures["confusion"]) == count
-            right = np.mean([row["true"] == row["predicted"] for row in mine])
+            answers = [max(LABELS, key=row["probabilities"].get) for row in mine]
+            right = np.mean([row["label"] == answer for row, answer in zip(mine, answers, strict=True)])
             assert figures["accuracy"] == pytest.approx(right)
-            assert all(sum(row[f"p_{label}"] for label in LABELS) == pytest.approx(1) for row in mine)
+            assert all(sum(row["probabilities"].values()) == pytest.approx(1) for row in mine)
     subsets = report["splits"]["test"]
     assert subsets["seen"]["MGHFT"]["count"] + subsets["unseen"]["MGHFT"]["count"] == 12
     assert {row["subset"] for row in rows if row["split"] == "test"} == {"seen", "unseen"}
@@ -158,11 +160,10 @@ def test_labels_of_every_source_are_reported_apart() -> None:
 def test_late_fusion_is_of_the_text_and_the_network_without_it(judged: tuple[World, EvalConfig]) -> None:
     world, config = judged
     rows = pq.read_table(config.out / "predictions.parquet").to_pylist()
-    names = [f"p_{label}" for label in LABELS]
 
     def probabilities(system: str, split: str) -> np.ndarray:
         found = {
-            row["sticker_id"]: [row[name] for name in names]
+            row["id"]: [row["probabilities"][label] for label in LABELS]
             for row in rows
             if (row["system"], row["split"]) == (system, split)
         }

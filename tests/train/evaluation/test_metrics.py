@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from mghft.train.evaluation.baselines import majority_baseline, regression_baseline
-from mghft.train.evaluation.bootstrap import bootstrap_interval
+from mghft.train.evaluation.bootstrap import draw_groups, drawn_means, percentiles
 from mghft.train.evaluation.metrics import ClassMetrics, classification_metrics
 from mghft.train.runs.files import epoch_line
 
@@ -33,25 +34,31 @@ def test_class_without_stickers_does_not_lower_the_macro_mean() -> None:
     assert with_absent.per_class["absent"] == ClassMetrics(0.0, 0.0, 0.0, 0)
 
 
+def interval(values: np.ndarray, groups: np.ndarray, seed: int = 1) -> tuple[float, float]:
+    return percentiles(drawn_means(values, draw_groups(groups, seed)))
+
+
 def test_interval_of_a_proportion_is_close_to_the_normal_one() -> None:
     values = np.repeat([0.0, 1.0], [100, 300])
-    low, high = bootstrap_interval(values, seed=1)
     half = 1.96 * np.sqrt(0.75 * 0.25 / 400)
-    assert (low, high) == pytest.approx((0.75 - half, 0.75 + half), abs=0.008)
+    assert interval(values, np.arange(400)) == pytest.approx((0.75 - half, 0.75 + half), abs=0.008)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 40, 1000])
-@pytest.mark.parametrize(
-    "values", [(0.0, 1.0), (-1.0, 0.0, 0.0, 1.0), (1.0,)], ids=["right", "gain", "constant"]
-)
-def test_interval_holds_the_percentiles_of_the_means_of_seeded_draws(
-    count: int, values: tuple[float, ...]
-) -> None:
-    """Intervals of reports written before: the same draws from the same seed."""
-    drawn = np.random.default_rng(count).choice(values, count)
-    draws = np.random.default_rng(7).integers(0, count, size=(300, count))
-    expected = np.quantile(drawn[draws].mean(axis=1), [0.025, 0.975])
-    assert bootstrap_interval(drawn, seed=7, rounds=300) == pytest.approx(tuple(expected), abs=1e-9)
+@pytest.mark.parametrize("values", [(0.0, 1.0), (-1.0, 0.0, 0.0, 1.0)], ids=["right", "gain"])
+def test_interval_is_that_of_scipy(values: tuple[float, ...]) -> None:
+    drawn = np.random.default_rng(3).choice(values, 500)
+    theirs = stats.bootstrap(
+        (drawn,), np.mean, n_resamples=4000, method="percentile", rng=4
+    ).confidence_interval
+    assert interval(drawn, np.arange(500)) == pytest.approx((theirs.low, theirs.high), abs=0.01)
+
+
+def test_copies_of_a_sticker_narrow_no_interval() -> None:
+    values = np.random.default_rng(0).choice([0.0, 1.0], 200)
+    alone = interval(values, np.arange(200))
+    assert interval(np.repeat(values, 4), np.repeat(np.arange(200), 4)) == pytest.approx(alone)
+    low, high = interval(np.repeat(values, 4), np.arange(800))
+    assert high - low < 0.6 * (alone[1] - alone[0])
 
 
 def test_majority_baseline_is_the_most_frequent_training_label() -> None:

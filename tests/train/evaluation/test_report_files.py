@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from mghft.pipeline.corpora.sticker import Sticker
+from mghft.pipeline.predictions import prediction_schema, write_predictions
 from mghft.train.data.splits import Split
-from mghft.train.evaluation.evaluate import accuracy_gains, evaluate_split
-from mghft.train.evaluation.prediction_table import prediction_table, write_predictions
+from mghft.train.evaluation.prediction_table import prediction_tables
 from mghft.train.evaluation.report import write_report
 from mghft.train.evaluation.results import Evaluation, RunSummary
+from mghft.train.evaluation.split_metrics import accuracy_gains, evaluate_split
 
 LABELS = ("cold", "warm")
 FILES = (
@@ -53,10 +53,10 @@ def write(tmp_path: Path) -> Write:
     """Writes all files of a report on predictions of the label "warm" with that probability."""
 
     def write(probability: float) -> None:
-        split = split_of(6)
+        split = split_of(7)
         systems = {
-            "majority": np.tile([0.5, 0.5], (6, 1)),
-            "MGHFT": np.tile([1 - probability, probability], (6, 1)),
+            "majority": np.tile([0.5, 0.5], (7, 1)),
+            "MGHFT": np.tile([1 - probability, probability], (7, 1)),
         }
         summary = RunSummary(
             use_text=False,
@@ -76,11 +76,13 @@ def write(tmp_path: Path) -> Write:
             runs={"MGHFT": summary},
             text_only_strength=None,
             splits={"test": evaluate_split(split, systems, LABELS, **bootstrap)},
+            annotators={},
             differences={"test": accuracy_gains(split, systems, "MGHFT", **bootstrap)},
         )
         by_split = {name: {"test": rows} for name, rows in systems.items()}
         write_predictions(
-            tmp_path / "predictions.parquet", prediction_table({"test": split}, by_split, LABELS)
+            tmp_path / "predictions.parquet",
+            prediction_tables({"test": split}, by_split, LABELS, seeds={"MGHFT": 7}),
         )
         write_report(
             tmp_path,
@@ -127,11 +129,11 @@ def test_file_that_cannot_be_written_is_as_before(
 def test_columns_of_the_predictions_have_their_types_without_any_subset(write: Write, tmp_path: Path) -> None:
     write(0.2)
     table = pq.read_table(tmp_path / "predictions.parquet")
-    texts = ("sticker_id", "split", "subset", "system", "true", "predicted")
-    numbers = ("confidence", "p_cold", "p_warm")
-    assert table.schema.names == [*texts, *numbers]
-    assert {table.schema.field(name).type for name in texts} == {pa.string()}
-    assert {table.schema.field(name).type for name in numbers} == {pa.float64()}
-    assert table.column("subset").to_pylist() == [None] * 12
-    assert table.column("predicted").to_pylist() == ["cold"] * 12
-    assert table.column("confidence").to_pylist() == [0.5] * 6 + [0.8] * 6
+    assert table.schema.equals(prediction_schema(LABELS))
+    assert table.column("subset").to_pylist() == table.column("group").to_pylist() == [None] * 14
+    assert table.column("label").to_pylist() == (["cold", "warm"] * 4)[:7] * 2
+    assert table.column("seed").to_pylist() == [0] * 7 + [7] * 7
+    assert (
+        table.column("probabilities").to_pylist()
+        == [{"cold": 0.5, "warm": 0.5}] * 7 + [{"cold": 0.8, "warm": 0.2}] * 7
+    )

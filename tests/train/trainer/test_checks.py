@@ -16,7 +16,7 @@ from mghft.train import config as configuration
 from mghft.train.data.splits import open_corpus
 from mghft.train.evaluation import predict
 from mghft.train.runs import tracking
-from mghft.train.trainer.dry_run import dry_run_report
+from mghft.train.trainer.dry_run import dry_run, format_report
 from mghft.train.trainer.overfit import OverfitFailedError, choose_stickers, verdict
 from mghft.train.trainer.trainer import train
 
@@ -67,7 +67,7 @@ def test_stickers_of_the_overfit_check_are_of_all_labels(world: World) -> None:
 def test_dry_run_does_everything_and_leaves_nothing(world: World) -> None:
     before = sorted(world.folder.rglob("*"))
     world.config("dry")
-    report = dry_run_report(world.config("dry", epochs=30))
+    report = format_report(dry_run(world.config("dry", epochs=30)))
     left = set(world.folder.rglob("*")) - set(before)
     assert {path.parts[len(world.folder.parts)] for path in left} <= {"cache"}
     words = [line.partition(":")[0] for line in report.splitlines()]
@@ -96,7 +96,7 @@ def test_dry_run_encodes_the_texts_of_its_handful_alone(
 
     monkeypatch.setattr(TunedMGHFT, "forward", step)
     tuned = {"tune_text_encoder": True, "standardize_text": True, "eval_batch_size": 2}
-    report = dry_run_report(world.config("dry", **tuned))
+    report = format_report(dry_run(world.config("dry", **tuned)))
     assert encoded == [2]
     assert stepped == [6] * 4
     assert "with validation of 9 stickers" in report
@@ -108,7 +108,7 @@ def test_dry_run_that_fails_leaves_nothing(world: World, monkeypatch: pytest.Mon
 
     monkeypatch.setattr("mghft.train.runs.checkpoints.torch.save", fail)
     with pytest.raises(OSError, match="cannot be written"):
-        dry_run_report(world.config("dry"))
+        dry_run(world.config("dry"))
     assert not [path for path in world.folder.iterdir() if "dry" in path.name]
 
 

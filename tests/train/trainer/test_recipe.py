@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from pathlib import Path
@@ -251,3 +252,12 @@ def test_defaults_of_the_configuration_are_those_of_the_recipe(recipe: TrainConf
     differing = {name for name in TrainConfig.model_fields if getattr(plain, name) != getattr(recipe, name)}
     assert differing == {"model", "pvt_weights"}
     assert np.isclose(plain.learning_rate(1), 1e-3 * 16 / 512)
+
+
+def test_released_rate_is_that_of_every_epoch_of_the_released_schedule() -> None:
+    golden = json.loads((Path(__file__).parents[2] / "golden" / "recipe" / "lr.json").read_text())
+    fields = {"card": "x", "data": Path("x"), "out": Path("y"), "use_text": False, "lr_changes": "epoch"}
+    schedule = TrainConfig(**fields).schedule
+    rates = [learning_rate(step, schedule, peak=golden["base"], steps_per_epoch=7) for step in range(50 * 7)]
+    assert rates[::7] == pytest.approx(golden["lr_of_epoch"], rel=1e-9)
+    assert rates[6::7] == rates[::7]

@@ -15,6 +15,7 @@ from squares import LABELS, World, metrics
 from mghft.model import MGHFT, MGHFTConfig, TextEncoder
 from mghft.model.joint import TunedMGHFT
 from mghft.train.data.splits import load_splits, open_corpus, resolve_model, views_of
+from mghft.train.data.text_features import load_encoder
 from mghft.train.evaluation import predict
 from mghft.train.evaluation.evaluate import evaluate
 from mghft.train.evaluation.predict import to_predict
@@ -184,7 +185,10 @@ def test_evaluation_reads_the_tuned_encoder(tuned: tuple[World, Path]) -> None:
             judged = report.splits["validation"]["all"]["MGHFT"]
             assert judged.accuracy == kept["validation_accuracy"]
         systems = {row["system"] for row in rows}
-        return {system: [row["confidence"] for row in rows if row["system"] == system] for system in systems}
+        return {
+            system: [max(row["probabilities"].values()) for row in rows if row["system"] == system]
+            for system in systems
+        }
 
     right = probabilities("report", run)
     other = world.folder / "other" / run.name
@@ -229,3 +233,21 @@ def test_new_run_begins_with_the_encoder_that_was_trained_along(tuned: tuple[Wor
     )
     best = next(line for line in reversed(metrics(run)) if line["best"])
     assert metrics(again)[0]["validation_loss"] == pytest.approx(best["validation_loss"], rel=1e-5)
+
+
+def test_frozen_encoder_draws_its_dropout_for_every_text_and_stays(world: World) -> None:
+    run = train(world.config("run", tune_text_encoder=True, text_lr_scale=0, epochs=1, warmup_epochs=0.5))
+    saved = load_file(run / "best" / "text_encoder" / "model.safetensors")
+    for name, value in load_file(world.encoder / "model.safetensors").items():
+        torch.testing.assert_close(saved[name], value, rtol=0, atol=0)
+    encoder = load_encoder(str(world.encoder), "last4_masked_mean", torch.device("cpu"))
+    model = TunedMGHFT(MGHFT(_model_config(world)), encoder, frozen=True)
+    texts = [("style is warm", "style is warm", "", "details is cold")]
+    torch.manual_seed(0)
+    features = model.train().text_features(texts, torch.device("cpu"))
+    assert not features.requires_grad and features[0, 2].eq(0).all()
+    # As in the released training: the same text twice differs by its dropout alone.
+    assert 0.01 < (features[0, 0] - features[0, 1]).norm() / features[0, 0].norm() < 1
+    still = model.eval().text_features(texts, torch.device("cpu"))
+    torch.testing.assert_close(still[0, 0], still[0, 1])
+    torch.testing.assert_close(still[0, 3], encoder.vectors(["details is cold"])[0])
