@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from mghft.model import TextEncoder
 from mghft.model.joint import ENCODER_FOLDER, Network, load_network
+from mghft.train.data.described_images import changed_images
 from mghft.train.data.sampler import eval_transform
 from mghft.train.data.splits import (
     Split,
@@ -25,6 +27,8 @@ from mghft.train.data.text_features import FeatureCache, load_encoder
 from mghft.train.distributed.accelerator import build_accelerator
 from mghft.train.evaluation.predict import Output, class_probabilities, predict
 from mghft.train.evaluation.trained_runs import TrainedRun
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -105,5 +109,9 @@ def open_run(run: TrainedRun, names: Collection[str]) -> OpenedRun:
         encoder=encoder,
         own_text=own_text,
     )
+    if text is not None and config.images == "files":
+        changed = changed_images(splits, text.descriptions)
+        if changed is not None:
+            _LOG.warning("note: %s", changed)
     transform = eval_transform(model.config.image_size, config.augmentation)
     return OpenedRun(run, model, splits, transform, encoder, accelerator)

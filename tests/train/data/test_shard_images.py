@@ -106,7 +106,9 @@ def test_broken_image_in_a_shard_is_named(embedded: World) -> None:
     (embedded.data / "train" / "07.png").write_bytes(b"no image")
     embedded.describe(embed=True)
     with pytest.raises(ValueError, match=r"image of train/07.png in the shards of .* cannot be decoded"):
-        train(embedded.config("run", **SHARDS))
+        train(embedded.config("run", **SHARDS, cache_gb=0))
+    with pytest.raises(ValueError, match=r"1 of 24 images of the split train .*: train/07\.png"):
+        train(embedded.config("strict", **SHARDS, strict=True))
 
 
 def test_shards_without_images_are_named(world: World) -> None:
