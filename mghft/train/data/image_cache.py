@@ -117,7 +117,7 @@ class StickerImages:
         self._file: Path | None = None
         self._index: Path | None = None
         self._pixels: NDArray[np.uint8] | None = None
-        name = f"images-{self._fingerprint()[:24]}"
+        name = f"images-{self.fingerprint()[:24]}"
         data, index = folder / f"{name}.bin", folder / f"{name}.json"
         if not (data.is_file() and index.is_file()):
             if self._estimated_bytes() > limit_gb * 1e9:
@@ -220,7 +220,8 @@ class StickerImages:
             image = image.resize(size, Image.Resampling.BICUBIC)
         return image, hashlib.sha256(content).hexdigest()
 
-    def _fingerprint(self) -> str:
+    def fingerprint(self) -> str:
+        """Return a hash of what decides the pixels: the files, and how large they are kept."""
         facts = json.dumps([_DECODER, self._short_side, *self._source.facts()])
         return hashlib.sha256(facts.encode()).hexdigest()
 

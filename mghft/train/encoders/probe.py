@@ -23,6 +23,7 @@ from mghft.pipeline.views import VIEWS
 from mghft.train.data.descriptions import check_run_folder, labelled_stickers, labels_of, read_texts
 from mghft.train.data.image_cache import FileImages, StickerImages
 from mghft.train.data.text_features import FeatureCache, kept, load_encoder
+from mghft.train.data.usable_images import check_usable
 from mghft.train.encoders.linear import fit_probe
 from mghft.train.encoders.zero_shot import SINGLE, TEMPLATES, label_vectors, zero_shot
 from mghft.train.evaluation.prediction_table import alike
@@ -90,12 +91,17 @@ def probe(config: ProbeConfig) -> tuple[Judged, pa.Table]:
     corpus = load_corpus(load_card(config.card), config.data)
     names = list(dict.fromkeys((_TRAIN, _VALIDATION, *config.splits)))
     stickers = {name: labelled_stickers(corpus, name) for name in names}
+    opened: dict[str, StickerImages] = {}
+    if config.model is not None:
+        for name, members in stickers.items():
+            images = _open_images(config, corpus.root, members)
+            # Every row is of the same stickers: what cannot be decoded is left out of those of texts too.
+            stickers[name] = [members[place] for place in check_usable(images, members, name, strict=False)]
+            opened[name] = images.without_errors()
     labels = {name: labels_of(members) for name, members in stickers.items()}
     judged = Judged()
-    images: dict[str, NDArray[np.float32]] = {}
-    if config.model is not None:
-        images = _judge_images(config, corpus, stickers, labels, judged)
-    _judge_texts(config, corpus, stickers, labels, images, judged)
+    seen = _judge_images(config, corpus, opened, labels, judged) if opened else {}
+    _judge_texts(config, corpus, stickers, labels, seen, judged)
     if not judged.probabilities:
         raise ValueError(f"none of {', '.join(config.ways)} is possible here: {'; '.join(judged.notes)}")
     return judged, _table(config, corpus, stickers, judged)
@@ -104,7 +110,7 @@ def probe(config: ProbeConfig) -> tuple[Judged, pa.Table]:
 def _judge_images(
     config: ProbeConfig,
     corpus: Corpus,
-    stickers: Mapping[str, Sequence[Sticker]],
+    images: Mapping[str, StickerImages],
     labels: Mapping[str, NDArray[np.int64]],
     judged: Judged,
 ) -> dict[str, NDArray[np.float32]]:
@@ -114,8 +120,8 @@ def _judge_images(
     encoder.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     key, classes = encoder.fingerprint(), corpus.card.labels
     features, projected = {}, {}
-    for name, members in stickers.items():
-        features[name], projected[name] = _image_vectors(config, corpus.root, members, encoder, key)
+    for name, pictures in images.items():
+        features[name], projected[name] = _image_vectors(config, pictures, encoder, key)
     if "zero-shot" in config.ways:
         if encoder.reads_text:
             for templates, words, title in (
@@ -192,14 +198,20 @@ def _add_probe(
     judged.facts[title] = {"strength": found.strength, "strengths tried": found.tried}
 
 
+def _open_images(config: ProbeConfig, root: Path, stickers: Sequence[Sticker]) -> StickerImages:
+    return StickerImages(
+        FileImages(root, stickers),
+        short_side=config.image_side,
+        folder=config.cache_dir,
+        limit_gb=16.0,
+        progress=config.progress,
+    )
+
+
 def _image_vectors(
-    config: ProbeConfig, root: Path, stickers: Sequence[Sticker], encoder: ImageTextEncoder, key: str
+    config: ProbeConfig, images: StickerImages, encoder: ImageTextEncoder, key: str
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return features [n, D] and projected vectors [n, Q, P] (of no width without texts), kept on disk."""
-    source = FileImages(root, stickers)
-    images = StickerImages(
-        source, short_side=config.image_side, folder=config.cache_dir, limit_gb=16.0, progress=config.progress
-    )
 
     def compute(projected: bool) -> torch.Tensor:
         found = []
@@ -213,7 +225,7 @@ def _image_vectors(
                 advance(rows.stop, len(images))
         return torch.cat(found)
 
-    facts = [key, config.image_side, source.facts()]
+    facts = [key, images.fingerprint()]
     features = kept(config.cache_dir, ["features", *facts], lambda: compute(False))
     if not encoder.reads_text:
         return features, torch.zeros(len(images), 1, 0)

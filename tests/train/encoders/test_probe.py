@@ -162,3 +162,14 @@ def test_slips_are_one_sentence(world: World, words: list[str], message: str) ->
     assert result.exit_code != 0
     assert message in f"{result.output}{result.exception}"
     assert not (world.folder / "p").exists()
+
+
+def test_picture_that_cannot_be_decoded_is_left_out_of_every_row(
+    world: World, clip: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = sorted((world.data / "test").iterdir())[4]
+    broken.write_bytes(broken.read_bytes()[:80])
+    found, _ = judged(world, str(clip), "--descriptions", str(world.runs))
+    assert {len(one.ids) for one in found.values()} == {11}
+    assert all(f"test/{broken.name}" not in one.ids for one in found.values())
+    assert "1 of 12 images of the split test cannot be decoded and are left out" in caplog.text
