@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from mghft.commands import (
+    audit,
     compare,
     data,
     describe,
@@ -93,6 +94,7 @@ app.command("eval")(eval.evaluate)
 app.command("compare")(compare.compare)
 app.command("robustness")(robustness.robustness)
 app.command("probe")(probe.probe)
+app.command("audit")(audit.audit)
 app.command("convert")(model.convert)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
