@@ -46,10 +46,10 @@ def audit(
     """
     from mghft.pipeline.files import check_folder
     from mghft.pipeline.settings import build, given
+    from mghft.train.data.audit_ranks import write_sidecar
     from mghft.train.faithfulness.audit import AuditConfig
     from mghft.train.faithfulness.audit import audit as run_audit
     from mghft.train.faithfulness.report import HEADER, NUMERIC, view_row, write_audit
-    from mghft.train.faithfulness.sidecar import write_sidecar
 
     fields = {
         "run": run,

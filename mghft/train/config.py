@@ -89,6 +89,12 @@ class TrainConfig(BaseModel):
     standardize_text: bool = Field(
         default=False, description="centre and scale the text features by the training split's statistics"
     )
+    min_picture_rank: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="views that `mghft audit` ranked below this count as missing; null: none",
+    )
     view_dropout: float = Field(default=0.0, ge=0, lt=1, description="chance that training hides a view")
     pvt_weights: str | None = Field(
         default=None,
@@ -219,6 +225,10 @@ class TrainConfig(BaseModel):
                 f"imbalance.loss: focal loss is defined for hard labels, label_smoothing is "
                 f"{self.label_smoothing}: set label_smoothing to 0 with it"
             )
+        if self.min_picture_rank is not None and self.view_texts == "released":
+            raise ValueError(
+                "min_picture_rank: a released text is one for all views, none of them can be left out"
+            )
         if self.order == "released" and self.imbalance.sampling == "balanced":
             raise ValueError("order: the released order knows no classes, set imbalance.sampling or order")
         if self.allow_changes and not self.resume:
@@ -291,7 +301,7 @@ class TrainConfig(BaseModel):
             del fields["backbone_lr_scale"]
         if self.network == "mghft":
             del fields["network"]
-        for name, before in (("lr_changes", "step"), ("order", "own")):
+        for name, before in (("lr_changes", "step"), ("order", "own"), ("min_picture_rank", None)):
             if fields[name] == before:
                 del fields[name]
         return fields

@@ -20,6 +20,7 @@ from mghft.pipeline.corpora.card import Card, load_card
 from mghft.pipeline.corpora.load import load_corpus
 from mghft.pipeline.corpora.sticker import Corpus, Sticker
 from mghft.pipeline.settings import first_fault
+from mghft.train.data.audit_ranks import leave_out_low
 from mghft.train.data.descriptions import (
     DescribedTexts,
     Descriptions,
@@ -32,7 +33,7 @@ from mghft.train.data.shard_images import shard_corpus
 from mghft.train.data.text_features import FeatureCache, load_encoder
 from mghft.train.data.token_features import TokenFeatures, token_features, topic_numbers
 from mghft.train.data.usable_images import check_usable, open_images
-from mghft.train.options import READS_OWN_TEXT, Cache, NetworkOptions, Sources, TextOptions, ViewTexts
+from mghft.train.options import READS_OWN_TEXT, Cache, NetworkOptions, Sources, TextOptions
 
 
 class LabelledSplit(NamedTuple):
@@ -165,16 +166,20 @@ def read_splits(
         stickers = labelled_stickers(corpus, name)
         descriptions = None
         if described is not None and text is not None:
-            descriptions = _fed(described, text.view_texts, stickers)
+            descriptions = _fed(described, text, stickers)
         splits[name] = LabelledSplit(stickers, descriptions)
     return splits
 
 
-def _fed(described: DescribedTexts, view_texts: ViewTexts, stickers: Sequence[Sticker]) -> Descriptions:
-    if view_texts == "released":
+def _fed(described: DescribedTexts, text: TextOptions, stickers: Sequence[Sticker]) -> Descriptions:
+    if text.view_texts == "released":
         return described.released(stickers)
     descriptions = described.of(stickers)
-    return descriptions.whole() if view_texts == "whole" else descriptions
+    if text.min_picture_rank is not None:
+        descriptions = leave_out_low(
+            descriptions, stickers, described.views, text.descriptions, text.min_picture_rank
+        )
+    return descriptions.whole() if text.view_texts == "whole" else descriptions
 
 
 def complete_splits(

@@ -7,6 +7,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "audit": ["Audit", "AuditConfig", "audit"],
         "ranks": ["agreement_ranks", "picture_ranks"],
-        "sidecar": ["SIDECAR", "read_ranks"],
     },
 )

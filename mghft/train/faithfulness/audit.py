@@ -52,7 +52,8 @@ class ViewAudit:
 
     Attributes:
         texts: how many there are, and how many distinct ones.
-        picture_rank: mean share of other stickers whose text fits the picture worse; .5 is chance.
+        picture_rank: mean share of other stickers whose text fits the picture worse; .5 is chance; None where
+            all texts are the same.
         worse_than_chance: share of stickers below .5.
         agreement_rank: mean rank of the other run's text of the same sticker; None without another run.
         names_label: share of texts that name the sticker's own label.
@@ -63,7 +64,7 @@ class ViewAudit:
     view: str
     texts: int
     distinct: int
-    picture_rank: float
+    picture_rank: float | None
     worse_than_chance: float
     agreement_rank: float | None
     names_label: float
@@ -142,9 +143,9 @@ def audit(config: AuditConfig) -> Audit:
                 view=view,
                 texts=int(there.sum()),
                 distinct=len(set(column) - {""}),
-                picture_rank=float(np.nanmean(ranks)),
+                picture_rank=_mean(ranks),
                 worse_than_chance=float((ranks[there] < 0.5).mean()),
-                agreement_rank=None if agreed is None else float(np.nanmean(agreed)),
+                agreement_rank=None if agreed is None else _mean(agreed),
                 names_label=float(own[there].mean()),
                 names_other=float(other[there].mean()),
                 contradicts=float(against[there].mean()),
@@ -218,6 +219,10 @@ def _agreement(
             second = cache.features([(text,) for text in theirs])[:, 0]
             found[view] = agreement_ranks(first, second, theirs, there)
     return found
+
+
+def _mean(ranks: NDArray[np.float64]) -> float | None:
+    return None if np.isnan(ranks).all() else float(np.nanmean(ranks))
 
 
 def _contradicts(

@@ -27,7 +27,7 @@ def view_row(one: ViewAudit) -> list[str]:
         one.view,
         str(one.texts),
         str(one.distinct),
-        f"{one.picture_rank:.3f}",
+        "–" if one.picture_rank is None else f"{one.picture_rank:.3f}",
         f"{one.worse_than_chance:.1%}",
         "–" if one.agreement_rank is None else f"{one.agreement_rank:.3f}",
         f"{one.names_label:.1%}",

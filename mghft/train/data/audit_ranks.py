@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mghft.pipeline.corpora.sticker import Sticker
 from mghft.pipeline.files import write_atomically
+from mghft.train.data.descriptions import Descriptions
 
 # No shard: `datasets` and `read_descriptions` take descriptions-*.parquet alone.
 SIDECAR = "audit.parquet"
@@ -52,3 +55,22 @@ def read_ranks(run: Path) -> dict[tuple[str, str], float]:
         for row in table.to_pylist()
         if row["picture_rank"] is not None
     }
+
+
+def leave_out_low(
+    described: Descriptions, stickers: Sequence[Sticker], views: Sequence[str], run: Path, least: float
+) -> Descriptions:
+    """Return the descriptions without the views that the audit ranked below `least`; they count as missing.
+
+    What the audit did not rank stays.
+
+    Raises:
+        FileNotFoundError: the run was not audited.
+    """
+    ranks = read_ranks(run)
+    keep = np.array([[ranks.get((one.id, view), 1.0) >= least for view in views] for one in stickers])
+    texts = [
+        tuple(text if kept else "" for text, kept in zip(row, keep_row, strict=True))
+        for row, keep_row in zip(described.texts, keep, strict=True)
+    ]
+    return Descriptions(texts, described.mask & keep)
