@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from mghft.model.joint import ENCODER_FOLDER, load_network
+from mghft.model.peers import TGCAPVT, PeerConfig
 from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.predictions import FILE_NAME, write_predictions
 from mghft.train.config import TrainConfig
@@ -38,7 +39,7 @@ from mghft.train.evaluation.report import write_report
 from mghft.train.evaluation.results import Evaluation, RunSummary
 from mghft.train.evaluation.saved_models import open_all
 from mghft.train.evaluation.split_metrics import Probabilities, accuracy_gains, evaluate_split
-from mghft.train.evaluation.trained_runs import EvalConfig, TrainedRun
+from mghft.train.evaluation.trained_runs import EvalConfig, TrainedRun, topic_notes
 from mghft.train.runs.files import read_metrics
 
 MAJORITY, TEXT_ONLY = "majority", "text only"
@@ -116,6 +117,7 @@ def evaluate(config: EvalConfig) -> Evaluation:
             for name, split in evaluated.items()
             if (found := annotator_kappa(split.stickers, _choices(by_split[name]))) is not None
         },
+        notes=topic_notes(runs, config.batch_size),
     )
     config.out.mkdir(parents=True, exist_ok=True)
     # Baselines and late fusion come from the main run's texts and features: they go with its seed.
@@ -185,6 +187,8 @@ def _judge_run(
     wanted = resolve_model(
         config.model_options, labels=run.labels, text_dim=None if read is None else read.width
     )
+    if isinstance(model, TGCAPVT) and isinstance(wanted, PeerConfig):
+        model.set_topic_context(wanted.topic_context)
     if model.config != wanted:
         raise ValueError(f"the weights in {best} are not of the model in its config.json")
     model.to(accelerator.device)
