@@ -274,7 +274,7 @@ def _reattention_flops(
     own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
     counter = _counter()
     with torch.no_grad():
-        stages = functional_call(model.backbone, own, (image,))
+        stages = functional_call(model.get_submodule("backbone"), own, (image,))
         with counter:
             for stage, (_, _, queries_keys) in enumerate(stages):
                 if config.local_token_counts[stage]:
