@@ -33,6 +33,13 @@ def evaluate(
     view_texts: Annotated[
         str | None, typer.Option(help="With --model: own, whole, released (a converted checkpoint's).")
     ] = None,
+    topic_context: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of TGCA-PVT: who shares a sticker's topic, self, batch (as released) or topic; may be "
+            "repeated. Default: the run's own."
+        ),
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Stickers at a time; default 64.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that read images.")] = None,
     cache_dir: Annotated[Path | None, typer.Option(help="Cache, if another than the run's.")] = None,
@@ -53,6 +60,7 @@ def evaluate(
     Examples:
       mghft eval demo/runs/text demo/runs/no-text --out report
       mghft eval runs/text runs/no-text --out report --expected benchmarks/expected_demo.yaml
+      mghft eval runs/tgca --topic-context self --topic-context batch --topic-context topic --out report
       mghft eval --model converted --text-encoder converted-bert --card ser30k --data SER_Dataset \\
         --descriptions runs/released --split test --out report
     """
@@ -70,6 +78,7 @@ def evaluate(
         "text_encoder": text_encoder,
         "text_pooling": text_pooling,
         "view_texts": view_texts,
+        "topic_contexts": tuple(topic_context) if topic_context else None,
         "batch_size": batch_size,
         "workers": workers,
         "out": out,
@@ -102,6 +111,8 @@ def evaluate(
                 ],
                 numeric=(1, 2),
             )
+    for note in evaluation.notes:
+        typer.echo(note)
     for line in () if ranges is None else compare(ranges, evaluation.splits):
         typer.echo(line)
     typer.echo(f"report: {config.out / 'index.html'}")

@@ -15,9 +15,12 @@ from mghft.pipeline.text import NAMED, first_and_more
 if TYPE_CHECKING:
     from mghft.model.config import MGHFTConfig
     from mghft.model.cost import Cost, PartCost
+    from mghft.model.peers.config import PeerConfig
 
 BERT_BASE = "bert-base-uncased"
 BERT_BASE_WIDTH = 768
+# Of the text of a view, unless told otherwise.
+VIEW_TOKENS = 512
 
 ImageSizeOption = Annotated[int | None, typer.Option(help="Side of the image in pixels.")]
 LocalsOption = Annotated[
@@ -51,6 +54,7 @@ def info(
     local_stages: LocalsOption = None,
     alpha: AlphaOption = None,
     backbone: BackboneOption = None,
+    network: NetworkOption = None,
     text_encoder: Annotated[
         str | None,
         typer.Option(
@@ -58,10 +62,15 @@ def info(
             f"Default: {BERT_BASE} where the text features are as wide as its."
         ),
     ] = None,
-    text_tokens: Annotated[int, typer.Option(help="Length of a text, for the text encoder's count.")] = 512,
+    text_tokens: Annotated[
+        int | None,
+        typer.Option(
+            help="Length of a text, for the text encoder's count. Default: 512, of a peer what it reads."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Count parameters and operations of a preset or of a trained model, part by part.
+    """Count parameters and operations of a preset or of a trained model, MGHFT or a peer, part by part.
 
     FLOPs are of one forward pass for one sticker; a multiply-add counts as two. Only matrix products,
     convolutions and attention are counted. The text encoder runs once per sticker, before training.
@@ -70,17 +79,20 @@ def info(
     Examples:
       mghft model info official
       mghft model info --backbone medium --image-size 224 --alpha 4
+      mghft model info official --network tgca-pvt
       mghft model info demo/runs/text/best --json
     """
     from mghft.model.cost import model_cost, text_encoder_cost
 
-    config = _config(name, _fields(image_size, local_stages, alpha, backbone))
+    config = _config(name, _fields(image_size, local_stages, alpha, backbone), network)
+    texts, length = _texts(config)
+    text_tokens = length if text_tokens is None else text_tokens
     cost = model_cost(config)
     if text_encoder is None:
         text_encoder = BERT_BASE if config.use_text and config.text_dim == BERT_BASE_WIDTH else "none"
     encoder = None
     if text_encoder != "none":
-        encoder = text_encoder_cost(text_encoder, texts=len(config.views), tokens=text_tokens)
+        encoder = text_encoder_cost(text_encoder, texts=texts, tokens=text_tokens)
     if as_json:
         typer.echo(json.dumps(_facts(config, cost, encoder, text_tokens), indent=2))
         return
@@ -199,33 +211,65 @@ def _fields(
     return given(fields)
 
 
-def _config(name: str, fields: dict[str, Any]) -> MGHFTConfig:
+def _config(name: str, fields: dict[str, Any], network: str | None) -> MGHFTConfig | PeerConfig:
     """Return the configuration of a preset or of a saved model, with some fields replaced."""
     from mghft.model.config import PRESETS, MGHFTConfig
-    from mghft.model.hub import read_config
-    from mghft.model.mghft import MGHFT
+    from mghft.model.hub import MODEL_TYPE, read_config, saved_type
+    from mghft.model.peers.base import Peer
+    from mghft.model.peers.config import NETWORKS, PEER_PRESETS, PeerConfig
     from mghft.pipeline.settings import build
 
+    if network not in (None, MODEL_TYPE, *NETWORKS):
+        raise ValueError(f"--network is {network!r}: choose one of {', '.join((MODEL_TYPE, *NETWORKS))}")
     path = Path(name) / "config.json"
-    if name in PRESETS:
+    kind: type[MGHFTConfig] | type[PeerConfig] = MGHFTConfig
+    known: MGHFTConfig | PeerConfig
+    if name in PRESETS and network in (None, MODEL_TYPE):
         known = MGHFTConfig.preset(name)
+    elif name in PEER_PRESETS:
+        kind, known = PeerConfig, PeerConfig.preset(name, network=network)
     elif path.is_file():
         try:
-            known = read_config(path, MGHFTConfig, MGHFT.model_type)
+            if (saved := saved_type(name)) == Peer.model_type:
+                kind = PeerConfig
+            known = read_config(path, kind, saved if kind is PeerConfig else MODEL_TYPE)
         except ValueError as error:
             raise ValueError(
-                f"{path} is not the configuration of an MGHFT model ({error}): "
+                f"{path} is not the configuration of an MGHFT model or of a peer ({error}): "
                 "give a folder 'best' of 'mghft train'"
             ) from None
+        if network not in (None, getattr(known, "network", MODEL_TYPE)):
+            raise ValueError(f"{path} is of {known.title}, not of {network}: leave --network out")
     else:
         raise ValueError(
             f"'{name}' is neither a preset nor a folder with a config.json: "
             f"the presets are {', '.join(PRESETS)}"
         )
-    return build(MGHFTConfig, known.model_dump(), fields, what="the model configuration")
+    return build(kind, known.model_dump(), fields, what="the model configuration")
 
 
-def _facts(config: MGHFTConfig, cost: Cost, encoder: PartCost | None, text_tokens: int) -> dict[str, Any]:
+def _texts(config: MGHFTConfig | PeerConfig) -> tuple[int, int]:
+    """Return how many texts of a sticker the network reads, and how long they are unless told otherwise."""
+    from mghft.model.peers.config import PeerConfig
+
+    return (1, config.text_length) if isinstance(config, PeerConfig) else (len(config.views), VIEW_TOKENS)
+
+
+def _as_released(config: MGHFTConfig | PeerConfig, encoder: int) -> int | None:
+    """Count parameters as the released code has them, `encoder` of them the text encoder's."""
+    from mghft.model.cost import released_parameters
+    from mghft.model.peers import build
+    from mghft.model.peers.config import PeerConfig
+
+    if not isinstance(config, PeerConfig):
+        return released_parameters(config, encoder) if encoder else None
+    # PVT's own release is a classifier of ImageNet; nobody released PVT + BERT.
+    return None if config.network.startswith("pvt") else build.released_parameters(config) + encoder
+
+
+def _facts(
+    config: MGHFTConfig | PeerConfig, cost: Cost, encoder: PartCost | None, text_tokens: int
+) -> dict[str, Any]:
     """Return the content of --json."""
     facts: dict[str, Any] = {
         "parts": [part._asdict() for part in cost.parts],
@@ -237,15 +281,15 @@ def _facts(config: MGHFTConfig, cost: Cost, encoder: PartCost | None, text_token
         "visual_tokens": config.num_visual_tokens,
         "config": config.model_dump(mode="json"),
     }
+    if (released := _as_released(config, 0)) is not None:
+        facts["parameters_as_released"] = released
     if encoder is not None:
-        from mghft.model.cost import released_parameters
-
         facts["text_encoder"] = {
             **encoder._asdict(),
-            "texts": len(config.views),
+            "texts": _texts(config)[0],
             "tokens": text_tokens,
             "parameters_with_model": cost.parameters + encoder.parameters,
-            "parameters_as_released": released_parameters(config, encoder.parameters),
+            "parameters_as_released": _as_released(config, encoder.parameters),
         }
     return facts
 
@@ -258,21 +302,27 @@ def _rows(cost: Cost, encoder: PartCost | None) -> list[tuple[str, str, str]]:
     return [(row.name, f"{row.parameters:,}", f"{row.flops / 1e9:.3f}") for row in rows]
 
 
-def _remarks(config: MGHFTConfig, cost: Cost, encoder: PartCost | None, text_tokens: int) -> Iterator[str]:
+def _remarks(
+    config: MGHFTConfig | PeerConfig, cost: Cost, encoder: PartCost | None, text_tokens: int
+) -> Iterator[str]:
     """Return the lines below the table."""
-    yield f"image {config.image_size} px, {config.num_visual_tokens} visual tokens enter the fusion"
+    tokens = config.num_visual_tokens
+    read = f"{tokens} visual tokens enter the fusion" if tokens > 1 else "read by the last class token alone"
+    yield f"image {config.image_size} px, {read}"
     yield (
         f"activations of a sticker in float32: {cost.forward_bytes / 1e6:.0f} MB at most in evaluation, "
         f"{cost.training_bytes / 1e6:.0f} MB kept for the backward pass"
     )
-    if encoder is not None:
-        from mghft.model.cost import released_parameters
-
-        yield f"the text encoder reads {len(config.views)} texts of {text_tokens} tokens, once per sticker"
-        yield (
-            f"with it {cost.parameters + encoder.parameters:,} parameters; "
-            f"as the released code counts {released_parameters(config, encoder.parameters):,}"
-        )
+    if encoder is None:
+        if (released := _as_released(config, 0)) is not None:
+            yield f"as the released code counts {released:,} parameters"
+        return
+    texts = _texts(config)[0]
+    counted = "1 text" if texts == 1 else f"{texts} texts"
+    yield f"the text encoder reads {counted} of {text_tokens} tokens, once per sticker"
+    released = _as_released(config, encoder.parameters)
+    more = "" if released is None else f"; as the released code counts {released:,}"
+    yield f"with it {cost.parameters + encoder.parameters:,} parameters{more}"
 
 
 def _listed(names: Sequence[str], every: bool) -> str:

@@ -1,7 +1,8 @@
-"""Cost of a model: parameters, floating-point operations and memory of activations, part by part.
+"""Cost of MGHFT or a peer: parameters, floating-point operations and memory of activations, part by part.
 
 Counted on tensors without data, so it takes seconds for any size. One multiply-add is two operations; matrix
-products, convolutions and attention are counted, elementwise work, softmax, norms and resizing are not.
+products, convolutions and attention are counted; elementwise work, softmax, norms, resizing and Fourier
+transforms are not.
 """
 
 from __future__ import annotations
@@ -18,26 +19,35 @@ from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
 
 from mghft.model.config import MGHFTConfig
-from mghft.model.mghft import MGHFT
+from mghft.model.joint import Network, new_network
+from mghft.model.peers.config import PeerConfig
 from mghft.model.reattention import reattention_indices
 from mghft.model.text_encoder import BUNDLED, bundled_folder
 
 BERT_BASE = "bert-base-uncased"
 # Parameters of `transformers.BertModel(BertConfig())`, whose defaults are bert-base-uncased.
 BERT_BASE_PARAMETERS = 109_482_240
-# Parts of the table, and the modules and parameters of MGHFT that each of them sums up.
+# Products outside any module are of this part.
+_SOFT_FUSION = "soft fusion"
+# Parts of the table, and the modules and parameters of a network that each of them sums up.
+_STAGES: dict[str, tuple[str, ...]] = {
+    f"backbone stage {stage + 1}": (f"backbone.stages.{stage}",) for stage in range(4)
+}
 _PARTS: dict[str, tuple[str, ...]] = {
-    **{f"backbone stage {stage + 1}": (f"backbone.stages.{stage}",) for stage in range(4)},
+    **_STAGES,
+    "frequency modules": ("frequency",),
     "local re-attention": (),
     "local projections": ("local_projections",),
     "global projections": ("global_projections",),
     "view projection": ("view_projection", "missing_view_embedding"),
     "stage text projections": ("stage_text_projections",),
-    "soft fusion": (),
+    "topic contexts": ("topic_contexts",),
+    _SOFT_FUSION: (),
     "fusion inputs": ("token_norm", "visual_projection", "text_projection", "token_positions"),
     "text-guided fusion": ("fusion",),
     "head": ("head",),
 }
+_PVT_PARTS = {**_STAGES, _SOFT_FUSION: (), "token norm": ("token_norm",), "head": ("head",)}
 _ALL_DEPTHS = 99
 # Made by the released code and never read by it: norm_t (weight and bias) and tau.
 _UNREAD_BY_RELEASE = 1
@@ -113,7 +123,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.peak = max(self.peak, self.now)
 
 
-def count_parameters(config: MGHFTConfig) -> dict[str, int]:
+def count_parameters(config: MGHFTConfig | PeerConfig) -> dict[str, int]:
     """Count the parameters of every top-level module and in total, the text encoder not included.
 
     Nothing is allocated.
@@ -126,7 +136,9 @@ def count_parameters(config: MGHFTConfig) -> dict[str, int]:
 
 
 def released_parameters(config: MGHFTConfig, text_encoder: int) -> int:
-    """Count parameters as the released code has them: without stand-ins for views, with norm_t and tau.
+    """Count MGHFT's parameters as its released code has them: without stand-ins, with norm_t and tau.
+
+    Of a peer see `mghft.model.peers.released_parameters`.
 
     Args:
         config: of the model.
@@ -137,7 +149,7 @@ def released_parameters(config: MGHFTConfig, text_encoder: int) -> int:
     return counts["total"] - counts.get("missing_view_embedding", 0) + unread + text_encoder
 
 
-def model_cost(config: MGHFTConfig, image_size: int | None = None) -> Cost:
+def model_cost(config: MGHFTConfig | PeerConfig, image_size: int | None = None) -> Cost:
     """Measure the model without its text encoder, for one sticker, on tensors without data.
 
     Args:
@@ -157,30 +169,34 @@ def model_cost(config: MGHFTConfig, image_size: int | None = None) -> Cost:
             name: torch.empty(shape).requires_grad_(trained) for name, (shape, trained) in state.items()
         }
         image = torch.empty(1, 3, side, side)
-        text = torch.empty(1, len(config.views), config.text_dim) if config.use_text else None
-        inputs = [tensor for tensor in (*weights.values(), image, text) if tensor is not None]
+        text, topics = _text(config), {}
+        if isinstance(config, PeerConfig) and config.reads_topic:
+            topics = {"topics": torch.zeros(1, dtype=torch.long)}
+        inputs = [*weights.values(), image, *text.values()]
         counter, live = _counter(), LiveBytes()
         live.ignore(inputs)
         with torch.no_grad(), counter, live:
-            functional_call(model.eval(), weights, (image, text))
+            functional_call(model.eval(), weights, (image,), {**text, **topics})
         reattention = _reattention_flops(model, weights, image, config)
         saved = LiveBytes()
         saved.ignore(inputs)
         with saved:
             label = torch.zeros(1, dtype=torch.long)
-            output = functional_call(model.train(), weights, (image, text, None, label))
+            output = functional_call(model.train(), weights, (image,), {**text, **topics, "labels": label})
             training_bytes = saved.now
         del output
     counts = counter.get_flop_counts()
-    flops = {part: sum(_flops(counts, name) for name in names) for part, names in _PARTS.items()}
+    table = _PVT_PARTS if config.title == "PVT" else _PARTS
+    root = type(model).__name__
+    flops = {part: sum(_flops(counts, f"{root}.{name}") for name in names) for part, names in table.items()}
     flops["local re-attention"] = reattention
     # The remaining products are outside any module: global soft fusion.
-    flops["soft fusion"] = counter.get_total_flops() - sum(flops.values())
+    flops[_SOFT_FUSION] = counter.get_total_flops() - sum(flops.values())
     parameters = {
         part: sum(value.numel() for name, value in model.named_parameters() if name.startswith(names))
-        for part, names in _PARTS.items()
+        for part, names in table.items()
     }
-    parts = [PartCost(name, parameters[name], flops[name]) for name in _PARTS]
+    parts = [PartCost(name, parameters[name], flops[name]) for name in table]
     return Cost([part for part in parts if part.parameters or part.flops], live.peak, training_bytes)
 
 
@@ -233,21 +249,32 @@ def _bert_base_flops(tokens: int) -> int:
     return layers * (products + attention) + 2 * width**2
 
 
-def _empty_model(config: MGHFTConfig) -> MGHFT:
+def _empty_model(config: MGHFTConfig | PeerConfig) -> Network:
     with torch.device("meta"):
-        return MGHFT(config)
+        return new_network(config)
 
 
-def _tensors(model: MGHFT) -> dict[str, Tensor]:
+def _text(config: MGHFTConfig | PeerConfig) -> dict[str, Tensor]:
+    """Return what the network reads of one sticker's texts, by the name of its argument."""
+    if not config.use_text:
+        return {}
+    if isinstance(config, PeerConfig):
+        return {"text_tokens": torch.empty(1, config.text_length, config.text_dim)}
+    return {"text_features": torch.empty(1, len(config.views), config.text_dim)}
+
+
+def _tensors(model: Network) -> dict[str, Tensor]:
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
-def _reattention_flops(model: MGHFT, weights: dict[str, Tensor], image: Tensor, config: MGHFTConfig) -> int:
+def _reattention_flops(
+    model: Network, weights: dict[str, Tensor], image: Tensor, config: MGHFTConfig | PeerConfig
+) -> int:
     prefix = "backbone."
     own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
     counter = _counter()
     with torch.no_grad():
-        stages = functional_call(model.backbone, own, (image,))
+        stages = functional_call(model.get_submodule("backbone"), own, (image,))
         with counter:
             for stage, (_, _, queries_keys) in enumerate(stages):
                 if config.local_token_counts[stage]:
@@ -267,9 +294,8 @@ def _attention_flops(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> in
     return cast(int, 2 * batch * heads * rows * key[2] * (width + value[3]))
 
 
-def _flops(counts: dict[str, dict[Any, int]], module: str) -> int:
-    """Operations inside a module of MGHFT; containers count by their children, as they are never called."""
-    path = f"{MGHFT.__name__}.{module}"
+def _flops(counts: dict[str, dict[Any, int]], path: str) -> int:
+    """Operations inside a module; containers count by their children, as they are never called."""
     if path in counts:
         return sum(counts[path].values())
     inner = [name for name in counts if name.startswith(path + ".") and "." not in name[len(path) + 1 :]]

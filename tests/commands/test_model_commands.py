@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from mghft import cli
 from mghft.model import MGHFT, MGHFTConfig
+from mghft.model.peers import PeerConfig, build_network
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "a" / "official_state_dict.safetensors"
 
@@ -152,6 +153,55 @@ def test_info_takes_the_shape_from_options(call: Callable[..., Any]) -> None:
 def test_info_of_a_shape_that_cannot_be_is_refused(call: Callable[..., Any]) -> None:
     result = call("model", "info", "--image-size", 64)
     assert result.exit_code == 2 and "alpha 8 is too large for an image of 64 x 64" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("network", "model", "released"),
+    [
+        ("lora-v", 32_999_687, 32_999_687),
+        ("lora", 33_613_319, 33_613_319 + 109_482_240),
+        ("tgca-pvt", 34_622_739, 144_351_263),
+    ],
+)
+def test_info_counts_the_released_peers(
+    call: Callable[..., Any], network: str, model: int, released: int
+) -> None:
+    out = call("model", "info", "official", "--network", network).stdout
+    assert f"total {model:,}" in " ".join(out.split())
+    assert f"as the released code counts {released:,}" in out
+    assert ("reads 1 text of 30 tokens" in out) == (network != "lora-v")
+
+
+def test_info_of_a_peer_that_nobody_released_claims_nothing(call: Callable[..., Any]) -> None:
+    out = call("model", "info", "tiny", "--network", "pvt").stdout
+    assert "released" not in out and "read by the last class token alone" in out
+
+
+def test_info_reads_a_saved_peer(call: Callable[..., Any], tmp_path: Path) -> None:
+    build_network(PeerConfig.preset("tiny", network="lora", num_classes=3)).save_pretrained(tmp_path / "peer")
+    facts = json.loads(call("model", "info", "peer", "--json").stdout)
+    assert facts["config"]["network"] == "lora" and facts["config"]["num_classes"] == 3
+    assert facts["parameters_as_released"] == facts["parameters"]
+    refused = call("model", "info", "peer", "--network", "tgca-pvt")
+    assert refused.exit_code == 2 and "is of LORA, not of tgca-pvt: leave --network out" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--network", "vgg"], "--network is 'vgg': choose one of mghft, pvt,"),
+        (
+            ["--network", "lora", "--locals", "1111"],
+            "ends with 1, with which the released networks do not run",
+        ),
+        (["--network", "pvt", "--locals", "1000"], "PVT has no local tokens"),
+    ],
+)
+def test_info_of_a_peer_that_cannot_be_is_refused(
+    call: Callable[..., Any], options: list[str], message: str
+) -> None:
+    result = call("model", "info", *options)
+    assert result.exit_code == 2 and message in result.stderr
 
 
 def test_info_reads_a_saved_model(call: Callable[..., Any], tmp_path: Path) -> None:

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig, BertModel
 
 from mghft.model import MGHFTConfig
 from mghft.model.cost import Cost, LiveBytes, model_cost, released_parameters, text_encoder_cost
 from mghft.model.mghft import MGHFT
+from mghft.model.peers import NETWORKS, PeerConfig, build_network
 
 CONFIG = MGHFTConfig.preset("tiny", image_size=96, alpha=2)
 
@@ -92,8 +94,6 @@ def test_full_model_has_the_published_size() -> None:
 
 
 def test_bert_base_is_counted_as_transformers_builds_it() -> None:
-    from torch.utils.flop_counter import FlopCounterMode
-
     with torch.device("meta"), torch.no_grad():
         bert = BertModel(BertConfig(), add_pooling_layer=True).eval()
         with (
@@ -152,3 +152,48 @@ def test_parts_add_up_with_a_part_of_the_model_switched_off(switch: str) -> None
     assert cost.parameters == sum(parameter.numel() for parameter in MGHFT(config).parameters())
     assert ("local re-attention" in {part.name for part in cost.parts}) == (switch != "local_reattention")
     assert min(part.flops for part in cost.parts) >= 0
+
+
+class TestPeers:
+    @pytest.mark.parametrize("network", NETWORKS)
+    def test_parts_add_up(self, network: str) -> None:
+        config = PeerConfig.preset("tiny", network=network)
+        cost = model_cost(config)
+        assert cost.parameters == sum(parameter.numel() for parameter in build_network(config).parameters())
+        # Fourier transforms are not counted, and the first module has no products at all.
+        assert {part.name for part in cost.parts if part.flops <= 0} <= {"frequency modules", "token norm"}
+        assert ("local re-attention" in {part.name for part in cost.parts}) == any(config.selecting_stages)
+
+    @pytest.mark.parametrize("network", NETWORKS)
+    def test_operations_and_memory_are_those_of_a_pass_on_real_numbers(self, network: str) -> None:
+        torch.manual_seed(0)
+        config = PeerConfig.preset("tiny", network=network)
+        model = build_network(config).eval()
+        image = torch.randn(1, 3, config.image_size, config.image_size)
+        text = torch.randn(1, config.text_length, config.text_dim) if config.use_text else None
+        live = LiveBytes()
+        live.ignore([*model.state_dict().values(), image, *([] if text is None else [text])])
+        with torch.no_grad(), live:
+            model(image, text)
+        with (
+            torch.no_grad(),
+            FlopCounterMode(display=False) as counter,
+            torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH),
+        ):
+            model(image, text)
+        cost = model_cost(config)
+        assert cost.flops == counter.get_total_flops()
+        assert live.peak == pytest.approx(cost.forward_bytes, rel=0.02)
+
+    def test_fusion_of_tgca_pvt_costs_what_its_products_say(self) -> None:
+        config = PeerConfig.preset("tiny", network="tgca-pvt")
+        flops = {part.name: part.flops for part in model_cost(config).parts}
+        n, width = config.num_tokens, config.hidden_dim
+        # Context, topic, key and value of all tokens, their attention; then token 0 alone.
+        everyone = 4 * 2 * n * width**2 + 2 * 2 * n**2 * width
+        first = 2 * 2 * width**2 + 2 * 2 * n * width + 2 * 2 * width * config.fusion_mlp_dim
+        assert flops["text-guided fusion"] == everyone + first
+
+    def test_training_keeps_more_than_evaluation_holds(self) -> None:
+        cost = model_cost(PeerConfig.preset("tiny", network="tgca-pvt"))
+        assert cost.training_bytes > cost.forward_bytes

@@ -29,18 +29,36 @@ class ReleasedPeer:
     """A released checkpoint, taken apart; `network` and `fields` are read off its names and shapes."""
 
     def __init__(
-        self, path: Path, state: Mapping[str, Tensor], network: Network, num_heads: Any = None
+        self,
+        path: Path,
+        state: Mapping[str, Tensor],
+        network: Network,
+        *,
+        num_heads: Any = None,
+        stored_locals: Any = None,
     ) -> None:
         """
         Args:
             num_heads: of the stages, which leave no trace in shapes; default: PVT's.
+            stored_locals: `args.locals` of the checkpoint, if it has that: a flag for each stage.
 
         Raises:
-            ValueError: a parameter is foreign to the network, or one that tells the shape is missing.
+            ValueError: a parameter is foreign to the network, one that tells the shape is missing, or the
+                released code does not run with these local stages.
         """
         self.path, self.network, self.title = path, network, TITLES[network]
         self.tensors, self.encoder, self.origin = split_released(state, self.title)
+        self._check_last_stage(stored_locals)
         self.fields = self._read_fields({} if num_heads is None else {"num_heads": num_heads})
+
+    def _check_last_stage(self, stored_locals: Any) -> None:
+        """Refuse `locals` that end with 1: with them the released code gets other tokens than positions."""
+        told = isinstance(stored_locals, (list, tuple)) and len(stored_locals) == 4 and stored_locals[3]
+        if told or any(name.startswith("local_projections.3.") for name in self.tensors):
+            raise ValueError(
+                f"{self.path} is of a {self.title} whose locals end with 1, with which its released code "
+                "does not run: pass a checkpoint of a training whose locals end with 0"
+            )
 
     def _read_fields(self, heads: dict[str, Any]) -> dict[str, Any]:
         """Return the fields of the configuration that the shapes tell."""
@@ -62,7 +80,7 @@ class ReleasedPeer:
             "fusion_mlp_dim": mlp.shape[0],
             "local_stages": (
                 *(f"backbone.stages.{stage}.class_token" in self.tensors for stage in range(3)),
-                "local_projections.3.0.weight" in self.tensors,
+                False,
             ),
         }
         text = 0
@@ -121,7 +139,9 @@ def build_released(
     Raises:
         ValueError: the file is of another architecture, not whole, or not what is wanted.
     """
-    released = ReleasedPeer(path, state, network, wanted.get("num_heads"))
+    released = ReleasedPeer(
+        path, state, network, num_heads=wanted.get("num_heads"), stored_locals=options.get("locals")
+    )
     fields = released.fields
     if isinstance(side := options.get("input_size"), int) and "image_size" not in wanted:
         fields = {**fields, "image_size": side}

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mghft.model.fusion import TextGuidedFusion, global_soft_fusion
 from mghft.model.peers.base import INITIAL_DEVIATION, PeerOutput, draw_pyramid_weights
 from mghft.model.peers.config import Network, PeerConfig
+from mghft.model.peers.config import TopicContext as ContextName
 from mghft.model.peers.frequency import FrequencyModule
 from mghft.model.peers.lora import LORA
 from mghft.model.peers.topic import TopicContext, TopicGuidedFusion, topic_weights
@@ -70,6 +71,10 @@ class TGCAPVT(LORA):
         visual = self.visual_tokens(global_tokens, tokens.local_tokens)
         fused = self.fusion(self.fusion_input(visual, text_tokens), weights)
         return self._output(self.head(fused), labels, tokens.indices, visual)
+
+    def set_topic_context(self, context: ContextName) -> None:
+        """Set who shares a sticker's topic in evaluation (`config.topic_context`, saved with the model)."""
+        self.config = self.config.model_copy(update={"topic_context": context})
 
     def enhance(self, parts: Tensor) -> Tensor:
         """Add to the selected patches [B, n, C] their maximum, channel by channel.

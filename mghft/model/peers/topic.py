@@ -30,8 +30,9 @@ def topic_weights(topics: Tensor) -> Tensor:
     Args:
         topics: as for `topic_groups`.
     """
-    group = topic_groups(topics)
-    same = (group[:, None] == group[None, :]).to(torch.get_default_dtype())
+    # Not by `topic_groups`: how many there are can't be told of tensors without data (see model/cost.py).
+    rows = topics.reshape(len(topics), -1)
+    same = (rows[:, None] == rows[None, :]).all(dim=-1).to(torch.get_default_dtype())
     return same / same.sum(dim=1, keepdim=True)
 
 

@@ -30,7 +30,7 @@ from mghft.train.evaluation.report import write_report
 from mghft.train.evaluation.results import Evaluation, RunSummary
 from mghft.train.evaluation.saved_models import open_all
 from mghft.train.evaluation.split_metrics import Probabilities, accuracy_gains, evaluate_split
-from mghft.train.evaluation.trained_runs import EvalConfig, TrainedRun
+from mghft.train.evaluation.trained_runs import EvalConfig, TrainedRun, topic_notes
 from mghft.train.runs.files import read_metrics
 
 MAJORITY, TEXT_ONLY = "majority", "text only"
@@ -108,6 +108,7 @@ def evaluate(config: EvalConfig) -> Evaluation:
             for name, split in evaluated.items()
             if (found := annotator_kappa(split.stickers, _choices(by_split[name]))) is not None
         },
+        notes=topic_notes(runs, config.batch_size),
     )
     config.out.mkdir(parents=True, exist_ok=True)
     # Baselines and late fusion come from the main run's texts and features: they go with its seed.

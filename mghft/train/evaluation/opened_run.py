@@ -13,6 +13,8 @@ from torch import Tensor
 
 from mghft.model import TextEncoder
 from mghft.model.joint import ENCODER_FOLDER, Network, load_network
+from mghft.model.peers.config import PeerConfig
+from mghft.model.peers.tgca import TGCAPVT
 from mghft.train.data.described_images import changed_images
 from mghft.train.data.sampler import eval_transform
 from mghft.train.data.splits import (
@@ -95,6 +97,8 @@ def open_run(run: TrainedRun, names: Collection[str]) -> OpenedRun:
     wanted = resolve_model(
         config.model_options, labels=run.labels, text_dim=None if read is None else read.width
     )
+    if isinstance(model, TGCAPVT) and isinstance(wanted, PeerConfig):
+        model.set_topic_context(wanted.topic_context)
     if model.config != wanted:
         raise ValueError(f"the weights in {best} are not of the model in its config.json")
     model.to(accelerator.device)

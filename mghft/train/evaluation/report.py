@@ -159,6 +159,7 @@ def markdown(evaluation: Evaluation) -> str:
             lines += _metrics_table({name: systems[name] for name in evaluation.systems})
             lines += ["", *_gains(main, evaluation.differences[split][subset]), ""]
             lines += [*_probability_table({name: systems[name] for name in evaluation.systems}), ""]
+            lines += [line for note in evaluation.notes for line in (escape_markdown(note), "")]
         if (people := evaluation.annotators.get(split)) is not None:
             lines += [annotator_line(people), ""]
     last = list(evaluation.splits)[-1]

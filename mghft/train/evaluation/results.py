@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mghft.train.evaluation.annotators import AnnotatorKappa
 from mghft.train.evaluation.metrics import ClassificationMetrics
@@ -58,6 +58,7 @@ class Evaluation:
         splits: metrics by split, subset (the whole split is "all") and system.
         differences: of the main system, by split, subset and other system.
         annotators: agreement with them by split, where the corpus has several.
+        notes: sentences without which the figures are misread.
     """
 
     corpus: str
@@ -69,3 +70,4 @@ class Evaluation:
     splits: dict[str, dict[str, dict[str, SystemMetrics]]]
     differences: dict[str, dict[str, dict[str, AccuracyGain]]]
     annotators: dict[str, AnnotatorKappa]
+    notes: list[str] = field(default_factory=list)

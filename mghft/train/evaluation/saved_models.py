@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mghft.model.config import MGHFTConfig
-from mghft.model.peers.config import PeerConfig
+from mghft.model.peers.config import PeerConfig, TopicContext
 from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.settings import first_fault
 from mghft.train.config import load_config
@@ -20,8 +20,10 @@ from mghft.train.evaluation.trained_runs import (
     WITHOUT_TEXT,
     EvalConfig,
     TrainedRun,
+    in_topic_contexts,
     open_runs,
     system_name,
+    topic_context,
 )
 from mghft.train.runs.files import read_json
 
@@ -41,17 +43,33 @@ def open_all(config: EvalConfig) -> list[TrainedRun]:
     """Open the runs of an evaluation and its model folder; errors as of `open_runs` and `open_model`.
 
     Raises:
-        ValueError: runs and model have different labels, or one name.
+        ValueError: runs and model have different labels, or a topic context is asked for where none has one.
     """
-    runs = open_runs(config.runs, config.moved)
-    if config.model is None:
-        return runs
-    model = open_model(config.model, config.judged_on)
-    if any(run.name == model.name for run in runs):
-        model = replace(model, name=f"{model.name} ({config.model.name})")
-    if any(run.labels != model.labels for run in runs):
-        raise ValueError("runs and model have different labels: evaluate those of one corpus together")
-    return [*runs, model]
+    runs = open_runs(config.runs, config.moved, config.topic_contexts)
+    if config.model is not None:
+        model = open_model(config.model, config.judged_on)
+        if any(run.labels != model.labels for run in runs):
+            raise ValueError("runs and model have different labels: evaluate those of one corpus together")
+        runs += _as_named_beside(runs, model, config.topic_contexts)
+    if config.topic_contexts and all(topic_context(run.config) is None for run in runs):
+        raise ValueError(
+            "only TGCA-PVT has a topic context, and none is evaluated: leave --topic-context out"
+        )
+    return runs
+
+
+def _as_named_beside(
+    runs: Sequence[TrainedRun], model: TrainedRun, contexts: Sequence[TopicContext]
+) -> list[TrainedRun]:
+    """Return a model folder once per topic context, by names that no run has."""
+    taken = {run.name for run in runs}
+    found = []
+    for config in in_topic_contexts(model.config, contexts):
+        name = system_name(config)
+        if name in taken:
+            name = f"{name} ({model.folder.name})"
+        found.append(replace(model, config=config, name=name))
+    return found
 
 
 def open_model(folder: Path, fields: Mapping[str, Any]) -> TrainedRun:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from mghft.model.peers.config import TopicContext
 from mghft.pipeline.settings import build, given
 from mghft.train.config import TrainConfig, build_config
 from mghft.train.options import Pooling, ViewTexts
@@ -24,6 +25,8 @@ PEER_NAMES = {
     "tgca-pvt": "TGCA-PVT",
 }
 WITH_TEXT, WITHOUT_TEXT = "MGHFT", "MGHFT without text"
+# The one network with a topic context, and what it is where nothing is said.
+_READS_TOPIC, _CONTEXT_OF_ITS_OWN = "tgca-pvt", "self"
 
 
 class EvalConfig(BaseModel):
@@ -46,6 +49,9 @@ class EvalConfig(BaseModel):
     text_pooling: Pooling | None = Field(default=None, description="with model: how token states are pooled")
     view_texts: ViewTexts | None = Field(default=None, description="with model: what every view reads")
     cache_dir: Path | None = Field(default=None, description="cache, if another than the run's")
+    topic_contexts: tuple[TopicContext, ...] = Field(
+        default=(), description="topic contexts in which TGCA-PVT is judged; none: the run's own"
+    )
     stickers_shown: int = Field(default=48, ge=0, description="stickers of the last split in index.html")
     bootstrap_rounds: int = Field(default=2000, ge=100, description="of the 95 % intervals")
     seed: int = Field(default=0, ge=0, description="of the bootstrap and of the stickers shown")
@@ -114,17 +120,57 @@ def system_name(config: TrainConfig) -> str:
     if config.network == "mghft":
         return WITH_TEXT if config.use_text else WITHOUT_TEXT
     name = PEER_NAMES[config.network]
-    if config.network == "tgca-pvt":
-        name += f" (topic context: {config.model.get('topic_context', 'self')})"
+    if (context := topic_context(config)) is not None:
+        name += f" (topic context: {context})"
     return name
 
 
-def open_runs(folders: Sequence[Path], moved: Mapping[str, Any] | None = None) -> list[TrainedRun]:
+def topic_context(config: TrainConfig) -> TopicContext | None:
+    """Return who shares a sticker's topic when the run is judged; None for a network that reads no topic."""
+    if config.network != _READS_TOPIC:
+        return None
+    found: TopicContext = config.model.get("topic_context", _CONTEXT_OF_ITS_OWN)
+    return found
+
+
+def in_topic_contexts(config: TrainConfig, contexts: Sequence[TopicContext]) -> list[TrainConfig]:
+    """Return the configuration once per topic context; as it is if there are none or it reads no topic."""
+    if not contexts or topic_context(config) is None:
+        return [config]
+    return [
+        config.model_copy(update={"model": {**config.model, "topic_context": context}})
+        for context in dict.fromkeys(contexts)
+    ]
+
+
+def topic_notes(runs: Sequence[TrainedRun], batch_size: int) -> list[str]:
+    """Return what has to be said below figures of TGCA-PVT, in one sentence; nothing without such a run."""
+    contexts = dict.fromkeys(topic_context(run.config) for run in runs)
+    meanings = {
+        "self": "self is the sticker alone",
+        "batch": f"batch is its batch of {batch_size}, in the order of the split, as released",
+        "topic": "topic is every sticker of its topic in the split (transductive)",
+    }
+    words = [meanings[context] for context in contexts if context is not None]
+    if not words:
+        return []
+    return [
+        f"{PEER_NAMES[_READS_TOPIC]} was trained with the topics of its batches, as released, and judged "
+        f"with the topic context in its name: {'; '.join(words)}."
+    ]
+
+
+def open_runs(
+    folders: Sequence[Path],
+    moved: Mapping[str, Any] | None = None,
+    contexts: Sequence[TopicContext] = (),
+) -> list[TrainedRun]:
     """Open the runs to evaluate.
 
     Args:
         folders: run folders of `mghft train`.
         moved: fields of their configurations to replace, as of `EvalConfig.moved`.
+        contexts: topic contexts; a run of TGCA-PVT comes once in each. None: its own.
 
     Raises:
         FileNotFoundError: a folder is not a run folder, or its run has no weights yet.
@@ -141,12 +187,15 @@ def open_runs(folders: Sequence[Path], moved: Mapping[str, Any] | None = None) -
         resolved = read_json(folder / "config.json")
         # A run keeps the name of its tracker, which need not be one that is still supported.
         config = build_config({**resolved["config"], **(moved or {}), "tracker": None})
-        name = system_name(config)
-        if any(run.name == name for run in runs):
-            name = f"{name} ({folder.name})"
-        if any(run.name == name for run in runs):
-            raise ValueError(f"the run {folder.name} is duplicated: give every run folder its own name, once")
-        runs.append(TrainedRun(folder, name, config, tuple(resolved["labels"]), folder / "best"))
+        for judged in in_topic_contexts(config, contexts):
+            name = system_name(judged)
+            if any(run.name == name for run in runs):
+                name = f"{name} ({folder.name})"
+            if any(run.name == name for run in runs):
+                raise ValueError(
+                    f"the run {folder.name} is duplicated: give every run folder its own name, once"
+                )
+            runs.append(TrainedRun(folder, name, judged, tuple(resolved["labels"]), folder / "best"))
     if len({run.labels for run in runs}) > 1:
         raise ValueError("the runs have different labels: evaluate runs of one corpus together")
     return runs

@@ -2,6 +2,7 @@
 
 import argparse
 import itertools
+import json
 import pickle
 import re
 from pathlib import Path
@@ -20,6 +21,7 @@ from mghft.model import MGHFT
 from mghft.model.convert import convert_checkpoint
 from mghft.model.convert_text_encoder import save_text_encoder
 from mghft.model.peers import LORA, Peer, load_peer
+from mghft.model.peers.config import TITLES
 from mghft.model.peers.token_encoder import last_four_mean
 from mghft.model.pvt import PyramidVisionTransformer
 
@@ -132,10 +134,32 @@ def test_converted_and_saved_checkpoint_gives_the_released_logits(name: str, tmp
 
 
 @pytest.mark.parametrize("network", RELEASED)
-def test_locals_that_never_ran_are_refused(network: str, tmp_path: Path) -> None:
-    torch.save(released_peer_state(network, (1, 1, 1, 1)), tmp_path / "checkpoint.pth")
-    with pytest.raises(ValueError, match=r"checkpoint\.pth is not a network that runs: .*local_stages"):
-        convert_checkpoint(tmp_path / "checkpoint.pth")
+@pytest.mark.parametrize(
+    ("in_weights", "in_args"),
+    [((1, 1, 1, 1), None), ((0, 0, 0, 1), None), ((1, 1, 1, 1), [1, 1, 1, 1]), ((1, 1, 1, 0), [1, 1, 1, 1])],
+)
+def test_locals_that_never_ran_are_refused_in_one_sentence(
+    network: str, in_weights: tuple[int, ...], in_args: list[int] | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "checkpoint.pth"
+    state = released_peer_state(network, in_weights)
+    torch.save({"model": state, "args": argparse.Namespace(locals=in_args)}, path)
+    sentence = (
+        f"{path} is of a {TITLES[network]} whose locals end with 1, with which its released code "
+        "does not run: pass a checkpoint of a training whose locals end with 0"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        convert_checkpoint(path)
+
+
+@pytest.mark.parametrize("network", RELEASED)
+def test_locals_of_the_golden_cases_convert_and_say_so(network: str, tmp_path: Path) -> None:
+    """With the `locals` that their config.json has, as args."""
+    name = {"lora-v": "lora_v_a", "lora": "lora_a", "tgca-pvt": "tgca_a"}[network]
+    flags = json.loads((GOLDEN / name / "config.json").read_text())["locals"]
+    content = {"model": released_peer_state(network, flags), "args": argparse.Namespace(locals=flags)}
+    torch.save(content, tmp_path / "checkpoint.pth")
+    assert convert_checkpoint(tmp_path / "checkpoint.pth").model.config.local_flags == "1110"
 
 
 @pytest.mark.parametrize("network", RELEASED)

@@ -85,6 +85,7 @@ def test_evaluation_judges_peers_beside_mghft_with_the_topic_context_in_the_name
     )
     contexts = [f"TGCA-PVT (topic context: {word})" for word in ("self", "batch", "topic")]
     assert found.main == "MGHFT"
+    assert len(found.notes) == 1 and "trained with the topics of its batches" in found.notes[0]
     peers = ["PVT", "PVT + BERT", "LORA-V", "LORA", *contexts]
     assert found.systems == ["majority", "text only", *peers, "MGHFT"]
     assert set(found.splits["test"]["all"]) == set(found.systems)
