@@ -12,7 +12,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from mghft.commands import compare, data, describe, doctor, eval, experiment, model, prompts, runs, train
+from mghft.commands import (
+    compare,
+    data,
+    describe,
+    doctor,
+    eval,
+    experiment,
+    model,
+    prompts,
+    runs,
+    train,
+    zero_shot,
+)
 from mghft.pipeline.text import one_line
 
 
@@ -78,6 +90,7 @@ app.command("export")(runs.export)
 app.command("train")(train.train)
 app.command("eval")(eval.evaluate)
 app.command("compare")(compare.compare)
+app.command("zero-shot")(zero_shot.zero_shot)
 app.command("convert")(model.convert)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")

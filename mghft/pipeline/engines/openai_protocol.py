@@ -23,7 +23,8 @@ from mghft.pipeline.engines.openai_scoring import TOP_LOGPROBS, choice_schema, c
 from mghft.pipeline.html import data_url
 from mghft.pipeline.text import one_line, valid_utf8
 
-# Settings that a request can do without (log-probabilities too), and the names of the limit of tokens, the usual one first.
+# Settings that a request can do without, one that few requests have, and the names of the limit of tokens,
+# the usual one first.
 OPTIONAL = ("temperature", "seed", "top_p")
 LOGPROBS = "logprobs"
 LIMITS = ("max_tokens", "max_completion_tokens", None)

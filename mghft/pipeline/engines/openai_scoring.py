@@ -1,7 +1,8 @@
 """Choices and log-probabilities on servers: how they are asked for, and how replies with them are read.
 
-A choice goes as a JSON schema with `enum`, which every server with structured output knows. Log-probabilities
-come for the likeliest tokens alone: a word that is not among them gets the smallest value told, an upper bound.
+A choice goes as a JSON schema with `enum`, which every server with structured output knows. Servers tell the
+log-probabilities of the likeliest tokens alone: a word that is not among them gets the smallest value told,
+an upper bound.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def choice_schema(choice: Sequence[str]) -> dict[str, Any]:
 
 
 def choice_words() -> str:
-    """Return what a prompt says about the JSON object; OpenAI's JSON mode refuses prompts without the word."""
+    """Return what a prompt says about the object; OpenAI's JSON mode refuses prompts without the word."""
     return f'Write the answer as a JSON object with the key "{_KEY}".'
 
 

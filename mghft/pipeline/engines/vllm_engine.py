@@ -276,7 +276,9 @@ def _sum_logprobs(first: Mapping[int, Any], tokens: Mapping[str, Sequence[int]])
     return found
 
 
-def _settings(sampling: Sampling, schema: str | None, choice: tuple[str, ...], tokens: tuple[int, ...]) -> Any:
+def _settings(
+    sampling: Sampling, schema: str | None, choice: tuple[str, ...], tokens: tuple[int, ...]
+) -> Any:
     from vllm import SamplingParams
     from vllm.sampling_params import StructuredOutputsParams
 
