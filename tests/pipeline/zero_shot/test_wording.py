@@ -19,8 +19,8 @@ def test_the_official_prompt_is_the_printed_one():
     """The supplement of TGCA-PVT, without its marks for image and assistant; in its order of labels."""
     assert official_prompt(SEVEN, "so Happy!\nyes") == (
         '. The text of this image is: "so Happy!\nyes". According to the image and the text, choose one '
-        "emotion category from the following several kinds of emotions: disgust, anger, fear, happiness, neutral, "
-        "sadness, and surprise? Only one of the seven emotions above, no other answers.\n"
+        "emotion category from the following several kinds of emotions: disgust, anger, fear, happiness, "
+        "neutral, sadness, and surprise? Only one of the seven emotions above, no other answers.\n"
     )
     assert '. The text of this image is: "". According' in official_prompt(SEVEN, None)
 
