@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from mghft.pipeline.engines.base import Request, RequestKey, Response
 from mghft.pipeline.engines.model_source import WEIGHTS, ModelSource
 from mghft.pipeline.engines.options import VllmOptions
+from mghft.pipeline.engines.token_logprobs import find_tokens, sum_logprobs
 from mghft.pipeline.errors import EngineDiedError
 from mghft.pipeline.prompting.pack import Sampling
 from mghft.pipeline.text import one_line
@@ -72,7 +72,7 @@ class VllmEngine:
         self._marks = _marks(self._llm.get_tokenizer())
         self._prompt = lru_cache(_KEPT_PROMPTS)(self._render)
         self._settings = lru_cache(_KEPT_PROMPTS)(_settings)
-        self._token_ids = lru_cache(_KEPT_PROMPTS)(self._find_tokens)
+        self._token_ids = lru_cache(_KEPT_PROMPTS)(partial(find_tokens, self._llm.get_tokenizer()))
         # The words whose log-probabilities are wanted, by the number of their request.
         self._scored: dict[str, tuple[str, ...]] = {}
         self._probe(source.name)
@@ -116,22 +116,6 @@ class VllmEngine:
             self._keys[name] = request.key
             if request.score:
                 self._scored[name] = request.score
-
-    def _find_tokens(self, words: tuple[str, ...]) -> dict[str, list[int]]:
-        """Return the tokens that spell each word, alone or behind a blank; every one is the word's answer.
-
-        Raises:
-            ValueError: a word is no single token of this model.
-        """
-        found: dict[str, list[int]] = {word: [] for word in words}
-        for token, number in self._llm.get_tokenizer().get_vocab().items() if words else ():
-            # A blank is written so by byte-level vocabularies and by SentencePiece.
-            plain = token.lstrip("\u0120\u2581 ")
-            if plain in found:
-                found[plain].append(number)
-        if lacking := [word for word, numbers in found.items() if not numbers]:
-            raise ValueError(f"the model has no single token for {lacking[0]!r}")
-        return found
 
     def _render(self, system: str | None, user: str) -> dict[str, Any]:
         """Return the tokens of a chat about one image, as `LLM.chat` makes them, the image as one token.
@@ -181,7 +165,7 @@ class VllmEngine:
             finish_reason=output.outputs[0].finish_reason or "unknown",
             prompt_tokens=len(output.prompt_token_ids or ()),
             output_tokens=len(output.outputs[0].token_ids),
-            logprobs=_sum_logprobs(output.outputs[0].logprobs[0], tokens) if words else None,
+            logprobs=sum_logprobs(output.outputs[0].logprobs[0], tokens) if words else None,
         )
 
     def close(self) -> None:
@@ -263,17 +247,6 @@ def _start(source: ModelSource, options: VllmOptions, share_images: bool) -> Any
         except Exception as error:
             # Damaged weights, an unknown architecture, too little memory: every library has its errors.
             raise ValueError(f"vLLM cannot start the model {source.name}: {_words(error)}") from error
-
-
-def _sum_logprobs(first: Mapping[int, Any], tokens: Mapping[str, Sequence[int]]) -> dict[str, float]:
-    """Return the log-probability of each word: of all the tokens that spell it together."""
-    found = {}
-    for word, ids in tokens.items():
-        values = [first[number].logprob for number in ids]
-        top = max(values)
-        # All may be -inf, where a model's own bias rules a token out.
-        found[word] = top if math.isinf(top) else top + math.log(sum(math.exp(v - top) for v in values))
-    return found
 
 
 def _settings(

@@ -41,6 +41,8 @@ from mghft.pipeline.zero_shot.wording import is_official
 
 JSON, MARKDOWN = "zero_shot.json", "zero_shot.md"
 _REFERENCE_SPLIT = "validation"
+# Below it most answers would have begun otherwise than with a letter.
+_LITTLE_MASS = 0.5
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def _read_rows(folder: Path) -> dict[str, dict[str, Answers]]:
 
 def _conditions(config: ZeroShotConfig, stickers: Sequence[Sticker]) -> Iterator[tuple[str, str]]:
     """Yield the model's name in tables, and the condition it is for."""
-    name = config.name or Path(config.engine.model).name
+    name = config.name or Path(config.engine.model).name or config.engine.model
     asked = {condition for one in stickers for condition in asked_conditions(one.text, config.text)}
     if WITH in asked:
         yield name, WITH
@@ -200,6 +202,11 @@ def _score_notes(split: str, scored: Scored, *, calibrated: bool) -> Iterator[st
             "no validation sticker was chosen, so the calibrated system is left out: choose them too "
             "(without --split), or calibrate on the judged stickers with --transductive"
         )
+    if scored.mass < _LITTLE_MASS:
+        yield (
+            f"in {split} the letters have only {scored.mass:.2g} of the probability of the first token: the "
+            "model does not answer by letter, and its scores say little"
+        )
     if scored.unseen:
         yield (
             f"{scored.unseen:.1%} of the letters' log-probabilities in {split} were not among the likeliest "
@@ -212,6 +219,13 @@ def _common_notes(
 ) -> Iterator[str]:
     if not is_official(labels):
         yield "the official prompt names the labels of this corpus in place of the seven that it was made for"
+    forms = {label.casefold() for label in labels}
+    choices = [one.choice for conditions in found.values() for one in conditions.values() if one.choice]
+    if loose := sum(choice.strip().casefold() not in forms for choice in choices):
+        yield (
+            f"{loose} of {len(choices)} choices are no bare label word, so the server did not force them: "
+            "the first label word in them counts"
+        )
     if unasked := sum(not found[sticker.id] for sticker in stickers):
         yield f"{unasked} of {len(stickers)} stickers have no readable image and count as wrong"
 

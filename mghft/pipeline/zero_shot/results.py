@@ -67,6 +67,12 @@ class Scored:
         return result
 
     @property
+    def mass(self) -> float:
+        """Return the mean probability that the first token is any of the letters; NaN without scores."""
+        told = self.told
+        return float(np.exp(self.orders[told]).sum(axis=-1).mean()) if told.any() else float("nan")
+
+    @property
     def changes(self) -> float | None:
         """Return the share of the stickers whose answer changes with the order; None without scores."""
         told = self.told

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -272,6 +273,27 @@ class Rude(Opinionated):
         return Response(request.key, error="no")
 
 
+class Wordy(Opinionated):
+    """Begins hardly an answer with a letter, and takes no choice by force."""
+
+    def reply(self, request):
+        response = super().reply(request)
+        return replace(response, text=f"It is {response.text}.") if request.choice else response
+
+    def letters(self, request, scores):
+        return {letter: value - 3.0 for letter, value in super().letters(request, scores).items()}
+
+
+def test_answers_that_are_no_letters_and_choices_that_are_not_forced_are_told(card, tmp_path):
+    """Of the half that the letters have in the bench e^-3 is left, 0.0249."""
+    result = run(config(card, tmp_path), Wordy())
+    notes = result.report.notes
+    assert any("in test the letters have only 0.025 of the probability" in note for note in notes)
+    assert any(note.startswith("36 of 36 choices are no bare label word") for note in notes)
+    for n, probabilities in predictions(result, " without text: choice", "test").items():
+        assert probabilities.argmax() == preferences(n).argmax()
+
+
 def test_a_run_of_refusals_stops_early(card, tmp_path):
     with pytest.raises(NothingDescribedError, match="all of the first 20 answers are unusable, because: no"):
         run(config(card, tmp_path), Rude())
@@ -298,9 +320,13 @@ def test_two_workers_fill_one_folder_and_the_last_one_reports(card, tmp_path):
 
 def test_the_rows_are_no_descriptions(card, done):
     from mghft.train.data.descriptions import read_texts
+    from mghft.train.probing.described_runs import DescribedRun
 
+    folder = done[0].report.folder
     with pytest.raises(ValueError, match="has no text in the views content, style"):
-        read_texts(done[0].report.folder, ("content", "style"))
+        read_texts(folder, ("content", "style"))
+    with pytest.raises(ValueError, match="has no views"):
+        DescribedRun.read(folder, "it")
 
 
 def test_unlabelled_stickers_cannot_be_judged(tmp_path):
