@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from mghft.commands import (
+    audit,
     compare,
     data,
     describe,
@@ -20,7 +21,9 @@ from mghft.commands import (
     eval,
     experiment,
     model,
+    probe,
     prompts,
+    robustness,
     runs,
     train,
     zero_shot,
@@ -90,6 +93,9 @@ app.command("export")(runs.export)
 app.command("train")(train.train)
 app.command("eval")(eval.evaluate)
 app.command("compare")(compare.compare)
+app.command("robustness")(robustness.robustness)
+app.command("probe")(probe.probe)
+app.command("audit")(audit.audit)
 app.command("zero-shot")(zero_shot.zero_shot)
 app.command("convert")(model.convert)
 app.command("doctor")(doctor.doctor)

@@ -13,11 +13,7 @@ from mghft.output import print_table
 if TYPE_CHECKING:
     from mghft.train.experiments.experiment import Experiment
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help="Tables as files: run them, see how far they are, read them.",
-)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 FileArgument = Annotated[
     str, typer.Argument(metavar="FILE", help="YAML file of an experiment, or a shipped one: emoji, …")
 ]
@@ -39,6 +35,16 @@ SetOption = Annotated[
         "--set", metavar="KEY=VALUE", help="A field of every training, over the file's: recipe=cpu."
     ),
 ]
+
+
+@app.callback()
+def _group() -> None:
+    """Run tables that are declared in a file, see how far they are, and print them.
+
+    \b
+    Example:
+      mghft experiment run emoji --data demo/data --out runs/emoji
+    """
 
 
 @app.command()
@@ -73,8 +79,10 @@ def run(
         for line in estimate_lines(experiment, folder):
             typer.echo(line)
         return
+    from mghft.train.experiments.experiment import write_options
     from mghft.train.experiments.runner import CellFailedError, run_experiment
 
+    write_options(folder, experiment)
     failed = run_experiment(experiment, folder, typer.echo)
     if failed:
         raise CellFailedError(
@@ -163,9 +171,12 @@ def _open(
     cards: list[str] | None,
     settings: list[str] | None,
 ) -> tuple[Experiment, Path]:
-    """Return the experiment as the file and the options over it declare it, and the folder of its cells."""
+    """Return the experiment as the file and the options over it declare it, and the folder of its cells.
+
+    Options that are not given are those of the last run into this folder.
+    """
     from mghft.pipeline.settings import given, parse_assignments
-    from mghft.train.experiments.experiment import load_experiment
+    from mghft.train.experiments.experiment import load_experiment, read_options
 
     fields: dict[str, Any] = {
         "data": data,
@@ -174,5 +185,5 @@ def _open(
         "cards": tuple(cards) if cards else None,
         "train": parse_assignments(settings) if settings else None,
     }
-    experiment, stem = load_experiment(file, given(fields))
-    return experiment, out or Path("runs") / stem
+    folder = out or Path("runs") / Path(file).stem
+    return load_experiment(file, {**read_options(folder), **given(fields)}), folder

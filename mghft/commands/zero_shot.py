@@ -38,6 +38,12 @@ _OWN: options.Group = (
         parse=operator.not_,
     ),
     options.option(
+        "allow_changed_images",
+        bool,
+        "run.allow_changed_images",
+        "Go on although pictures that were asked about are others now.",
+    ),
+    options.option(
         "dry_run", bool, "run.dry_run", "Ask about a handful, keep nothing, say what the rest will take."
     ),
 )

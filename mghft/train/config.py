@@ -43,7 +43,7 @@ EXECUTION_FIELDS = frozenset(
     {"data", "descriptions", "out", "resume", "workers", "num_threads", "cache_dir", "cache_gb", "progress"}
     | {"images", "prefetch", "pin_memory"}
     | {"keep_checkpoints", "checkpoint_every_epochs", "checkpoint_every_steps", "recipe"}
-    | {"allow_changes", "tracker"}
+    | {"allow_changes", "allow_changed_images", "strict", "tracker"}
 )
 
 
@@ -156,6 +156,12 @@ class TrainConfig(BaseModel):
     images: Literal["files", "shards"] = Field(
         default="files",
         description="bytes of the images: files of `data`, or shards of `mghft describe --embed-images`",
+    )
+    allow_changed_images: bool = Field(
+        default=False, description="train although images are not those that were described"
+    )
+    strict: bool = Field(
+        default=False, description="an image that cannot be decoded is an error; else it is left out and told"
     )
     workers: int = Field(default=4, ge=0, description="processes that read and augment images")
     prefetch: int = Field(default=2, ge=1, description="batches that every worker is ahead")

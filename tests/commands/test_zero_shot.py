@@ -142,7 +142,7 @@ def test_the_folder_of_a_describe_run_is_refused(mghft: Any, squares: Path, desc
 
 def test_the_options_of_the_command_fill_fields_that_exist() -> None:
     own = [option for option in vars(command)["_OWN"] if isinstance(option, Option)]
-    assert len(own) == 7
+    assert len(own) == 8
     for option in own:
         model: Any = ZeroShotConfig
         for step in (option.field or "").split("."):

@@ -17,6 +17,7 @@ from mghft.pipeline.views import VIEWS
 from mghft.train.comparison.results import Comparison, Disagreement, Section
 from mghft.train.comparison.text import HEADER, markdown, section_title, system_row, verdicts
 from mghft.train.data.descriptions import read_texts
+from mghft.train.evaluation.page_parts import ForestRow, forest_rows
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
 _THUMBNAIL = 160
@@ -43,19 +44,6 @@ class DisagreementCard:
     found: Disagreement
     image: str | None
     views: list[tuple[str, str]]
-
-
-@dataclass(frozen=True)
-class ForestRow:
-    """One system in a forest plot; places from 0 to 1 along the axis."""
-
-    name: str
-    value: float
-    low: float
-    high: float
-    left: float
-    right: float
-    middle: float
 
 
 def write_comparison(out: Path, comparison: Comparison, shown: Shown | None, *, count: int) -> None:
@@ -95,26 +83,8 @@ def write_comparison(out: Path, comparison: Comparison, shown: Shown | None, *, 
 
 
 def forest(section: Section) -> list[ForestRow]:
-    """Return accuracies with their intervals, placed on an axis that holds all of them."""
-    metrics = [system.accuracy for system in section.systems]
-    least = min(metric.interval[0] for metric in metrics)
-    most = max(metric.interval[1] for metric in metrics)
-    width = (most - least) or 1.0
-
-    def place(value: float) -> float:
-        return (value - least) / width
-
-    return [
-        ForestRow(
-            system.name,
-            metric.mean,
-            *metric.interval,
-            left=place(metric.interval[0]),
-            right=place(metric.interval[1]),
-            middle=place(metric.mean),
-        )
-        for system, metric in zip(section.systems, metrics, strict=True)
-    ]
+    """Return the accuracies of a section's systems, placed on an axis that holds all of them."""
+    return forest_rows({one.name: (one.accuracy.mean, one.accuracy.interval) for one in section.systems})
 
 
 def _cards(found: list[Disagreement], shown: Shown | None, count: int) -> list[DisagreementCard]:

@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mghft.pipeline.files import write_bytes
+from mghft.train.evaluation.fonts import font_families, legible
 from mghft.train.evaluation.results import SOURCE, WHOLE, SystemMetrics
 
 COLOURS = ("#9aa3b2", "#e0a33a", "#4c9f8a", "#4361c2", "#a5568f", "#c25b43", "#6a6f2f")
@@ -65,13 +66,15 @@ def draw_comparison(
     axes.set_xticks(np.arange(len(groups)), names)
     axes.set_ylim(0, 1)
     axes.set_ylabel("accuracy (numbers in %), 95 % interval")
-    axes.legend(ncols=len(systems), loc="upper center", bbox_to_anchor=(0.5, 1.14), frameon=False)
-    _finish(figure, [axes], path)
+    # Above the axes, in as many lines as it takes.
+    columns = min(len(systems), 4)
+    axes.legend(ncols=columns, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
+    save_figure(figure, [axes], path)
 
 
 def draw_confusion(path: Path, confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> None:
     """Draw counts [classes, classes], rows true, coloured by share of the true label; raises OSError."""
-    counts = np.asarray(confusion)
+    counts, names = np.asarray(confusion), legible(labels)
     share = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     size = 1.8 + 0.62 * len(labels)
     figure = Figure(figsize=(size + 0.7, size))
@@ -83,11 +86,12 @@ def draw_confusion(path: Path, confusion: Sequence[Sequence[int]], labels: Seque
             axes.text(
                 column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=9
             )
-    axes.set_xticks(range(len(labels)), labels, rotation=40, ha="right")
-    axes.set_yticks(range(len(labels)), labels)
+    fonts = font_families([name for name in names if name])
+    axes.set_xticks(range(len(labels)), names, rotation=40, ha="right", fontfamily=fonts)
+    axes.set_yticks(range(len(labels)), names, fontfamily=fonts)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    _finish(figure, [], path)
+    save_figure(figure, [], path)
 
 
 def draw_curves(path: Path, histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
@@ -133,7 +137,7 @@ def draw_curves(path: Path, histories: Mapping[str, Sequence[Mapping[str, Any]]]
         axes.set_xlabel("epoch")
         if histories:
             axes.legend(frameon=False, fontsize=8)
-    _finish(figure, [losses, accuracy], path)
+    save_figure(figure, [losses, accuracy], path)
 
 
 def draw_training(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
@@ -173,10 +177,11 @@ def draw_training(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
         axes.set_xlabel("epoch")
         if axes.lines:
             axes.legend(frameon=False, fontsize=8)
-    _finish(figure, [losses, alignment, validation], path)
+    save_figure(figure, [losses, alignment, validation], path)
 
 
-def _finish(figure: Figure, plain: Sequence[Axes], path: Path) -> None:
+def save_figure(figure: Figure, plain: Sequence[Axes], path: Path) -> None:
+    """Write a figure as a PNG without frames about its plain axes; raises OSError."""
     for axes in plain:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="#e3e6ec", linewidth=0.8)

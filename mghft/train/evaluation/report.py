@@ -15,8 +15,9 @@ from mghft.pipeline.html import data_url, picture_url, write_page
 from mghft.pipeline.text import escape_markdown
 from mghft.train.data.splits import Split
 from mghft.train.evaluation.annotators import AnnotatorKappa
+from mghft.train.evaluation.page_parts import accuracy_forest, confusion_rows, reliability
 from mghft.train.evaluation.plots import draw_comparison, draw_confusion, draw_curves
-from mghft.train.evaluation.results import WHOLE, AccuracyGain, Evaluation, SystemMetrics
+from mghft.train.evaluation.results import SOURCE, WHOLE, AccuracyGain, Evaluation, SystemMetrics
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
 _THUMBNAIL = 144
@@ -77,13 +78,21 @@ def write_report(
     draw_comparison(folder / "comparison.png", evaluation.splits, evaluation.systems)
     draw_confusion(folder / "confusion.png", confusion, evaluation.labels)
     draw_curves(folder / "curves.png", histories)
+    temperature = evaluation.splits[last][WHOLE][evaluation.main].probabilities.temperature
     facts = {
         "result": evaluation,
         "split": last,
-        "pictures": {
-            name: data_url((folder / f"{name}.png").read_bytes(), "image/png")
-            for name in ("comparison", "confusion", "curves")
-        },
+        "pictures": {"curves": data_url((folder / "curves.png").read_bytes(), "image/png")},
+        "forests": [
+            {"title": _title(name, subset), "rows": accuracy_forest(systems)}
+            for name, subsets in evaluation.splits.items()
+            for subset, systems in subsets.items()
+            if not subset.startswith(SOURCE)
+        ],
+        "annotators": [f"{name}: {annotator_line(people)}" for name, people in evaluation.annotators.items()],
+        "confusion": list(zip(evaluation.labels, confusion_rows(confusion), strict=True)),
+        "raw": reliability(split.labels, probabilities),
+        "mended": None if temperature is None else reliability(split.labels, probabilities, temperature),
         "cards": sticker_cards(
             split, probabilities, views=views, labels=evaluation.labels, count=count, seed=seed
         ),
@@ -146,8 +155,7 @@ def markdown(evaluation: Evaluation) -> str:
     lines = [f"# Report: {escape_markdown(evaluation.corpus)}", ""]
     for split, subsets in evaluation.splits.items():
         for subset, systems in subsets.items():
-            title = split if subset == WHOLE else f"{split}, {subset}"
-            lines += [f"## {escape_markdown(title)} ({systems[main].count} stickers)", ""]
+            lines += [f"## {escape_markdown(_title(split, subset))} ({systems[main].count} stickers)", ""]
             lines += _metrics_table({name: systems[name] for name in evaluation.systems})
             lines += ["", *_gains(main, evaluation.differences[split][subset]), ""]
             lines += [*_probability_table({name: systems[name] for name in evaluation.systems}), ""]
@@ -162,6 +170,10 @@ def markdown(evaluation: Evaluation) -> str:
     pictures = ("comparison", "confusion", *(("curves",) if evaluation.runs else ()))
     lines += ["", *(f"![{name}]({name}.png)" for name in pictures), ""]
     return "\n".join(lines)
+
+
+def _title(split: str, subset: str) -> str:
+    return split if subset == WHOLE else f"{split}, {subset}"
 
 
 def _metrics_table(systems: Mapping[str, SystemMetrics]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from typing import IO, Any, Literal
 from mghft.pipeline.predictions import FILE_NAME
 from mghft.pipeline.settings import merge
 from mghft.train.experiments.experiment import Experiment, System
+from mghft.train.runs.files import read_json
 
 State = Literal["done", "running", "failed", "waiting"]
 RECORD, FAILURE, LOG = "cell.json", "failed.json", "log.txt"
@@ -107,7 +108,7 @@ def _cells_of(experiment: Experiment, out: Path, card: str, seed: int, setting: 
             "fields": fields,
             "system": system.model_dump(mode="json", exclude={"seeds", "settings"}),
             "needs": [cell.folder.name for cell in needs],
-            "describe": experiment.describe,
+            "texts": _texts_identity(experiment),
         }
         if experiment.num_processes > 1:
             identity["num_processes"] = experiment.num_processes
@@ -118,6 +119,16 @@ def _cells_of(experiment: Experiment, out: Path, card: str, seed: int, setting: 
             trained[name] = cell
         found.append(cell)
     return found
+
+
+def _texts_identity(experiment: Experiment) -> Any:
+    """Return what the descriptions are known by: a run by its fingerprint, wherever it lies."""
+    if experiment.descriptions is None:
+        return experiment.describe
+    manifest = experiment.descriptions / "manifest.json"
+    if not manifest.is_file():
+        return str(experiment.descriptions)
+    return read_json(manifest).get("fingerprint")
 
 
 def _runs(system: System, setting: str | None) -> bool:

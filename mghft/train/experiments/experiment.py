@@ -8,9 +8,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from mghft.pipeline.files import write_json
 from mghft.pipeline.settings import build, read_settings
+from mghft.train.runs.files import read_json
 
 SHIPPED = Path(__file__).resolve().parents[2] / "experiments"
+OPTIONS = "experiment.json"
+# Fields that the command line may give, and the output folder remembers.
+_OPTIONS = ("data", "descriptions", "seeds", "cards", "train")
 # Words that a command of an experiment may hold in braces.
 PLACEHOLDERS = ("card", "data", "descriptions", "cache", "seed", "out")
 
@@ -124,15 +129,12 @@ class Experiment(BaseModel):
 _OF_CELLS = {"card", "data", "descriptions", "out", "seed", "resume", "cache_dir"}
 
 
-def load_experiment(name: str, fields: dict[str, Any]) -> tuple[Experiment, str]:
+def load_experiment(name: str, fields: dict[str, Any]) -> Experiment:
     """Read an experiment file.
 
     Args:
         name: of a shipped experiment, or path of a YAML file.
         fields: of the command line, over those of the file.
-
-    Returns:
-        The experiment, and the file's name without its ending.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -144,7 +146,26 @@ def load_experiment(name: str, fields: dict[str, Any]) -> tuple[Experiment, str]
         if not path.is_file():
             shipped = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yaml")))
             raise FileNotFoundError(f"there is no experiment {name!r}: name a YAML file, or one of {shipped}")
-    return build(Experiment, read_settings(path), fields, what=f"the experiment {path.name}"), path.stem
+    return build(Experiment, read_settings(path), fields, what=f"the experiment {path.name}")
+
+
+def write_options(folder: Path, experiment: Experiment) -> None:
+    """Keep in the output folder what an experiment was run with, for commands that only look."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / OPTIONS, experiment.model_dump(mode="json", include=set(_OPTIONS)))
+
+
+def read_options(folder: Path) -> dict[str, Any]:
+    """Return what `write_options` kept; nothing where there was no run yet.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    path = folder / OPTIONS
+    if not path.is_file():
+        return {}
+    kept = read_json(path)
+    return {name: kept[name] for name in _OPTIONS if kept.get(name)}
 
 
 def needs_descriptions(experiment: Experiment, trainings: Sequence[dict[str, Any]]) -> bool:

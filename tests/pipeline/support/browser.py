@@ -47,17 +47,20 @@ _MEASURE = """<!doctype html><meta charset="utf-8"><body style="margin: 0">
 <iframe id="page" src="%s" style="width: %dpx; height: 900px; border: 0"></iframe>
 <script>
 const frame = document.getElementById("page");
+function parts(color) {
+  const found = color.match(/[0-9.]+/g).map(Number);
+  return [...found.slice(0, 3), found.length > 3 ? found[3] : 1];
+}
 function luminance(color) {
-  const parts = color.match(/[0-9.]+/g).slice(0, 3).map(Number).map(c => c / 255)
-    .map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
-  return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
+  const [r, g, b] = color.map(c => c / 255).map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
 }
 function background(node) {
-  for (; node; node = node.parentElement) {
-    const color = getComputedStyle(node).backgroundColor;
-    if (!/, 0\\)$/.test(color) && color !== "transparent") return color;
-  }
-  return "rgb(255, 255, 255)";
+  if (!node) return [255, 255, 255];
+  const [r, g, b, alpha] = parts(getComputedStyle(node).backgroundColor);
+  if (alpha === 1) return [r, g, b];
+  const below = background(node.parentElement);
+  return [r, g, b].map((c, i) => alpha * c + (1 - alpha) * below[i]);
 }
 frame.onload = () => setTimeout(() => {
   const page = frame.contentDocument, root = page.documentElement, low = [];
@@ -65,7 +68,8 @@ frame.onload = () => setTimeout(() => {
   for (const node of page.querySelectorAll("body *")) {
     const own = [...node.childNodes].some(child => child.nodeType === 3 && child.textContent.trim());
     if (!own || !node.getClientRects().length || node.closest("[aria-hidden=true]")) continue;
-    const [a, b] = [luminance(getComputedStyle(node).color), luminance(background(node))];
+    const ink = parts(getComputedStyle(node).color).slice(0, 3);
+    const [a, b] = [luminance(ink), luminance(background(node))];
     const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
     if (contrast < 4.5) low.push(node.textContent.trim().slice(0, 40));
   }

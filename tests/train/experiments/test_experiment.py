@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import yaml
 
 from mghft.train.config import load_config
 from mghft.train.experiments.cells import Cell, lock_cell, plan_cells
-from mghft.train.experiments.experiment import SHIPPED, load_experiment
+from mghft.train.experiments.experiment import SHIPPED, load_experiment, read_options, write_options
 
 PLAIN: dict[str, Any] = {
     "title": "Two networks",
@@ -30,7 +31,7 @@ PLAIN: dict[str, Any] = {
 def cells_of(tmp_path: Path, **changes: Any) -> list[Cell]:
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump({**PLAIN, **changes}, sort_keys=False))
-    return plan_cells(load_experiment(str(path), {})[0], tmp_path / "out")
+    return plan_cells(load_experiment(str(path), {}), tmp_path / "out")
 
 
 def test_cells_are_systems_times_seeds_and_what_is_evaluated_comes_after_its_trainings(
@@ -138,8 +139,7 @@ def test_unknown_experiment_names_the_shipped_ones() -> None:
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_experiments_are_sound(path: Path, tmp_path: Path) -> None:
     """Every training of every shipped file is a configuration that `mghft train` takes."""
-    experiment, name = load_experiment(path.stem, {"data": tmp_path})
-    assert name == path.stem
+    experiment = load_experiment(path.stem, {"data": tmp_path})
     cells = plan_cells(experiment, tmp_path)
     assert experiment.against is None or experiment.against in {cell.name for cell in cells}
     for cell in cells:
@@ -148,3 +148,24 @@ def test_shipped_experiments_are_sound(path: Path, tmp_path: Path) -> None:
             recipe = fields.pop("recipe", "mghft")
             places = {"card": cell.card, "data": tmp_path, "descriptions": tmp_path, "out": tmp_path / "run"}
             load_config(recipe, None, {**fields, **places, "seed": cell.seed})
+
+
+def test_descriptions_are_known_by_their_fingerprint_wherever_they_lie(tmp_path: Path) -> None:
+    for name, fingerprint in (("here", "abc"), ("moved", "abc"), ("other", "def")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").write_text(json.dumps({"fingerprint": fingerprint}))
+    here, moved, other = (
+        cells_of(tmp_path, descriptions=str(tmp_path / name))[0].folder for name in ("here", "moved", "other")
+    )
+    assert here == moved != other
+
+
+def test_options_of_the_last_run_are_those_of_whoever_only_looks(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(PLAIN))
+    assert read_options(tmp_path / "out") == {}
+    given = {"seeds": (7,), "cards": ("ser30k",), "train": {"lr": 0.5}, "data": Path("there")}
+    run = load_experiment(str(path), given)
+    write_options(tmp_path / "out", run)
+    looked = load_experiment(str(path), read_options(tmp_path / "out"))
+    assert looked == run and looked.train == {"recipe": "cpu", "epochs": 3, "lr": 0.5}

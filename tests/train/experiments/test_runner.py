@@ -66,7 +66,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Path]:
     path = write_experiment(world)
     first = subprocess.Popen(command(path, "run"), stdout=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 90
-    cells = plan_cells(load_experiment(str(path), {})[0], world.folder / "out")
+    cells = plan_cells(load_experiment(str(path), {}), world.folder / "out")
     while not (cells[0].run / "config.json").is_file():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -85,7 +85,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Path]:
 
 def test_every_cell_holds_its_own_predictions(finished: tuple[World, Path]) -> None:
     world, path = finished
-    cells = plan_cells(load_experiment(str(path), {})[0], world.folder / "out")
+    cells = plan_cells(load_experiment(str(path), {}), world.folder / "out")
     for cell in cells:
         parts = read_predictions(cell.predictions)
         assert {(one.system, one.seed) for one in parts} == {(cell.name, cell.seed)}
@@ -110,7 +110,7 @@ def test_status_and_second_run_find_everything_done(finished: tuple[World, Path]
 
 def test_table_has_ours_and_theirs_in_every_format(finished: tuple[World, Path]) -> None:
     world, path = finished
-    tables = experiment_table(load_experiment(str(path), {})[0], world.folder / "out")
+    tables = experiment_table(load_experiment(str(path), {}), world.folder / "out")
     assert [table.subset for table in tables] == ["all", "seen", "unseen"]
     rows = {row.name: row for row in tables[0].rows}
     assert list(rows) == ["with text", "without", "late", "GPT"]
