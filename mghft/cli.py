@@ -26,6 +26,7 @@ from mghft.commands import (
     robustness,
     runs,
     train,
+    zero_shot,
 )
 from mghft.pipeline.text import one_line
 
@@ -95,6 +96,7 @@ app.command("compare")(compare.compare)
 app.command("robustness")(robustness.robustness)
 app.command("probe")(probe.probe)
 app.command("audit")(audit.audit)
+app.command("zero-shot")(zero_shot.zero_shot)
 app.command("convert")(model.convert)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")

@@ -80,7 +80,7 @@ class Progress:
         """Return stickers and tokens per second of this process, the engine's start left out."""
         seconds = max(self.seconds, 1e-9)
         return {
-            "stickers_per_second": round(self.rows / seconds, 2),
+            "stickers_per_second": round(self.rows / seconds, 4),
             "output_tokens_per_second": round(self.output_tokens / seconds, 1),
             "prompt_tokens_per_second": round(self.prompt_tokens / seconds, 1),
         }

@@ -12,7 +12,7 @@ import numpy as np
 
 from mghft.pipeline.corpora.sticker import Sticker
 from mghft.pipeline.describe.outcome import check_described
-from mghft.pipeline.describe.prepare import PreparedRun
+from mghft.pipeline.describe.prepare import EngineRun
 from mghft.pipeline.describe.reuse import reusable_rows
 from mghft.pipeline.describe.scheduler import EngineFactory, open_scheduler
 from mghft.pipeline.runs.manifest import check_run
@@ -51,7 +51,7 @@ class Estimate(TypedDict, total=False):
     cost: float
 
 
-def estimate(run: PreparedRun, engine: EngineFactory, *, seed: int) -> Estimate:
+def estimate(run: EngineRun, engine: EngineFactory, *, seed: int) -> Estimate:
     """Describe a seeded handful, keep nothing, and reckon the rest.
 
     Args:
@@ -103,7 +103,7 @@ def estimate(run: PreparedRun, engine: EngineFactory, *, seed: int) -> Estimate:
     return facts
 
 
-def _remaining(run: PreparedRun) -> list[Sticker]:
+def _remaining(run: EngineRun) -> list[Sticker]:
     """Return the stickers that would be asked about now."""
     remaining, out = list(run.stickers), run.options.out
     if out.is_dir():

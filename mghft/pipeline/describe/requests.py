@@ -1,10 +1,14 @@
-"""From a sticker to its row: requests are made, their responses are read into the row."""
+"""From a sticker to its row: requests are made, their responses are read into the row.
+
+`Questions` is what a run asks; those of a prompt pack are for the four views, other rooms have their own.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import cast
+from dataclasses import dataclass
+from typing import Protocol, cast
 
 from mghft.pipeline.corpora.sticker import Sticker
 from mghft.pipeline.engines.base import Request, RequestKey, Response
@@ -29,6 +33,33 @@ _ENDS = (
     "completed",
     "done",
 )
+
+
+class Questions(Protocol):
+    """What a run asks about every sticker, and what it makes of the responses."""
+
+    def make(self, sticker: Sticker, loaded: Loaded, attempt: int) -> list[Request]:
+        """Return the requests about a sticker with an image; `attempt` counts from 0."""
+        ...
+
+    def parse(self, row: Row, responses: Mapping[RequestKey, Response]) -> None:
+        """Fill a row, as `start_row` or an earlier attempt left it, with the responses of one attempt."""
+        ...
+
+
+@dataclass(frozen=True)
+class PackQuestions:
+    """The questions of a prompt pack, for the views."""
+
+    pack: PromptPack
+
+    def make(self, sticker: Sticker, loaded: Loaded, attempt: int) -> list[Request]:
+        """Return one request, or one for each view."""
+        return make_requests(self.pack, sticker, loaded, attempt)
+
+    def parse(self, row: Row, responses: Mapping[RequestKey, Response]) -> None:
+        """Fill the row with the views."""
+        parse_responses(row, responses, self.pack.asked)
 
 
 def make_requests(pack: PromptPack, sticker: Sticker, loaded: Loaded, attempt: int) -> list[Request]:

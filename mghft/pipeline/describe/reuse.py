@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from mghft.pipeline.corpora.sticker import Sticker
-from mghft.pipeline.describe.prepare import PreparedRun
+from mghft.pipeline.describe.prepare import EngineRun, PreparedRun
 from mghft.pipeline.images.color import ImageError
 from mghft.pipeline.images.decode import read_image
 from mghft.pipeline.images.load import Loaded
@@ -109,7 +109,7 @@ def matching_runs(
     return sources, notes
 
 
-def reusable_rows(run: PreparedRun, wanted: Sequence[Sticker]) -> Iterator[Row]:
+def reusable_rows(run: EngineRun, wanted: Sequence[Sticker]) -> Iterator[Row]:
     """Yield new rows for stickers that earlier runs described, each sticker once at most.
 
     Only images of stickers that have a good row somewhere are read; one run's shard is in memory at a time.
@@ -120,7 +120,8 @@ def reusable_rows(run: PreparedRun, wanted: Sequence[Sticker]) -> Iterator[Row]:
         wanted: its stickers that are still to be described.
     """
     options = run.options
-    if not (options.reuse and wanted):
+    # Rows of other questions have no views to take over.
+    if not (options.reuse and wanted and isinstance(run, PreparedRun)):
         return
     sources, notes = matching_runs(options.reuse, run.manifest, options.out)
     for note in notes:

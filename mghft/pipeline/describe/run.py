@@ -20,7 +20,7 @@ from mghft.pipeline.corpora.sticker import Sticker
 from mghft.pipeline.describe.config import DescribeConfig
 from mghft.pipeline.describe.estimate import Estimate, estimate
 from mghft.pipeline.describe.outcome import UNUSABLE_ANSWERS, EarlyStop
-from mghft.pipeline.describe.prepare import PreparedRun, prepare_run
+from mghft.pipeline.describe.prepare import EngineRun, prepare_run
 from mghft.pipeline.describe.reuse import reusable_rows
 from mghft.pipeline.describe.scheduler import EngineFactory, open_scheduler
 from mghft.pipeline.describe.summary import finish_run
@@ -78,7 +78,7 @@ def describe(
     return execute_run(run, lambda: closing(start()))
 
 
-def execute_run(run: PreparedRun, engine: EngineFactory) -> RunStats:
+def execute_run(run: EngineRun, engine: EngineFactory) -> RunStats:
     """Describe the stickers of a prepared run; go on where it stopped.
 
     Args:
@@ -137,7 +137,7 @@ def execute_run(run: PreparedRun, engine: EngineFactory) -> RunStats:
 
 
 def _describe_remaining(
-    run: PreparedRun,
+    run: EngineRun,
     remaining: Sequence[Sticker],
     engine: EngineFactory,
     store: RunStore,

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from mghft.pipeline.corpora.sticker import Sticker
-from mghft.pipeline.describe.prepare import PreparedRun
-from mghft.pipeline.describe.requests import make_requests, parse_responses
+from mghft.pipeline.describe.prepare import EngineRun
+from mghft.pipeline.describe.requests import Questions
 from mghft.pipeline.engines.base import Engine, Request, RequestKey, Response
 from mghft.pipeline.images.load import Loaded
 from mghft.pipeline.images.prefetch import ImagePrefetcher, PendingImage
-from mghft.pipeline.prompting.pack import PromptPack
 from mghft.pipeline.runs.rows import Row, start_row
 
 # The end of the context is the end of the use, which need not be the end of the engine.
@@ -23,7 +22,7 @@ EngineFactory = Callable[[], AbstractContextManager[Engine]]
 
 @contextmanager
 def open_scheduler(
-    run: PreparedRun, engine: EngineFactory, *, first: int | None = None
+    run: EngineRun, engine: EngineFactory, *, first: int | None = None
 ) -> Iterator[RequestScheduler]:
     """Start what a run needs, decoders and engine, and end it with the context.
 
@@ -40,7 +39,7 @@ def open_scheduler(
     with closing(images), engine() as started:
         yield RequestScheduler(
             started,
-            run.pack,
+            run.questions,
             images,
             window=options.window,
             attempts=options.attempts,
@@ -75,7 +74,7 @@ class RequestScheduler:
     """
 
     engine: Engine
-    pack: PromptPack
+    questions: Questions
     images: ImagePrefetcher
     window: int = 512
     attempts: int = 1
@@ -115,7 +114,7 @@ class RequestScheduler:
                     if loaded.image is None:
                         finished.append(row)
                         continue
-                    requests = make_requests(self.pack, sticker, loaded, 0)
+                    requests = self.questions.make(sticker, loaded, 0)
                     keys = {request.key for request in requests}
                     asked[sticker.id] = _Asked(sticker, loaded, row, keys)
                     waiting.extend(requests)
@@ -147,12 +146,12 @@ class RequestScheduler:
         pending.responses[response.key] = response
         if pending.open_keys:
             return None
-        parse_responses(pending.row, pending.responses, self.pack.asked)
+        self.questions.parse(pending.row, pending.responses)
         pending.attempt += 1
         if pending.row["status"] == "ok" or pending.attempt >= self.attempts:
             del asked[name]
             return pending.row
-        requests = make_requests(self.pack, pending.sticker, pending.loaded, pending.attempt)
+        requests = self.questions.make(pending.sticker, pending.loaded, pending.attempt)
         pending.open_keys, pending.responses = {request.key for request in requests}, {}
         waiting.extendleft(reversed(requests))
         return None

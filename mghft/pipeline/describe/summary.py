@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 
-from mghft.pipeline.describe.prepare import PreparedRun
+from mghft.pipeline.describe.prepare import EngineRun
 from mghft.pipeline.files import write_json, write_text
 from mghft.pipeline.processor import processor
 from mghft.pipeline.progress import Progress
-from mghft.pipeline.runs.readme import run_card
 from mghft.pipeline.runs.status import RunStats, run_status
 
 
-def finish_run(run: PreparedRun, progress: Progress, *, write: bool) -> RunStats:
+def finish_run(run: EngineRun, progress: Progress, *, write: bool) -> RunStats:
     """Return statistics of the run and of this process; after work write stats.json and the dataset card.
 
     Args:
@@ -60,5 +59,5 @@ def finish_run(run: PreparedRun, progress: Progress, *, write: bool) -> RunStats
         del stats["reused"]
     write_json(path, stats)
     if worker is None:
-        write_text(folder / "README.md", run_card(run.manifest, run.corpus, stats))
+        write_text(folder / "README.md", run.card(stats))
     return stats

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -27,7 +28,9 @@ class Request:
             engine hands it back and does not look into it.
         image: RGB.
         image_id: names the content of the image (its hash), so that an engine reads equal images once.
-        schema: JSON schema of the text.
+        schema: JSON schema of the text; None leaves the text free.
+        choice: the text is one of these and nothing else; then there is no schema.
+        score: words whose log-probabilities as the first token are wanted, in place of a schema or choice.
     """
 
     key: RequestKey
@@ -35,13 +38,27 @@ class Request:
     image_id: str
     system: str | None
     user: str
-    schema: dict[str, Any]
+    schema: dict[str, Any] | None
     sampling: Sampling
+    choice: tuple[str, ...] = ()
+    score: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Return the keys of the JSON object that is asked for; none where it is no object."""
+        return () if self.schema is None else tuple(self.schema["required"])
 
 
 @dataclass(frozen=True)
 class Response:
-    """The text that an engine wrote, or (`error`) why it refused."""
+    """The text that an engine wrote, or (`error`) why it refused.
+
+    Attributes:
+        logprobs: natural log-probability of every word of the request's `score` as the first token, before
+            temperature; None where none were asked for, or the engine gives none.
+        unseen: how many of them a server did not tell; these have the smallest value that it did tell, which
+            is above their own.
+    """
 
     key: RequestKey
     text: str = ""
@@ -49,6 +66,8 @@ class Response:
     prompt_tokens: int = 0
     output_tokens: int = 0
     error: str | None = None
+    logprobs: Mapping[str, float] | None = None
+    unseen: int = 0
 
 
 class Engine(Protocol):

@@ -38,6 +38,7 @@ from mghft.pipeline.engines.openai_protocol import (
     server_words,
 )
 from mghft.pipeline.engines.openai_reply import BrokenReplyError, parse_body, read_reply
+from mghft.pipeline.engines.openai_scoring import read_scored
 from mghft.pipeline.engines.options import ServerOptions
 from mghft.pipeline.engines.server_probe import ServerProbe, UnansweredError
 from mghft.pipeline.errors import EngineDiedError, WrongSettingsError
@@ -221,10 +222,11 @@ class ChatClient:
 
     async def _send(self, request: Request, form: Form, image: str | None) -> Response | Failure:
         """Send a request once; what comes back instead of a response is told as what it is."""
-        views = request.schema["required"]
         try:
-            body = await self._post(form.body(self._model, request, image))
-            return read_reply(request.key, parse_body(body), views)
+            body = parse_body(await self._post(form.body(self._model, request, image)))
+            if request.choice or request.score:
+                return read_scored(request, body)
+            return read_reply(request.key, body, request.keys)
         except openai.APIStatusError as error:
             status, words = error.status_code, self.wording.short(server_words(error))
             if 300 <= status < 400:

@@ -19,11 +19,14 @@ from PIL import Image
 
 from mghft.pipeline.engines.base import Request
 from mghft.pipeline.engines.openai_reply import error_words
+from mghft.pipeline.engines.openai_scoring import TOP_LOGPROBS, choice_schema, choice_words
 from mghft.pipeline.html import data_url
 from mghft.pipeline.text import one_line, valid_utf8
 
-# Settings that a request can do without, and the names of the limit of tokens, the usual one first.
+# Settings that a request can do without, one that few requests have, and the names of the limit of tokens,
+# the usual one first.
 OPTIONAL = ("temperature", "seed", "top_p")
+LOGPROBS = "logprobs"
 LIMITS = ("max_tokens", "max_completion_tokens", None)
 # What a schema can do without, step by step, and how it is called.
 _LOOSE: tuple[set[str], ...] = ({"minLength", "maxLength"}, {"additionalProperties"})
@@ -100,6 +103,8 @@ class Form:
         """Return a request as the server gets it; the image first, as for the engine in this process."""
         fold = self.folded and request.system
         words = f"{request.system}\n\n{request.user}" if fold else request.user
+        if request.choice and self.structured != "none":
+            words = f"{words}\n{choice_words()}"
         content: list[dict[str, Any]] = [{"type": "text", "text": words}]
         if image is not None:
             content.insert(0, {"type": "image_url", "image_url": {"url": image}})
@@ -116,13 +121,16 @@ class Form:
             # What changes nothing is not sent: servers refuse top_p beside temperature, whatever it says.
             if name not in self.left_out and not (name == "top_p" and sampling.top_p == 1.0):
                 options[name] = getattr(sampling, name)
-        if self.structured == "schema":
-            schema: dict[str, Any] = {"name": "views", "strict": True}
+        if request.score and LOGPROBS not in self.left_out:
+            options |= {LOGPROBS: True, "top_logprobs": TOP_LOGPROBS}
+        wanted = choice_schema(request.choice) if request.choice else request.schema
+        if wanted is not None and self.structured == "schema":
+            schema: dict[str, Any] = {"name": "answer" if request.choice else "views", "strict": True}
             if self.loose == len(_LOOSE):
                 del schema["strict"]
-            schema["schema"] = _without(request.schema, set().union(*_LOOSE[: self.loose]))
+            schema["schema"] = _without(wanted, set().union(*_LOOSE[: self.loose]))
             options["response_format"] = {"type": "json_schema", "json_schema": schema}
-        elif self.structured == "object":
+        elif wanted is not None and self.structured == "object":
             options["response_format"] = {"type": "json_object"}
         if self.streamed:
             options |= {"stream": True, "stream_options": {"include_usage": True}}
@@ -130,7 +138,7 @@ class Form:
 
     def simplest(self) -> Form:
         """Return the form without anything that is optional."""
-        return replace(self, structured="none", loose=0, left_out=frozenset(OPTIONAL))
+        return replace(self, structured="none", loose=0, left_out=frozenset((*OPTIONAL, LOGPROBS)))
 
     def structures(self) -> list[Form]:
         """Return this form and those that force JSON less, the strictest first; "none" is not among them."""

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from mghft.pipeline.engines.backoff import Backoff
 from mghft.pipeline.engines.base import Request, RequestKey
-from mghft.pipeline.engines.openai_protocol import LIMITS, OPTIONAL, Failure, Form, image_url
+from mghft.pipeline.engines.openai_protocol import LIMITS, LOGPROBS, OPTIONAL, Failure, Form, image_url
 from mghft.pipeline.errors import EngineDiedError, WrongSettingsError
 from mghft.pipeline.prompting.pack import Sampling
 from mghft.pipeline.views import views_schema
@@ -38,8 +38,10 @@ def first_question(system: str | None, sampling: Sampling) -> Request:
 
 def question_like(request: Request) -> Request:
     """Return a simple question in the form of a request: its settings, no words or picture of a sticker."""
-    keys = ", ".join(request.schema["required"])
-    user = f"Describe the picture as a JSON object with the keys {keys}."
+    keys, words = ", ".join(request.keys), ", ".join(request.choice)
+    user = f"Describe the picture as a JSON object with the keys {keys}." if keys else "What is this?"
+    if words:
+        user = f"Which word fits the picture best: {words}?"
     return replace(request, key=RequestKey("probe"), image=_white(), image_id="probe", user=user)
 
 
@@ -186,7 +188,7 @@ class ServerProbe:
                 f"the server {self.address} refuses structured={form.structured} ({failure}): "
                 "set server.structured to auto"
             )
-        for name in OPTIONAL:
+        for name in (*OPTIONAL, LOGPROBS):
             fuller = replace(best, left_out=best.left_out - {name})
             unsent = fuller.options(question) == best.options(question)
             if name not in form.left_out and (unsent or await self._takes(fuller, question)):

@@ -7,13 +7,14 @@ import json
 import os
 import warnings
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from mghft.pipeline.engines.base import Request, RequestKey, Response
 from mghft.pipeline.engines.model_source import WEIGHTS, ModelSource
 from mghft.pipeline.engines.options import VllmOptions
+from mghft.pipeline.engines.token_logprobs import find_tokens, sum_logprobs
 from mghft.pipeline.errors import EngineDiedError
 from mghft.pipeline.prompting.pack import Sampling
 from mghft.pipeline.text import one_line
@@ -71,6 +72,9 @@ class VllmEngine:
         self._marks = _marks(self._llm.get_tokenizer())
         self._prompt = lru_cache(_KEPT_PROMPTS)(self._render)
         self._settings = lru_cache(_KEPT_PROMPTS)(_settings)
+        self._token_ids = lru_cache(_KEPT_PROMPTS)(partial(find_tokens, self._llm.get_tokenizer()))
+        # The words whose log-probabilities are wanted, by the number of their request.
+        self._scored: dict[str, tuple[str, ...]] = {}
         self._probe(source.name)
 
     def _probe(self, name: str) -> None:
@@ -94,7 +98,10 @@ class VllmEngine:
                 "multi_modal_data": {"image": [request.image]},
                 "multi_modal_uuids": {"image": [request.image_id]},
             }
-            settings = self._settings(request.sampling, json.dumps(request.schema))
+            schema = None if request.schema is None else json.dumps(request.schema)
+            tokens = self._token_ids(request.score)
+            wanted = tuple(sorted({token for ids in tokens.values() for token in ids}))
+            settings = self._settings(request.sampling, schema, request.choice, wanted)
             (number,) = self._llm.enqueue([prompt], [settings], use_tqdm=False)
         except Exception as error:
             # vLLM refuses with errors of its own and of its parsers; what must not go on is told apart.
@@ -105,7 +112,10 @@ class VllmEngine:
             )
         else:
             # vLLM hands out "number-random" and answers with the number alone.
-            self._keys[number.partition("-")[0]] = request.key
+            name = number.partition("-")[0]
+            self._keys[name] = request.key
+            if request.score:
+                self._scored[name] = request.score
 
     def _render(self, system: str | None, user: str) -> dict[str, Any]:
         """Return the tokens of a chat about one image, as `LLM.chat` makes them, the image as one token.
@@ -143,18 +153,20 @@ class VllmEngine:
             outputs = self._llm.llm_engine.step()
         except Exception as error:
             raise EngineDiedError(f"the engine died: {_words(error)}") from error
-        responses += [
-            Response(
-                self._keys.pop(output.request_id),
-                text=output.outputs[0].text,
-                finish_reason=output.outputs[0].finish_reason or "unknown",
-                prompt_tokens=len(output.prompt_token_ids or ()),
-                output_tokens=len(output.outputs[0].token_ids),
-            )
-            for output in outputs
-            if output.finished
-        ]
+        responses += [self._read(output) for output in outputs if output.finished]
         return responses
+
+    def _read(self, output: Any) -> Response:
+        words = self._scored.pop(output.request_id, ())
+        tokens = self._token_ids(words)
+        return Response(
+            self._keys.pop(output.request_id),
+            text=output.outputs[0].text,
+            finish_reason=output.outputs[0].finish_reason or "unknown",
+            prompt_tokens=len(output.prompt_token_ids or ()),
+            output_tokens=len(output.outputs[0].token_ids),
+            logprobs=sum_logprobs(output.outputs[0].logprobs[0], tokens) if words else None,
+        )
 
     def close(self) -> None:
         """End vLLM and its processes."""
@@ -237,16 +249,23 @@ def _start(source: ModelSource, options: VllmOptions, share_images: bool) -> Any
             raise ValueError(f"vLLM cannot start the model {source.name}: {_words(error)}") from error
 
 
-def _settings(sampling: Sampling, schema: str) -> Any:
+def _settings(
+    sampling: Sampling, schema: str | None, choice: tuple[str, ...], tokens: tuple[int, ...]
+) -> Any:
     from vllm import SamplingParams
     from vllm.sampling_params import StructuredOutputsParams
 
+    structure = None
+    if schema is not None or choice:
+        structure = StructuredOutputsParams(json=schema, choice=list(choice) or None)
     return SamplingParams(
         temperature=sampling.temperature,
         top_p=sampling.top_p,
         max_tokens=sampling.max_tokens,
         seed=sampling.seed,
-        structured_outputs=StructuredOutputsParams(json=schema),
+        structured_outputs=structure,
+        # Those of these tokens alone, as the model gives them: no grammar stands before the first token.
+        logprob_token_ids=list(tokens) or None,
         # vLLM copies the settings for every request; nothing that lies deeper in them is changed.
         skip_clone=True,
     )

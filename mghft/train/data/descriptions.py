@@ -118,7 +118,7 @@ def read_texts(run_folder: Path, views: Sequence[str]) -> DescribedTexts:
 
     Raises:
         FileNotFoundError: the run folder does not exist or has no shards.
-        ValueError: it is empty or lacks a view.
+        ValueError: it is empty, lacks a view, or has no text at all in these views.
     """
     check_run_folder(run_folder)
     table = read_descriptions(run_folder)
@@ -136,6 +136,12 @@ def read_texts(run_folder: Path, views: Sequence[str]) -> DescribedTexts:
         row["sticker_id"]: tuple(row[view] or "" for view in views) if row["status"] == "ok" else None
         for row in rows
     }
+    described = [text for text in texts.values() if text is not None]
+    if described and not any(any(text) for text in described):
+        raise ValueError(
+            f"the run {run_folder} has no text in the views {', '.join(views)} (a run of `mghft zero-shot` "
+            "has none): give a run of `mghft describe` that asked for them"
+        )
     raw = {row["sticker_id"]: row["raw"] or "" for row in rows}
     return DescribedTexts(run_folder, tuple(views), texts, raw)
 

@@ -87,19 +87,24 @@ class DescribedRun:
 
         Raises:
             FileNotFoundError: it is not a run folder.
-            ValueError: the manifest or a shard is damaged, or there is no row.
+            ValueError: the manifest or a shard is damaged, there is no row, or no view was asked for.
         """
         rows = read_descriptions(folder).to_pylist()
         if not rows:
             raise ValueError(f"the run {folder} has no rows: describe its stickers first")
         stickers = sorted(map(DescribedSticker.from_row, rows), key=lambda sticker: sticker.id)
         manifest = read_manifest(folder)
-        prompt = manifest["prompt"]
+        prompt, views = manifest["prompt"], asked_views(manifest)
+        if not views:
+            raise ValueError(
+                f"the run {folder} has no views (it is one of `mghft zero-shot`): "
+                "give runs of `mghft describe`"
+            )
         return cls(
             name=name,
             folder=folder,
             stickers=stickers,
-            views=asked_views(manifest),
+            views=views,
             prompt=prompt["name"],
             prompt_sha256=prompt["sha256"],
             language=str(prompt.get("language", "en")),

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,34 @@ def test_another_model_and_a_wrong_key_are_refused_at_the_start(url, monkeypatch
         WrongSettingsError, match=r"does not let us in \(401 Unauthorized\): check the key in"
     ):
         OpenAiEngine("tiny-llava", ServerOptions(base_url=url, key_env="MY_KEY"))
+
+
+SCORED = ('{"', "A", "B")
+CHOICES = ("anger", "fear", "joy")
+
+
+def _scored(number):
+    return replace(request(number), schema=None, score=SCORED, sampling=Sampling(max_tokens=1))
+
+
+def _chosen(number):
+    return replace(request(number), schema=None, choice=CHOICES)
+
+
+@pytest.mark.timeout(600)
+def test_choices_and_log_probabilities_of_a_real_server(engine):
+    """The stand-in begins with a brace; a letter is not among its twenty likeliest tokens."""
+    asked = [replace(_scored(n), key=RequestKey(f"score {n}")) for n in range(4)]
+    asked += [replace(_chosen(n), key=RequestKey(f"choice {n}")) for n in range(4)]
+    answers = ask(engine, asked)
+    assert all(answer.error is None for answer in answers.values())
+    for number in range(4):
+        assert answers[f"choice {number}"].text in CHOICES
+        answer = answers[f"score {number}"]
+        assert answer.logprobs['{"'] == pytest.approx(0.0, abs=1e-3)
+        assert answer.unseen == 2
+        assert answer.logprobs["A"] == answer.logprobs["B"] < -5
+        assert answer.output_tokens == 1
 
 
 def _main() -> None:

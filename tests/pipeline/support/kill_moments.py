@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 STICKERS, SHARD_ROWS = 24, 8
-READ = "mghft.pipeline.describe.scheduler.parse_responses"
+READ = "mghft.pipeline.describe.requests.parse_responses"
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ MOMENTS = {
     "manifest: after its rename": Moment("pathlib.Path.replace", "after", file="manifest.json"),
     "decoding: first image": Moment("mghft.pipeline.images.prefetch.load_image"),
     "decoding: tenth image": Moment("mghft.pipeline.images.prefetch.load_image", "after", 10),
-    "generation: before the first request": Moment("mghft.pipeline.describe.scheduler.make_requests"),
+    "generation: before the first request": Moment("mghft.pipeline.describe.requests.make_requests"),
     "generation: first answer not yet read": Moment(READ),
     "generation: in the second shard": Moment(READ, "after", SHARD_ROWS + 3),
     "generation: last answer": Moment(READ, "before", STICKERS),
