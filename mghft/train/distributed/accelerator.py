@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import torch
 from accelerate import Accelerator  # type: ignore[import-untyped]
+from accelerate.state import AcceleratorState  # type: ignore[import-untyped]
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs  # type: ignore[import-untyped]
 
 from mghft.train.distributed.fsdp import fsdp_plugin, shard_on_any_device
@@ -39,6 +40,7 @@ def build_accelerator(mixed_precision: str) -> Accelerator:
             f"more processes than GPUs ({count}) were started on this machine: start {count} at most"
         )
     plugin = fsdp_plugin()
+    _forget_other_precision(mixed_precision)
     accelerator = Accelerator(
         cpu=cpu, mixed_precision=mixed_precision, fsdp_plugin=plugin, kwargs_handlers=handlers
     )
@@ -50,3 +52,14 @@ def build_accelerator(mixed_precision: str) -> Accelerator:
     if plugin is not None:
         shard_on_any_device(accelerator, plugin)
     return accelerator
+
+
+def _forget_other_precision(mixed_precision: str) -> None:
+    """Make room for a run of another precision, after those that one process judged before.
+
+    accelerate keeps one precision for a process and refuses another; it has no public way to change it. What
+    was built before is done with by then; the processes stay connected.
+    """
+    state = AcceleratorState._shared_state
+    if state and state.get("_mixed_precision") != mixed_precision:
+        AcceleratorState._reset_state()

@@ -273,3 +273,23 @@ def test_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
 def test_evaluation_without_runs_is_refused() -> None:
     with pytest.raises(ValueError, match="there is nothing to evaluate: name run folders"):
         build_eval_config({"runs": [], "out": "o"})
+
+
+def test_runs_of_different_precision_are_judged_each_in_its_own(world: World) -> None:
+    half = train(world.config("half", mixed_precision="bf16"))
+    plain = train(world.config("plain", use_text=False))
+    again = train(world.config("again", seed=5))
+
+    def probabilities(out: str, *runs: Path) -> dict[str, list[dict[str, float]]]:
+        config = EvalConfig(runs=runs, out=world.folder / out, splits=("test",), late_fusion=False)
+        evaluate(config)
+        rows = pq.read_table(config.out / "predictions.parquet").to_pylist()
+        names = {row["system"] for row in rows if row["system"].startswith("MGHFT")}
+        return {name: [row["probabilities"] for row in rows if row["system"] == name] for name in names}
+
+    together = probabilities("together", half, plain, again)
+    alone = {"MGHFT": half, "MGHFT without text": plain, "MGHFT (again)": again}
+    for name, run in alone.items():
+        (expected,) = probabilities(f"of {run.name}", run).values()
+        found = np.array([list(row.values()) for row in together[name]])
+        np.testing.assert_allclose(found, [list(row.values()) for row in expected], atol=1e-9)
