@@ -12,7 +12,21 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from mghft.commands import compare, data, describe, doctor, eval, experiment, model, prompts, runs, train
+from mghft.commands import (
+    audit,
+    compare,
+    data,
+    describe,
+    doctor,
+    eval,
+    experiment,
+    model,
+    probe,
+    prompts,
+    robustness,
+    runs,
+    train,
+)
 from mghft.pipeline.text import one_line
 
 
@@ -78,6 +92,9 @@ app.command("export")(runs.export)
 app.command("train")(train.train)
 app.command("eval")(eval.evaluate)
 app.command("compare")(compare.compare)
+app.command("robustness")(robustness.robustness)
+app.command("probe")(probe.probe)
+app.command("audit")(audit.audit)
 app.command("convert")(model.convert)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")

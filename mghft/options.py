@@ -186,6 +186,12 @@ ASKING: Group = (
         parse=operator.not_,
     ),
     option(
+        "allow_changed_images",
+        bool,
+        "run.allow_changed_images",
+        "Go on with a run although pictures that it described are others now; their rows stay.",
+    ),
+    option(
         "reuse",
         list[Path],
         "run.reuse",

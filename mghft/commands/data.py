@@ -62,16 +62,22 @@ def check(
     fast: Annotated[
         bool, typer.Option("--fast", help="Look at header and end of every image; decode only the odd ones.")
     ] = False,
+    left_out: Annotated[
+        Path | None,
+        typer.Option(help="CSV to write: every sticker that is left out or cannot be read, and why."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file of --left-out.")] = False,
 ) -> None:
     """Check a corpus against its card: counts, labels, unreadable images, duplicates across splits.
 
-    Also tells what is odd about this copy, which stickers are left out and why, and how far annotators agree.
+    Also tells what is odd about this copy, which stickers are left out and why (the first of them; --left-out
+    writes all), and how far annotators agree.
     Every image is decoded, in one process per core. --fast misses damage in the middle of a file.
 
     \b
     Examples:
       mghft data check emoji --data demo/data
-      mghft data check met-meme:zh:intention --data MET-Meme
+      mghft data check met-meme:zh:intention --data MET-Meme --left-out missing.csv
       mghft data check ser30k --data SER_Dataset --strict
       mghft data check ser30k --data SER_Dataset --fast
     """
@@ -80,16 +86,19 @@ def check(
     # What loading logs is part of what is printed here.
     logging.getLogger("mghft.pipeline.corpora.load").setLevel(logging.ERROR)
     from mghft.pipeline.audit.agreement import measure_agreement
-    from mghft.pipeline.audit.check import check_corpus
-    from mghft.pipeline.corpora.adapters.listing import summarize_skipped
+    from mghft.pipeline.audit.check import check_loaded
+    from mghft.pipeline.corpora.adapters.listing import summarize_skipped, write_left_out
     from mghft.pipeline.corpora.card import load_card
     from mghft.pipeline.corpora.load import load_corpus
+    from mghft.pipeline.files import check_target
     from mghft.pipeline.progress import bar
-    from mghft.pipeline.text import plural
+    from mghft.pipeline.text import NAMED, plural
 
-    corpus = load_corpus(load_card(card), data, strict=strict)
+    if left_out is not None:
+        check_target(left_out, force, option="--left-out")
+    corpus = load_corpus(load_card(card), data, strict=strict and left_out is None)
     with bar() as progress:
-        found = check_corpus(corpus.card, data, fast=fast, progress=progress)
+        found = check_loaded(corpus, fast=fast, progress=progress)
     for split, labels in found.counts.items():
         counts = ", ".join(f"{name} {count}" for name, count in labels.items())
         typer.echo(f"{split}: {plural(sum(labels.values()), 'sticker')} ({counts})")
@@ -98,8 +107,16 @@ def check(
         typer.echo(f"note: {note}")
     for clause in summarize_skipped(corpus.skipped):
         typer.echo(f"left out: {clause}")
+    if left_out is None and len(corpus.skipped) > NAMED:
+        typer.echo("--left-out FILE writes the names of all that are left out")
     for problem in [*corpus.problems, *found.problems]:
         typer.echo(f"problem: {problem}")
+    if left_out is not None:
+        rows = [*corpus.skipped, *found.unreadable]
+        write_left_out(left_out, rows)
+        typer.echo(f"written: {left_out} ({plural(rows, 'sticker')})")
+        if strict and corpus.skipped:
+            raise ValueError(f"{plural(corpus.skipped, 'sticker')} of the corpus {card} cannot be used")
     if corpus.problems or found.problems:
         raise typer.Exit(1)
     typer.echo(f"{data} agrees with its card" + (", but for what is left out" if corpus.skipped else ""))
@@ -118,9 +135,16 @@ def split(
     keep: Annotated[
         list[str] | None, typer.Option(help="Split that stays as it is; the rest is divided. Repeatable.")
     ] = None,
+    ignore_duplicates: Annotated[
+        bool,
+        typer.Option("--ignore-duplicates", help="Do not look for equal pictures: they may be torn apart."),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Make a seeded split, the same share of every label (and language), as a file that can be shared.
+
+    Equal pictures (same pixels, whatever their files are called) stay in one split; every image is decoded
+    for this. Where there are none, the split is that of --ignore-duplicates.
 
     The default file is read whenever the corpus is. Another file, also somebody else's, is chosen with
     CARD@FILE: a CSV of id and split, a folder or a pattern of files named train, val and test, a JSON.
@@ -133,10 +157,14 @@ def split(
       mghft data check ser30k@own.csv --data SER_Dataset
       mghft train 'met-meme:en@M3F/avg_*_label_E.csv' --data MET-Meme --no-text --out runs/en
     """
+    from mghft.pipeline.audit.equal import equal_pictures
     from mghft.pipeline.corpora.card import load_card
     from mghft.pipeline.corpora.load import load_corpus
     from mghft.pipeline.corpora.splits import Ratio, make_split, write_split
     from mghft.pipeline.corpora.sticker import normal_split
+    from mghft.pipeline.files import check_target
+    from mghft.pipeline.progress import bar
+    from mghft.pipeline.text import first_and_more, plural
 
     shares = Ratio.parse(ratio)
     chosen = load_card(card)
@@ -151,14 +179,34 @@ def split(
     for name in kept:
         corpus.split(name)
     path = out or data / str(chosen.split_file)
-    divided = make_split(corpus.stickers, shares, seed, keep=kept)
+    check_target(path, force)
+    groups: list[list[str]] = []
+    if not ignore_duplicates:
+        with bar(doing="comparing pictures") as progress:
+            groups = equal_pictures(corpus, progress=progress)
+    divided = make_split(corpus.stickers, shares, seed, keep=kept, together=groups)
     how = f"ratio {shares} of train:validation:test, seed {seed}, by subset and label"
     how += f", {' and '.join(kept)} kept" if kept else ""
+    how += f", {plural(groups, 'group')} of equal pictures kept together" if groups else ""
     for line in write_split(path, corpus, divided, how=how, force=force):
         typer.echo(line.removeprefix("# "))
     typer.echo(f"written: {path}")
+    torn = [group for group in groups if len({divided[name] for name in group}) > 1]
+    if torn:
+        named = first_and_more(group[0] for group in torn)
+        typer.echo(
+            f"note: {plural(torn, 'group')} of equal pictures also in a split that is kept: {named}; "
+            "'mghft data duplicates' with --drop-leaks leaves them out",
+            err=True,
+        )
     if out is not None:
         typer.echo(f"read the corpus with it as {card}@{path}")
+    elif chosen.met_meme is not None and len(chosen.met_meme.languages) == 1:
+        typer.echo(
+            f"note: the file is read by every variant of {chosen.source.stem} and names {chosen.name} alone: "
+            f"the others lose their stickers until 'mghft data split {chosen.source.stem} --force'",
+            err=True,
+        )
 
 
 @app.command("import")

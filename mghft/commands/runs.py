@@ -1,12 +1,15 @@
 """Commands that look at a run of descriptions: status, failed, verify, preview, export."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mghft.options import CardArgument, DataOption
 from mghft.output import check_one_per_line, count_reasons, print_facts, print_table
+
+if TYPE_CHECKING:
+    from mghft.pipeline.corpora.sticker import Corpus
 
 RunArgument = Annotated[Path, typer.Argument(help="Run folder of 'mghft describe'.")]
 
@@ -67,14 +70,7 @@ def verify(
       mghft verify demo/descriptions
       mghft verify demo/descriptions emoji --data demo/data
     """
-    if (card is None) != (data is None):
-        raise ValueError("a data card and --data belong together: give both, or neither")
-    corpus = None
-    if card is not None and data is not None:
-        from mghft.pipeline.corpora.card import load_card
-        from mghft.pipeline.corpora.load import load_corpus
-
-        corpus = load_corpus(load_card(card), data)
+    corpus = _corpus(card, data)
     from mghft.pipeline.progress import bar
     from mghft.pipeline.runs.status import verify_run
 
@@ -84,6 +80,11 @@ def verify(
         typer.echo(f"problem: {problem}")
     if problems:
         raise typer.Exit(1)
+    if corpus is not None:
+        from mghft.pipeline.runs.split_difference import split_difference
+
+        if (difference := split_difference(run, corpus)) is not None:
+            typer.echo(f"note: {difference}; train and eval take the corpus' splits", err=True)
     typer.echo(f"{run} is whole")
 
 
@@ -126,6 +127,8 @@ def export(
     format: Annotated[
         str, typer.Option(help="jsonl, csv, excel (CSV that Excel reads as UTF-8) or annotations-mg.")
     ],
+    card: CardArgument = None,
+    data: DataOption = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -150,12 +153,15 @@ def export(
 
     annotations-mg writes OUT/Annotations_mg/image-level/{train,val,test}.json. The four views of a sticker
     become one text of at most 510 word pieces; longer ones lose words at the end of their longest view.
+    Rows keep split and label of the day they were described; with CARD and --data those of the corpus today
+    are taken.
 
     \b
     Examples:
       mghft export demo/descriptions --format csv --out emoji.csv
       mghft export demo/descriptions --format jsonl --status ok --out - | head
       mghft export runs/ser30k --format annotations-mg --out SER_Dataset
+      mghft export runs/memes met-meme:zh --data MET-Meme --format annotations-mg --out mg
     """
     if format == "annotations-mg":
         from mghft.pipeline.exports.mghft_annotations import export_annotations
@@ -165,7 +171,9 @@ def export(
         _check_status(status)
         if str(out) == "-":
             raise ValueError("annotations-mg writes three files: give a folder with --out, not '-'")
-        for line in export_annotations(run, out, tokenizer=tokenizer, force=force).lines():
+        corpus = _corpus(card, data)
+        done = export_annotations(run, out, corpus=corpus, tokenizer=tokenizer, force=force)
+        for line in done.lines():
             typer.echo(line, err=True)
         return
     from mghft.pipeline.exports.tables import export_rows
@@ -173,9 +181,23 @@ def export(
 
     if tokenizer is not None:
         raise ValueError("--tokenizer goes with --format annotations-mg alone")
+    if card is not None or data is not None:
+        raise ValueError("a data card and --data go with --format annotations-mg alone")
     _check_status(status)
     target, count = export_rows(run, format, out, only_ok=status == "ok", force=force)
     typer.echo(f"{plural(count, 'row')}: {target}", err=True)
+
+
+def _corpus(card: str | None, data: Path | None) -> "Corpus | None":
+    """Read the corpus that a command is given, None where it is given none."""
+    if (card is None) != (data is None):
+        raise ValueError("a data card and --data belong together: give both, or neither")
+    if card is None or data is None:
+        return None
+    from mghft.pipeline.corpora.card import load_card
+    from mghft.pipeline.corpora.load import load_corpus
+
+    return load_corpus(load_card(card), data)
 
 
 def _check_status(status: str | None) -> None:

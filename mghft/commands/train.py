@@ -64,6 +64,18 @@ def train(
         str | None,
         typer.Option(help="Where images come from: files of --data, or shards that embed them (no --data)."),
     ] = None,
+    allow_changed_images: Annotated[
+        bool | None,
+        typer.Option(
+            "--allow-changed-images", help="Train although images are not those that were described."
+        ),
+    ] = None,
+    strict: Annotated[
+        bool | None,
+        typer.Option(
+            "--strict", help="Refuse images that cannot be decoded; else they are left out and told."
+        ),
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that read images.")] = None,
     num_threads: Annotated[int | None, typer.Option(help="Threads of torch on CPU.")] = None,
     cache_dir: Annotated[
@@ -116,6 +128,8 @@ def train(
         "seed": seed,
         "text_encoder": text_encoder,
         "images": images,
+        "allow_changed_images": allow_changed_images,
+        "strict": strict,
         "workers": workers,
         "num_threads": num_threads,
         "cache_dir": cache_dir,
@@ -128,6 +142,10 @@ def train(
     from mghft.train.data.descriptions import check_sources
 
     check_sources(resolved.sources, use_text=resolved.use_text)
+    if resolved.strict and "RANK" not in os.environ:
+        from mghft.train.data.strict import refuse_unusable
+
+        refuse_unusable(resolved)
     from mghft.train.distributed import launch
 
     if num_processes > 1 and not launch.launched():

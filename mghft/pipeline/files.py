@@ -61,21 +61,22 @@ def write_json(path: Path, content: Any, *, allow_nan: bool = True) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=allow_nan) + "\n")
 
 
-def check_target(path: Path, force: bool | None = None) -> None:
+def check_target(path: Path, force: bool | None = None, *, option: str = "--out") -> None:
     """Refuse to replace a file unasked.
 
     Args:
         path: the file that is to be written.
         force: the option --force; None where a command has none.
+        option: that names the file, for the message.
 
     Raises:
         ValueError: the path is a folder, or the file already exists and `force` is not set.
     """
     if path.is_dir():
-        raise ValueError(f"{path} is a folder: give a file with --out")
+        raise ValueError(f"{path} is a folder: give a file with {option}")
     if path.exists() and not force:
         way_out = "move it away" if force is None else "replace it with --force"
-        raise ValueError(f"the file {path} already exists: give another with --out, or {way_out}")
+        raise ValueError(f"the file {path} already exists: give another with {option}, or {way_out}")
 
 
 def check_folder(path: Path, *, empty: bool = False) -> None:

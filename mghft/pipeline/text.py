@@ -50,6 +50,24 @@ def escape_markdown(text: object) -> str:
     return _MARKUP.sub(r"\\\1", one_line(text))
 
 
+def yaml_line(key: str, value: object) -> str:
+    """Return one line of YAML that any reader reads, whatever signs a text or a list of texts is made of.
+
+    JSON's escapes of an emoji are two halves that YAML does not join; lone surrogates become question marks.
+    """
+    import yaml
+
+    plain = [valid_utf8(str(one)) for one in value] if isinstance(value, list | tuple) else value
+    plain = valid_utf8(plain) if isinstance(plain, str) else plain
+    # Quoted, a text stays on its line. Of a bare word YAML knows whether it may stand so ("no" may not).
+    bare = not isinstance(plain, str) or re.fullmatch(r"[A-Za-z0-9_-]+", plain)
+    style = None if bare else '"'
+    dumped = yaml.safe_dump(
+        plain, default_style=style, default_flow_style=True, allow_unicode=True, width=1e9
+    )
+    return f"{key}: {dumped.removesuffix('...' + chr(10)).strip()}"
+
+
 def first_and_more(items: Iterable[object], count: int = NAMED, separator: str = ", ") -> str:
     """Return the first items, and how many more there are: "a, b, c and 5 more"."""
     shown: list[str] = []

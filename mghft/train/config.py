@@ -43,7 +43,7 @@ EXECUTION_FIELDS = frozenset(
     {"data", "descriptions", "out", "resume", "workers", "num_threads", "cache_dir", "cache_gb", "progress"}
     | {"images", "prefetch", "pin_memory"}
     | {"keep_checkpoints", "checkpoint_every_epochs", "checkpoint_every_steps", "recipe"}
-    | {"allow_changes", "tracker"}
+    | {"allow_changes", "allow_changed_images", "strict", "tracker"}
 )
 
 
@@ -88,6 +88,12 @@ class TrainConfig(BaseModel):
     )
     standardize_text: bool = Field(
         default=False, description="centre and scale the text features by the training split's statistics"
+    )
+    min_picture_rank: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="views that `mghft audit` ranked below this count as missing; null: none",
     )
     view_dropout: float = Field(default=0.0, ge=0, lt=1, description="chance that training hides a view")
     pvt_weights: str | None = Field(
@@ -157,6 +163,12 @@ class TrainConfig(BaseModel):
         default="files",
         description="bytes of the images: files of `data`, or shards of `mghft describe --embed-images`",
     )
+    allow_changed_images: bool = Field(
+        default=False, description="train although images are not those that were described"
+    )
+    strict: bool = Field(
+        default=False, description="an image that cannot be decoded is an error; else it is left out and told"
+    )
     workers: int = Field(default=4, ge=0, description="processes that read and augment images")
     prefetch: int = Field(default=2, ge=1, description="batches that every worker is ahead")
     pin_memory: bool = Field(default=True, description="page-locked memory for batches, where there is a GPU")
@@ -212,6 +224,10 @@ class TrainConfig(BaseModel):
             raise ValueError(
                 f"imbalance.loss: focal loss is defined for hard labels, label_smoothing is "
                 f"{self.label_smoothing}: set label_smoothing to 0 with it"
+            )
+        if self.min_picture_rank is not None and self.view_texts == "released":
+            raise ValueError(
+                "min_picture_rank: a released text is one for all views, none of them can be left out"
             )
         if self.order == "released" and self.imbalance.sampling == "balanced":
             raise ValueError("order: the released order knows no classes, set imbalance.sampling or order")
@@ -285,7 +301,7 @@ class TrainConfig(BaseModel):
             del fields["backbone_lr_scale"]
         if self.network == "mghft":
             del fields["network"]
-        for name, before in (("lr_changes", "step"), ("order", "own")):
+        for name, before in (("lr_changes", "step"), ("order", "own"), ("min_picture_rank", None)):
             if fields[name] == before:
                 del fields[name]
         return fields

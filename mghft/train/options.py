@@ -47,6 +47,7 @@ class TextOptions:
 
     descriptions: Path
     view_texts: ViewTexts
+    min_picture_rank: float | None
     text_encoder: str
     text_pooling: Pooling
     tune_text_encoder: bool

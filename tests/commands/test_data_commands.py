@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import pytest
 from met_meme_copy import write_csv, write_images
+from PIL import Image
 from ser30k_copy import row, write
 from typer.testing import CliRunner
 
@@ -66,25 +68,100 @@ def test_check_of_labels_found_in_the_data_counts_them(call: Call, tmp_path: Pat
 
 
 def test_split_is_written_read_and_not_written_over(call: Call, memes: Path) -> None:
-    first = call("data", "split", "met-meme", "--data", "memes", "--seed", 5)
+    command = ("data", "split", "met-meme", "--data", "memes", "--ignore-duplicates")
+    first = call(*command, "--seed", 5)
     assert first.exit_code == 0, first.output
     assert "train 23, validation 8, test 8; 39 ids" in first.output
     assert (
         "the splits are those of memes/mghft-split.csv"
         in call("data", "check", "met-meme:metaphor", "--data", "memes").output
     )
-    again = call("data", "split", "met-meme", "--data", "memes")
+    again = call(*command)
     assert again.exit_code == 2 and "already exists" in again.stderr
     written = (memes / "mghft-split.csv").read_text()
-    assert call("data", "split", "met-meme", "--data", "memes", "--seed", 5, "--force").exit_code == 0
+    assert call(*command, "--seed", 5, "--force").exit_code == 0
     assert (memes / "mghft-split.csv").read_text() == written
+
+
+@pytest.fixture
+def twins(tmp_path: Path) -> Path:
+    """Forty pictures of two classes, twelve of them in pairs under other names and formats."""
+    root = tmp_path / "twins"
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        folder = root / ("joy", "fear")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        image = Image.fromarray(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8))
+        image.save(folder / f"{number:02d}.png")
+        if number < 12:
+            image.save(folder / f"copy of {number:02d}.bmp")
+    return root
+
+
+def pairs_torn(file: Path) -> int:
+    split = dict(line.split(",") for line in file.read_text().splitlines() if "/" in line)
+    names = [name for name in split if "copy of" in name]
+    return sum(split[name] != split[name.replace("copy of ", "").replace("bmp", "png")] for name in names)
+
+
+def test_split_keeps_equal_pictures_together(call: Call, twins: Path, tmp_path: Path) -> None:
+    result = call("data", "split", "folder", "--data", "twins", "--out", "own.csv")
+    assert result.exit_code == 0, result.output
+    assert "by subset and label, 12 groups of equal pictures kept together" in result.stdout
+    plain = call("data", "split", "folder", "--data", "twins", "--out", "plain.csv", "--ignore-duplicates")
+    assert plain.exit_code == 0 and "groups" not in plain.stdout
+    assert pairs_torn(tmp_path / "own.csv") == 0 < pairs_torn(tmp_path / "plain.csv")
+    assert "problem" not in call("data", "check", "folder@own.csv", "--data", "twins").stdout
+    line = "train 31, validation 11, test 10; 52 ids"
+    assert line in result.stdout and line in plain.stdout
+
+
+def test_split_of_a_corpus_without_equal_pictures_is_that_of_before(
+    call: Call, twins: Path, tmp_path: Path
+) -> None:
+    for path in twins.glob("*/copy*"):
+        path.unlink()
+    for name, more in (("a.csv", ()), ("b.csv", ("--ignore-duplicates",))):
+        assert call("data", "split", "folder", "--data", "twins", "--out", name, *more).exit_code == 0
+    assert (tmp_path / "a.csv").read_text() == (tmp_path / "b.csv").read_text()
+
+
+def test_equal_pictures_that_reach_into_a_kept_split_are_said(
+    call: Call, twins: Path, tmp_path: Path
+) -> None:
+    split = ["id,split", "joy/copy of 00.bmp,test"]
+    names = sorted(f"{path.parent.name}/{path.name}" for path in twins.glob("*/*"))
+    split += [f"{name},train" for name in names if name != "joy/copy of 00.bmp"]
+    (tmp_path / "first.csv").write_text("\n".join(split))
+    options = ["--keep", "test", "--ratio", "8:2:0", "--out", "own.csv"]
+    result = call("data", "split", "folder@first.csv", "--data", "twins", *options)
+    assert result.exit_code == 0
+    assert "note: 1 group of equal pictures also in a split that is kept: joy/00.png" in result.stderr
+
+
+def test_split_of_one_language_says_what_the_other_loses(call: Call, memes: Path) -> None:
+    result = call("data", "split", "met-meme:zh", "--data", "memes", "--ignore-duplicates")
+    assert result.exit_code == 0
+    assert (
+        "names met-meme:zh alone" in result.stderr and "'mghft data split met-meme --force'" in result.stderr
+    )
 
 
 def test_split_of_a_corpus_with_authors_splits_needs_a_place(call: Call, tmp_path: Path) -> None:
     write(tmp_path / "ser", lambda split: [row(split, file_name=f"{split}_{i}.jpg") for i in range(10)])
     refused = call("data", "split", "ser30k", "--data", "ser")
     assert refused.exit_code == 2 and "'ser30k@FILE'" in refused.stderr
-    options = ["--out", "own.csv", "--keep", "test", "--keep", "val", "--ratio", "1:0:1"]
+    options = [
+        "--out",
+        "own.csv",
+        "--keep",
+        "test",
+        "--keep",
+        "val",
+        "--ratio",
+        "1:0:1",
+        "--ignore-duplicates",
+    ]
     assert call("data", "split", "ser30k", "--data", "ser", *options).exit_code == 0
     out = call("data", "check", "ser30k@own.csv", "--data", "ser").output
     assert "train 5, validation 10, test 15" in out
@@ -125,7 +202,7 @@ def test_show_prints_the_card_of_a_variant(call: Call) -> None:
 
 
 def test_variant_trains_and_is_evaluated_by_its_name(call: Call, memes: Path, tmp_path: Path) -> None:
-    assert call("data", "split", "met-meme:metaphor", "--data", "memes").exit_code == 0
+    assert call("data", "split", "met-meme:metaphor", "--data", "memes", "--ignore-duplicates").exit_code == 0
     overrides = {
         "card": "met-meme:metaphor",
         "data": memes,

@@ -14,7 +14,7 @@ from typing import TypedDict
 
 from mghft.pipeline.corpora.card import Card
 from mghft.pipeline.corpora.load import load_corpus
-from mghft.pipeline.corpora.sticker import Sticker
+from mghft.pipeline.corpora.sticker import Corpus, Sticker
 from mghft.pipeline.images.color import ImageError
 from mghft.pipeline.images.decode import decode_bytes, read_image
 from mghft.pipeline.images.header import read_header
@@ -36,11 +36,13 @@ class CorpusCheck:
         problems: one sentence each; empty means that the corpus is fit for use.
         notes: one sentence each; worth knowing, no fault.
         counts: stickers by split and label name; unlabelled stickers under "(none)".
+        unreadable: id and reason of every sticker whose image cannot be used.
     """
 
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
 
 
 class ImageCheck(TypedDict):
@@ -65,22 +67,28 @@ def check_corpus(
     workers: int | None = None,
     progress: Advance | None = None,
 ) -> CorpusCheck:
-    """Read the whole corpus, every image included, and compare it with its card.
-
-    Args:
-        card: the corpus' card.
-        root: folder of the corpus.
-        fast: of an image that has its format's own end only the header is looked at, so damage in its middle
-            and a blank picture stay unseen; every other is decoded. Duplicates are found either way.
-        workers: processes that decode; None takes one per core.
-        progress: called with (images done, images in all) after each image.
+    """Read the whole corpus, every image included, and compare it with its card; see `check_loaded`.
 
     Raises:
         FileNotFoundError: the root or an index file is missing.
         ValueError: an index file is malformed, so there is nothing to check.
     """
-    root = Path(root)
-    stickers = load_corpus(card, root).stickers
+    return check_loaded(load_corpus(card, root), fast=fast, workers=workers, progress=progress)
+
+
+def check_loaded(
+    corpus: Corpus, *, fast: bool = False, workers: int | None = None, progress: Advance | None = None
+) -> CorpusCheck:
+    """Read every image of a listed corpus, and compare the corpus with its card.
+
+    Args:
+        corpus: from `load_corpus`.
+        fast: of an image that has its format's own end only the header is looked at, so damage in its middle
+            and a blank picture stay unseen; every other is decoded. Duplicates are found either way.
+        workers: processes that decode; None takes one per core.
+        progress: called with (images done, images in all) after each image.
+    """
+    card, root, stickers = corpus.card, corpus.root, corpus.stickers
     counts = _count(card, stickers)
     problems, notes = _check_counts(card, counts)
     problems += _check_labels(card, stickers)
@@ -112,7 +120,7 @@ def check_corpus(
             "--background"
         )
     across, within = _duplicates(by_digest.values())
-    return CorpusCheck(problems + across, notes + within, counts)
+    return CorpusCheck(problems + across, notes + within, counts, unreadable)
 
 
 def _count(card: Card, stickers: Sequence[Sticker]) -> dict[str, dict[str, int]]:

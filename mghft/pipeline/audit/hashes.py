@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from mghft.pipeline.audit.equal import pixels_sha256
 from mghft.pipeline.images.color import ImageError
 from mghft.pipeline.images.decode import decode_bytes, read_image
 from mghft.pipeline.images.parallel import map_images
@@ -104,10 +105,9 @@ def fingerprint(root: Path, path: str) -> ImageFingerprint:
     # Twice the 32 pixels that the hash itself reduces to.
     crops = [image.resize((2 * SIDE, 2 * SIDE), Image.Resampling.BOX, box=box) for box in boxes]
     thumbs = b"".join(crop.reduce(2).tobytes() for crop in crops)
-    pixels = f"{image.width}x{image.height}\n".encode() + image.tobytes()
     return {
         "content": hashlib.sha256(content).hexdigest(),
-        "pixels": hashlib.sha256(pixels).hexdigest(),
+        "pixels": pixels_sha256(image.size, image.tobytes()),
         "hashes": [_perceptual_hash(crop) for crop in (*crops, *map(ImageOps.mirror, crops))],
         "thumbs": base64.b64encode(thumbs).decode(),
     }

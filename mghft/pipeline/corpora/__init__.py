@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "import_hf": ["import_data_set"],
         "load": ["load_corpus"],
         "selection": ["Selection"],
+        "split_groups": ["keep_together"],
         "splits": ["Ratio", "make_split", "write_split"],
         "sticker": ["Corpus", "Sticker"],
     },

@@ -76,13 +76,17 @@ class Task(BaseModel):
 
 
 class MetMeme(BaseModel):
-    """The part of MET-Meme that is read: its languages, and the task whose labels are taken."""
+    """The part of MET-Meme that is read: its languages, and the task whose labels are taken.
+
+    `rows_lacking` are the numbers of the memes that copies in circulation lack, by language.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     languages: tuple[Language, ...] = Field(default=("en", "zh"), min_length=1)
     task: str
     tasks: dict[str, Task]
+    rows_lacking: dict[Language, tuple[int, ...]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _complete(self) -> MetMeme:

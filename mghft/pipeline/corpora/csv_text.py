@@ -66,13 +66,14 @@ def read_text(file: Path, what: str) -> tuple[str, str]:
         ) from None
 
 
-def read_cells(text: str, file: Path, *, ragged: bool = False) -> list[PlacedCells]:
+def read_cells(text: str, file: Path, *, ragged: bool = False, unnamed: bool = False) -> list[PlacedCells]:
     """Split a CSV text into rows, the header first; blank rows are passed by.
 
     Args:
         text: of the file.
         file: for messages; `.tsv` is separated by tabs, else the header tells by what.
         ragged: rows may have any number of cells.
+        unnamed: the last columns may have no name, and hold nothing then.
 
     Raises:
         ValueError: a quotation mark is not closed, closed twice, or swallows rows; a row has more or fewer
@@ -84,11 +85,13 @@ def read_cells(text: str, file: Path, *, ragged: bool = False) -> list[PlacedCel
         text, skipped, delimiter = text[match.end() :], 1, match[1]
     delimiter = delimiter or find_delimiter(text)
     rows: list[PlacedCells] = []
+    header: list[str] = []
     for line, cells in _split(text, file, delimiter, skipped):
         if not any(map(str.strip, cells)):
             continue
-        header = rows[0].cells if rows else cells
-        if not ragged and len(cells) != len(header):
+        if not rows:
+            header = cells[: _named_width(cells)] if unnamed else cells
+        elif not ragged and len(cells) != len(header):
             while len(cells) > len(header) and not cells[-1].strip():
                 cells.pop()
             if len(cells) != len(header):
@@ -104,6 +107,11 @@ def find_delimiter(text: str) -> str:
     unquoted = re.sub(r'"(?:[^"]|"")*"', "", first)
     counts = {delimiter: unquoted.count(delimiter) for delimiter in DELIMITERS}
     return max(counts, key=lambda delimiter: counts[delimiter])
+
+
+def _named_width(header: Sequence[str]) -> int:
+    """Return how many columns there are up to the last one with a name, at least one."""
+    return max((place for place, name in enumerate(header, start=1) if name.strip()), default=1)
 
 
 def _split(text: str, file: Path, delimiter: str, skipped: int) -> Iterator[tuple[int, list[str]]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +29,7 @@ from mghft.pipeline.corpora.adapters.read_table import (
 from mghft.pipeline.corpora.sticker import normal_split
 from mghft.pipeline.files import check_folder, replace_folder, write_text
 from mghft.pipeline.images.decode import FORMATS
-from mghft.pipeline.text import one_line, plural
+from mghft.pipeline.text import one_line, plural, valid_utf8, yaml_line
 
 TABLE, CARD = "stickers.csv", "card.md"
 # What the library takes for a pattern of file names.
@@ -283,12 +282,11 @@ def _write_table(path: Path, table: list[_TableRow]) -> None:
 
 
 def _write_card(path: Path, source: str, imported: Imported) -> None:
-    title = json.dumps(source, ensure_ascii=False)
     text = "text" if imported.columns.text else "null"
     images = plural(imported.rows, "image")
     lines = [
         "---",
-        f"pretty_name: {title}",
+        yaml_line("pretty_name", source),
         "license: unknown",
         "task_categories:",
         "- image-classification",
@@ -296,10 +294,10 @@ def _write_card(path: Path, source: str, imported: Imported) -> None:
         "  adapter: table",
         f"  file: {TABLE}",
         f"  columns: {{path: path, label: label, split: split, text: {text}}}",
-        f"  labels: {json.dumps(imported.labels, ensure_ascii=False)}",
+        f"  {yaml_line('labels', imported.labels)}",
         "  split_file: mghft-split.csv",
         "---",
-        f"# {source}",
+        f"# {one_line(valid_utf8(source))}",
         "",
         f"{images}, written by `mghft data import`. The licence is that of the source.",
         "",

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
+from collections import Counter
 from pathlib import Path
 
 from mghft.pipeline.corpora.adapters import open_adapter
 from mghft.pipeline.corpora.adapters.listing import Listing, summarize_skipped
+from mghft.pipeline.corpora.adapters.paths import leaving_note
 from mghft.pipeline.corpora.card import Card
 from mghft.pipeline.corpora.splits import apply_split_file
 from mghft.pipeline.corpora.sticker import Corpus
+from mghft.pipeline.text import NAMED
 
 _LOG = logging.getLogger(__name__)
 
@@ -22,7 +26,8 @@ def load_corpus(card: Card, root: str | Path, *, strict: bool = False) -> Corpus
     """List the stickers of a corpus.
 
     Stickers that cannot be used (a path out of the root, a missing image, as far as the adapter looks) are
-    left out and counted; the program says so once on stderr, the corpus holds the particulars.
+    left out and counted. This, problems and notes are logged once a process, so every command tells them on
+    stderr; the corpus holds the particulars.
 
     Args:
         card: the corpus' card; its labels may be left to the data.
@@ -41,6 +46,8 @@ def load_corpus(card: Card, root: str | Path, *, strict: bool = False) -> Corpus
     apply_split_file(listing, root)
     for problem in listing.problems:
         _warn_once(f"{card.name}: {problem}")
+    for note in listing.notes:
+        _warn_once(f"note: {card.name}: {note}")
     return Corpus(
         listing.card,
         root,
@@ -73,9 +80,13 @@ def check_listing(listing: Listing, root: Path, *, strict: bool) -> None:
     reasons = "; ".join(summarize_skipped(listing.skipped))
     if not usable:
         suffix = f": all {left_out} are left out, {reasons}" if left_out else ""
+        suffix += f"; {leaving_note(listing.links)}" if listing.links else ""
         raise ValueError(f"the corpus {card.name} below {root} has no stickers{suffix}")
     if left_out:
         count = f"{left_out} of {left_out + usable} stickers"
+        of_reason = Counter(reason for _, reason in listing.skipped)
+        if max(of_reason.values()) > NAMED:
+            reasons += " ('mghft data check' with --left-out FILE lists all of them)"
         if strict:
             raise ValueError(f"{count} of the corpus {card.name} cannot be used: {reasons}")
         _warn_once(f"{card.name}: {count} are left out: {reasons}")
@@ -92,5 +103,9 @@ def check_listing(listing: Listing, root: Path, *, strict: bool) -> None:
 
 @functools.cache
 def _warn_once(sentence: str) -> None:
-    """Log a sentence once a process: training and evaluation load a corpus several times."""
-    _LOG.warning("%s", sentence)
+    """Log a sentence once a process: training and evaluation load a corpus several times.
+
+    Of the processes of one training, the first one speaks for all.
+    """
+    if os.environ.get("RANK", "0") == "0":
+        _LOG.warning("%s", sentence)

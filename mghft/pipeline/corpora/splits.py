@@ -12,14 +12,15 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
-from mghft.pipeline.corpora.adapters import open_adapter
 from mghft.pipeline.corpora.adapters.listing import Listing
-from mghft.pipeline.corpora.split_files import SplitRow, read_split_rows
-from mghft.pipeline.corpora.sticker import SPLITS, Corpus, Sticker, count_splits
+from mghft.pipeline.corpora.split_files import read_split_rows
+from mghft.pipeline.corpora.split_groups import keep_together, stratum_of
+from mghft.pipeline.corpora.split_ids import IdLookup, assign_splits, drop_other_variants
+from mghft.pipeline.corpora.sticker import SPLITS, Corpus, Sticker, count_splits, split_order
 from mghft.pipeline.files import check_target, write_text
 from mghft.pipeline.text import first_and_more, plural
 
@@ -51,7 +52,12 @@ class Ratio:
 
 
 def make_split(
-    stickers: Sequence[Sticker], ratio: Ratio, seed: int, *, keep: Iterable[str] = ()
+    stickers: Sequence[Sticker],
+    ratio: Ratio,
+    seed: int,
+    *,
+    keep: Iterable[str] = (),
+    together: Iterable[Sequence[str]] = (),
 ) -> dict[str, str]:
     """Return a seeded split, stratified by subset (of MET-Meme the language) and label.
 
@@ -63,17 +69,22 @@ def make_split(
         ratio: of train, validation and test.
         seed: of the shuffle.
         keep: splits that stay as they are; the other stickers are divided.
+        together: ids of stickers that must not be torn apart (`keep_together`); where nothing is, the split
+            is the same with and without.
 
     Returns:
         Split by id, in the order of the corpus.
+
+    Raises:
+        ValueError: what must stay together leaves a split without a sticker.
     """
     kept = set(keep)
     split = {sticker.id: sticker.split for sticker in stickers}
     by_subset: dict[str, dict[int, list[str]]] = {}
     for sticker in stickers:
         if sticker.split not in kept:
-            label = -1 if sticker.label is None else sticker.label
-            by_subset.setdefault(sticker.subset or "", {}).setdefault(label, []).append(sticker.id)
+            subset, label = stratum_of(sticker)
+            by_subset.setdefault(subset, {}).setdefault(label, []).append(sticker.id)
     borders = np.cumsum(ratio.shares)[:-1] / sum(ratio.shares)
     for subset, by_label in by_subset.items():
         before = 0
@@ -87,7 +98,14 @@ def make_split(
             for place, index in enumerate(order):
                 split[ids[index]] = SPLITS[sum(place >= end for end in ends)]
             before += len(ids)
-    return split
+    movable = {sticker.id: split[sticker.id] for sticker in stickers if sticker.split not in kept}
+    grouped = keep_together(movable, stickers, together, ratio.shares, seed)
+    if lost := sorted(set(movable.values()) - set(grouped.values()), key=split_order):
+        raise ValueError(
+            f"with equal pictures kept together no sticker is left for {' and '.join(lost)}: "
+            "see them with 'mghft data duplicates', or split with --ignore-duplicates"
+        )
+    return split | grouped
 
 
 def write_split(
@@ -142,21 +160,28 @@ def apply_split_file(listing: Listing, root: Path) -> None:
     else:
         return
     rows = read_split_rows(source)
-    split, unknown = _assign(rows, _IdLookup(listing.stickers, card.adapter), source)
-    if not split or len(unknown) > len(split):
+    split, unknown = assign_splits(rows, IdLookup(listing.stickers, card.adapter), source)
+    strange = drop_other_variants(card, root, unknown) if unknown else []
+    if not split and not strange:
         raise ValueError(
-            f"{len(unknown)} of {len(rows)} ids in {source} are not in the corpus {card.name}, "
-            f"the first is {unknown[0]!r}: are these the splits of another corpus?"
+            f"{source} names no sticker of the corpus {card.name}, but {plural(unknown, 'sticker')} of other "
+            "variants of its card: give another file as CARD@FILE, or make splits of the whole corpus with "
+            f"'mghft data split {card.source.stem} --force'"
         )
-    if unknown:
-        listing.notes.append(
-            f"this copy lacks {plural(unknown, 'id')} of {source}: {first_and_more(unknown)}"
+    left_out = {name for name, _ in listing.skipped}
+    if not split or sum(one.name not in left_out for one in strange) > len(split):
+        raise ValueError(
+            f"{len(strange)} of {len(rows)} ids in {source} are not in the corpus {card.name}, "
+            f"the first is {strange[0].name!r}: are these the splits of another corpus?"
         )
-    absent = [sticker.id for sticker in listing.stickers if sticker.id not in split]
+    if strange:
+        names = first_and_more(one.name for one in strange)
+        listing.notes.append(f"this copy lacks {plural(strange, 'id')} of {source}: {names}")
+    absent = [sticker for sticker in listing.stickers if sticker.id not in split]
     if absent:
-        listing.notes.append(
-            f"{source} does not name {plural(absent, 'sticker')}, left out: {first_and_more(absent)}"
-        )
+        named = first_and_more(sticker.id for sticker in absent)
+        lost = _lost_subsets(listing.stickers, split)
+        listing.notes.append(f"{source} does not name {plural(absent, 'sticker')}, left out: {named}{lost}")
     listing.stickers = [
         replace(sticker, split=split[sticker.id]) for sticker in listing.stickers if sticker.id in split
     ]
@@ -164,71 +189,8 @@ def apply_split_file(listing: Listing, root: Path) -> None:
     listing.card = card.model_copy(update={"counts": {}, "label_counts": {}})
 
 
-class _IdLookup:
-    """The ids of a corpus by the names that other people's files give its stickers."""
-
-    def __init__(self, stickers: Sequence[Sticker], adapter: str) -> None:
-        self._ids = {sticker.id for sticker in stickers}
-        self._by_name: dict[str, str | None] = {}
-        for sticker in stickers:
-            for name in _spellings(sticker):
-                # Of a name that two stickers answer to, neither is meant for sure.
-                is_new = self._by_name.get(name, sticker.id) == sticker.id
-                self._by_name[name] = sticker.id if is_new else None
-        self._possible_ids = getattr(open_adapter(adapter), "possible_ids", None)
-
-    def find(self, name: str, file: str) -> str | None:
-        """Return the id that a name in a file of this name means, None where that is not certain."""
-        if name in self._ids:
-            return name
-        if self._possible_ids is not None:
-            ids = [candidate for candidate in self._possible_ids(name, file) if candidate in self._ids]
-            if ids:
-                return ids[0] if len(ids) == 1 else None
-        return self._by_name.get(_plain(name))
-
-
-def _assign(rows: Sequence[SplitRow], lookup: _IdLookup, source: str) -> tuple[dict[str, str], list[str]]:
-    """Return the split by sticker id, and the names that belong to no sticker."""
-    split: dict[str, str] = {}
-    unknown = []
-    by_file: dict[str, list[SplitRow]] = {}
-    for row in rows:
-        by_file.setdefault(row.file, []).append(row)
-    for file, rows_of_file in by_file.items():
-        column = _id_column(rows_of_file, lookup)
-        for row in rows_of_file:
-            name = row.names[min(column, len(row.names) - 1)]
-            sticker_id = lookup.find(name, file)
-            if sticker_id is None:
-                unknown.append(name)
-            elif split.setdefault(sticker_id, row.split) != row.split:
-                raise ValueError(
-                    f"{source} puts {sticker_id!r} into {split[sticker_id]} and into {row.split}: "
-                    "give the files of one split alone, by a pattern such as 'folder/avg_*_label_E.csv'"
-                )
-    return split, unknown
-
-
-def _id_column(rows: Sequence[SplitRow], lookup: _IdLookup) -> int:
-    """Return which of a row's names is the id: the one that most stickers answer to.
-
-    A column of bare numbers (a row's number, a label) may look like one, so names go first.
-    """
-    scores = []
-    for column in range(max(len(row.names) for row in rows)):
-        names = [row.names[column] for row in rows if column < len(row.names)]
-        hits = len({lookup.find(name, rows[0].file) for name in names} - {None})
-        numbers = all(name.strip().isdecimal() for name in names)
-        scores.append((0 if numbers else hits, hits, -column))
-    return -max(scores)[2]
-
-
-def _spellings(sticker: Sticker) -> set[str]:
-    paths = {_plain(sticker.id), _plain(sticker.path)}
-    names = paths | {PurePosixPath(path).name for path in paths}
-    return names | {name.rpartition(".")[0] or name for name in names}
-
-
-def _plain(name: str) -> str:
-    return name.strip().replace("\\", "/").removeprefix("./").casefold()
+def _lost_subsets(stickers: Sequence[Sticker], split: Mapping[str, str]) -> str:
+    """Return a clause on the subsets of which no sticker has a split, nothing where there is none."""
+    present = {sticker.subset for sticker in stickers if sticker.id in split}
+    lost = sorted({sticker.subset for sticker in stickers if sticker.subset is not None} - present)
+    return f"; the whole subset {' and '.join(lost)} is among them" if lost else ""

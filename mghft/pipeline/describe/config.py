@@ -55,6 +55,7 @@ class RunOptions(BaseModel):
         embed_images: keep the image bytes in the shards.
         strict: failed rows are an error.
         early_stop: stop when the first 20 answers are all unusable.
+        allow_changed_images: go on with a run although pictures that it described are others now.
         failed_limit: share of failed rows above which the end of the run says so.
         dry_run: describe a handful, keep nothing, and estimate the rest.
     """
@@ -72,6 +73,7 @@ class RunOptions(BaseModel):
     embed_images: bool = False
     strict: bool = False
     early_stop: bool = True
+    allow_changed_images: bool = False
     failed_limit: float = Field(default=FAILED_LIMIT, ge=0.0, le=1.0)
     dry_run: bool = False
 

@@ -30,6 +30,7 @@ from mghft.pipeline.progress import Progress
 from mghft.pipeline.prompting.load import load_pack
 from mghft.pipeline.runs.lock import lock_run
 from mghft.pipeline.runs.manifest import open_run
+from mghft.pipeline.runs.pictures import check_pictures
 from mghft.pipeline.runs.shards import remove_leftovers
 from mghft.pipeline.runs.status import RunStats
 from mghft.pipeline.runs.store import RunStore, check_rows
@@ -51,7 +52,8 @@ def describe(
 
     Raises:
         FileNotFoundError: data, card, prompt pack or model does not exist.
-        ValueError: bad input, another run in the folder, or (`strict`) failed rows.
+        ValueError: bad input, another run in the folder, other pictures than it described (unless
+            `allow_changed_images`), or (`strict`) failed rows.
         RunLockedError: another process writes to the folder.
         EngineDiedError: the engine died or its server went away; finished rows are written first.
         NothingDescribedError: the first 20 answers are all unusable (`early_stop`; they are written first),
@@ -110,6 +112,10 @@ def execute_run(run: PreparedRun, engine: EngineFactory) -> RunStats:
                 for sticker in run.stickers
                 if options.retry_failed and store.statuses.get(sticker.id) == "failed"
             ]
+            if not options.allow_changed_images:
+                again = {sticker.id for sticker in retried}
+                kept = [one for one in run.stickers if one.id in store.statuses and one.id not in again]
+                check_pictures(options.out, run.corpus.root, kept)
             store.retry([sticker.id for sticker in retried])
             wanted = retried + [sticker for sticker in run.stickers if sticker.id not in store.statuses]
             reused = set()

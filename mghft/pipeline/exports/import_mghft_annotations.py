@@ -16,7 +16,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from mghft.pipeline.corpora.sticker import Corpus, Sticker
-from mghft.pipeline.exports.mghft_annotations import FILES, MARKERS
+from mghft.pipeline.exports.marked_text import MARKERS
+from mghft.pipeline.exports.mghft_annotations import FILES
 from mghft.pipeline.exports.tally import Tally
 from mghft.pipeline.files import write_json, write_text
 from mghft.pipeline.images.decode import ImageTransform

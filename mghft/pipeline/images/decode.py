@@ -29,7 +29,9 @@ from PIL import (
 from mghft.pipeline.images.animation import Animation, check_length, read_apng, read_gif
 from mghft.pipeline.images.color import ImageError, check_size, fit, to_rgb, true_color_key, turned, upright
 from mghft.pipeline.images.kinds import name_kind
+from mghft.pipeline.images.links import first_link_out
 from mghft.pipeline.images.transform import SHEET, ImageTransform
+from mghft.pipeline.text import printable
 
 __all__ = [
     "FORMATS",
@@ -88,9 +90,10 @@ def read_image(root: Path, relative: str) -> bytes:
     try:
         path = (root / relative).resolve(strict=True)
         if not path.is_relative_to(root.resolve()):
+            link = printable(first_link_out(root, relative))
             raise ImageError(
-                "the path leaves the data folder through a link: copy the files themselves (cp -RL), or "
-                "download them with `hf download --local-dir`"
+                f"the path leaves the data folder through a link ({link}): "
+                "copy the files themselves (cp -RL), or download them with `hf download --local-dir`"
             )
         # Before opening, which some devices take for an order.
         if not stat.S_ISREG(path.stat().st_mode):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
+from pathlib import Path
 
 _MARKUP = re.compile(
     rb"\s*(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(!doctype\s+)?(html|svg)", re.I | re.S
@@ -30,6 +33,47 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
 # Brands of the ISO media container, which HEIC, AVIF and MP4 share.
 _HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _TEXT_LOOKED_AT = 200
+
+
+# Longer than the longest beginning that is looked at below.
+_START_BYTES = 32
+_PORTABLE_MAP = re.compile(rb"P[1-6][ \t\r\n]+(?:#|\d)")
+
+
+def is_image_file(root: Path, relative: str) -> bool:
+    """Return whether a file below a root begins as an image does that is read; only its first bytes are.
+
+    What is no regular file, leads out of the root through a link or cannot be opened is none.
+    """
+    try:
+        path = (root / relative).resolve(strict=True)
+        if not path.is_relative_to(root.resolve()) or not stat.S_ISREG(path.stat().st_mode):
+            return False
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            return begins_as_image(os.read(handle, _START_BYTES))
+        finally:
+            os.close(handle)
+    except (OSError, RuntimeError, ValueError):
+        return False
+
+
+def begins_as_image(start: bytes) -> bool:
+    """Return whether these are the first bytes of an image of a format that is read.
+
+    Of a bitmap, two letters would be any text that begins with BM, so its unused bytes count too.
+    """
+    if start.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")):
+        return True
+    if start[:4] == b"RIFF":
+        return start[8:12] == b"WEBP"
+    if start[4:8] == b"ftyp":
+        return start[8:12] in (b"avif", b"avis")
+    if start[:2] == b"BM":
+        return start[6:10] == bytes(4)
+    if start[:4] == b"\0\0\1\0":
+        return start[4:6] != bytes(2)
+    return _PORTABLE_MAP.match(start) is not None
 
 
 def name_kind(content: bytes) -> str | None:

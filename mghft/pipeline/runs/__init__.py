@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "journal": ["journal_paths"],
         "lock": ["lock_run"],
         "manifest": ["Manifest", "fingerprint", "open_run", "read_manifest"],
+        "pictures": ["check_pictures", "compare_pictures", "described_hashes", "other_pictures"],
         "readme": ["front_matter", "run_card"],
         "rows": ["Row", "start_row"],
         "shards": [
@@ -20,6 +21,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "shard_paths",
             "write_shard",
         ],
+        "split_difference": ["split_difference"],
         "status": ["RunStats", "RunStatus", "failed_rows", "run_status", "verify_run"],
         "store": ["RunStore"],
         "worker": ["Worker"],

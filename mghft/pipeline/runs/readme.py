@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
-
 from mghft.pipeline.corpora.sticker import Corpus
 from mghft.pipeline.runs.manifest import Manifest
 from mghft.pipeline.runs.status import RunStatus
+from mghft.pipeline.text import one_line, yaml_line
 
 
 def front_matter(name: str, language: str | None = None) -> list[str]:
     """Return the head of a run's README.md, by which the Hub and `datasets` read its shards."""
     return [
         "---",
-        f"pretty_name: {json.dumps(name)}",
-        *([] if language is None else [f"language: {language}"]),
+        yaml_line("pretty_name", name),
+        *([] if language is None else [yaml_line("language", language)]),
         "configs:",
         "- config_name: default",
         "  data_files: descriptions-*.parquet",
@@ -33,7 +32,7 @@ def run_card(manifest: Manifest, corpus: Corpus, status: RunStatus) -> str:
     lines = [
         *front_matter(f"Multi-view descriptions of {corpus.card.title}", manifest["prompt"]["language"]),
         "",
-        f"# Descriptions of {corpus.card.title} in four views",
+        f"# Descriptions of {one_line(corpus.card.title)} in four views",
         "",
         f"Written by `mghft describe`: model `{model['name']}`{identity}, "
         f"prompt pack `{manifest['prompt']['name']}`, engine {engine['name']}{version}.",

@@ -11,13 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mghft.pipeline.corpora.sticker import Corpus
-from mghft.pipeline.images.color import ImageError
-from mghft.pipeline.images.decode import image_sha256
-from mghft.pipeline.images.parallel import map_images
 from mghft.pipeline.processor import Processor
 from mghft.pipeline.progress import Advance
 from mghft.pipeline.runs.journal import journal_paths, read_journal
 from mghft.pipeline.runs.manifest import asked_views, read_manifest
+from mghft.pipeline.runs.pictures import compare_pictures
 from mghft.pipeline.runs.rows import FAILED_LIMIT, has_views
 from mghft.pipeline.runs.shards import belongs_to, iterate_shards, read_shard, shard_paths
 from mghft.pipeline.text import first_and_more, plural
@@ -203,16 +201,7 @@ def verify_run(
 
 def _compared_pictures(hashes: Mapping[str, str], corpus: Corpus, progress: Advance | None) -> list[str]:
     """Say which stickers have another picture than the one that was described, or none any more."""
-    stickers = [sticker for sticker in corpus.stickers if sticker.id in hashes]
-    paths = [sticker.path for sticker in stickers]
-    # Nothing is decoded, so nothing can crash.
-    found = map_images(corpus.root, paths, image_sha256, workers=0, progress=progress)
-    other, gone = [], []
-    for sticker, sha256 in zip(stickers, found, strict=True):
-        if isinstance(sha256, ImageError):
-            gone.append(f"{sticker.id} ({sha256})")
-        elif sha256 != hashes[sticker.id]:
-            other.append(sticker.id)
+    other, gone = compare_pictures(corpus.root, corpus.stickers, hashes, progress=progress)
     problems = []
     if other:
         problems.append(
@@ -222,7 +211,7 @@ def _compared_pictures(hashes: Mapping[str, str], corpus: Corpus, progress: Adva
     if gone:
         problems.append(
             f"the pictures of {plural(gone, 'described sticker')} cannot be read any more: "
-            f"{first_and_more(gone, separator='; ')}"
+            f"{first_and_more((f'{name} ({reason})' for name, reason in gone), separator='; ')}"
         )
     return problems
 

@@ -8,6 +8,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "compare": ["CompareConfig", "compare"],
         "results": ["Comparison"],
         "statistics": ["ErrorOfTwo", "holm", "mcnemar"],
-        "systems": ["ComparedSystems", "read_systems"],
+        "systems": ["ComparedSystems", "align", "read_sources"],
     },
 )

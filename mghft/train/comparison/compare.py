@@ -141,8 +141,8 @@ def _summary(
     return SystemSummary(
         name=name,
         seeds=list(seeds),
-        accuracy=_over_seeds(systems, name, "accuracy", groups, draws),
-        f1_macro=_over_seeds(systems, name, "f1_macro", groups, draws),
+        accuracy=over_seeds(systems, name, "accuracy", groups, draws),
+        f1_macro=over_seeds(systems, name, "f1_macro", groups, draws),
         balanced_accuracy=float(np.mean([one.balanced_accuracy for one in labels])),
         mcc=float(np.mean([one.mcc for one in labels])),
         mean_average_precision=float(np.mean([one.mean_average_precision for one in of_probabilities])),
@@ -154,13 +154,20 @@ def _summary(
     )
 
 
-def _over_seeds(
+def over_seeds(
     systems: ComparedSystems,
     name: str,
     metric: Metric,
     groups: NDArray[np.int64],
     draws: NDArray[np.uint16],
 ) -> SeedMetric:
+    """Return a metric of one system over its seeds, with intervals.
+
+    Args:
+        systems: holding it.
+        groups: [n] numbers.
+        draws: [rounds, n] of `draw_groups`.
+    """
     predicted = systems.predicted(name)
     once = np.ones((1, len(systems.true)), dtype=np.uint16)
     by_seed = np.array([drawn_metric(metric, row[None], systems.true, once)[0] for row in predicted])

@@ -5,6 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "described_images": ["changed_images"],
         "descriptions": [
             "DescribedTexts",
             "Descriptions",
@@ -35,6 +36,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "resolve_model",
             "views_of",
         ],
+        "usable_images": ["check_usable", "open_images"],
+        "strict": ["refuse_unusable"],
         "text_features": ["FeatureCache", "features_of", "load_encoder", "text_statistics"],
     },
 )

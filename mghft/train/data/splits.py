@@ -20,6 +20,7 @@ from mghft.pipeline.corpora.card import Card, load_card
 from mghft.pipeline.corpora.load import load_corpus
 from mghft.pipeline.corpora.sticker import Corpus, Sticker
 from mghft.pipeline.settings import first_fault
+from mghft.train.data.audit_ranks import leave_out_low
 from mghft.train.data.descriptions import (
     DescribedTexts,
     Descriptions,
@@ -27,11 +28,12 @@ from mghft.train.data.descriptions import (
     labels_of,
     read_texts,
 )
-from mghft.train.data.image_cache import FileImages, ImageSource, StickerImages
-from mghft.train.data.shard_images import ShardImages, image_hashes, shard_corpus
+from mghft.train.data.image_cache import StickerImages
+from mghft.train.data.shard_images import shard_corpus
 from mghft.train.data.text_features import FeatureCache, load_encoder
 from mghft.train.data.token_features import TokenFeatures, token_features, topic_numbers
-from mghft.train.options import READS_OWN_TEXT, Cache, NetworkOptions, Sources, TextOptions, ViewTexts
+from mghft.train.data.usable_images import check_usable, open_images
+from mghft.train.options import READS_OWN_TEXT, Cache, NetworkOptions, Sources, TextOptions
 
 
 class LabelledSplit(NamedTuple):
@@ -39,6 +41,17 @@ class LabelledSplit(NamedTuple):
 
     stickers: list[Sticker]
     descriptions: Descriptions | None
+
+    def at(self, places: Sequence[int]) -> LabelledSplit:
+        """Return the stickers at these places alone; itself where these are all."""
+        if len(places) == len(self.stickers):
+            return self
+        described = self.descriptions
+        return LabelledSplit(
+            [self.stickers[place] for place in places],
+            described
+            and Descriptions([described.texts[place] for place in places], described.mask[[*places]]),
+        )
 
 
 class TextInputs(TypedDict, total=False):
@@ -61,6 +74,7 @@ class Split:
         mask: [n, V] bool, False where a view is missing; None without text.
         tokens: of the text on the stickers; None for a network that does not read it.
         topics: [n] numbers, equal for equal topics; None for a network that does not read them.
+        left_out: id and reason of stickers of the split whose image cannot be decoded.
     """
 
     stickers: list[Sticker]
@@ -71,6 +85,7 @@ class Split:
     mask: Tensor | None
     tokens: TokenFeatures | None = None
     topics: Tensor | None = None
+    left_out: tuple[tuple[str, str], ...] = ()
 
     def head(self, count: int) -> Split:
         """Return the first stickers alone."""
@@ -151,16 +166,20 @@ def read_splits(
         stickers = labelled_stickers(corpus, name)
         descriptions = None
         if described is not None and text is not None:
-            descriptions = _fed(described, text.view_texts, stickers)
+            descriptions = _fed(described, text, stickers)
         splits[name] = LabelledSplit(stickers, descriptions)
     return splits
 
 
-def _fed(described: DescribedTexts, view_texts: ViewTexts, stickers: Sequence[Sticker]) -> Descriptions:
-    if view_texts == "released":
+def _fed(described: DescribedTexts, text: TextOptions, stickers: Sequence[Sticker]) -> Descriptions:
+    if text.view_texts == "released":
         return described.released(stickers)
     descriptions = described.of(stickers)
-    return descriptions.whole() if view_texts == "whole" else descriptions
+    if text.min_picture_rank is not None:
+        descriptions = leave_out_low(
+            descriptions, stickers, described.views, text.descriptions, text.min_picture_rank
+        )
+    return descriptions.whole() if text.view_texts == "whole" else descriptions
 
 
 def complete_splits(
@@ -172,13 +191,20 @@ def complete_splits(
     image_size: int,
     encoder: TextEncoder | None,
     own_text: OwnText | None = None,
+    strict: bool = False,
 ) -> dict[str, Split]:
     """Open the images and text features of splits; they come from the cache where they are in it.
+
+    Stickers whose image cannot be decoded are left out and told, as far as the cache knows them.
 
     Args:
         image_size: side of the model's images in pixels.
         encoder: frozen; None leaves the features out, for a run without text or one that trains its encoder.
         own_text: for a network that reads the text on the stickers; None for any other.
+        strict: an image that cannot be decoded is an error.
+
+    Raises:
+        ValueError: as of `check_usable`.
     """
     features = None
     if encoder is not None:
@@ -186,24 +212,20 @@ def complete_splits(
             encoder, pooling=encoder.pooling, folder=cache.folder, progress=cache.progress
         )
     completed = {}
-    for name, images in _image_sources(splits, corpus, sources, cache).items():
-        stickers, descriptions = splits[name]
+    of_splits = {name: split.stickers for name, split in splits.items()}
+    for name, images in open_images(of_splits, corpus.root, sources, cache, image_size=image_size).items():
+        places = check_usable(images, splits[name].stickers, name, strict=strict)
+        stickers, descriptions = splits[name].at(places)
         completed[name] = Split(
             stickers,
             labels_of(stickers),
-            StickerImages(
-                images,
-                # Twice the model's size: room for the random crop, and a bound for what the cache holds.
-                short_side=2 * image_size,
-                folder=cache.folder,
-                limit_gb=cache.cache_gb,
-                progress=cache.progress,
-            ),
+            images.without_errors(),
             descriptions,
             None if descriptions is None or features is None else features.features(descriptions.texts),
             None if descriptions is None else torch.from_numpy(descriptions.mask),
             own_text and token_features(own_text.encoder, stickers, cache.folder, progress=cache.progress),
             topic_numbers(stickers) if own_text is not None and own_text.topics else None,
+            tuple((splits[name].stickers[place].id, reason) for place, reason in images.errors.items()),
         )
     return completed
 
@@ -276,16 +298,3 @@ def _resolve_peer(preset: str, network: str, fields: dict[str, Any]) -> PeerConf
         return PeerConfig.preset(preset, **fields, network=network)
     except ValidationError as error:
         raise ValueError(first_fault(error, "the model configuration", PeerConfig)) from None
-
-
-def _image_sources(
-    splits: Mapping[str, LabelledSplit], corpus: Corpus, sources: Sources, cache: Cache
-) -> dict[str, ImageSource]:
-    if sources.images == "files":
-        return {name: FileImages(corpus.root, split.stickers) for name, split in splits.items()}
-    assert sources.descriptions is not None
-    hashes = image_hashes(sources.descriptions)
-    return {
-        name: ShardImages(sources.descriptions, split.stickers, hashes, folder=cache.folder)
-        for name, split in splits.items()
-    }

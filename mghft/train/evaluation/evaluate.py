@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mghft.model.joint import ENCODER_FOLDER, load_network
-from mghft.model.peers import TGCAPVT, PeerConfig
 from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.predictions import FILE_NAME, write_predictions
 from mghft.train.config import TrainConfig
-from mghft.train.data.sampler import eval_transform
-from mghft.train.data.splits import (
-    Split,
-    load_splits,
-    open_corpus,
-    open_own_text,
-    resolve_model,
-    views_of,
-)
+from mghft.train.data.splits import Split, views_of
 from mghft.train.data.text_features import FeatureCache, load_encoder
 from mghft.train.distributed.accelerator import build_accelerator
 from mghft.train.evaluation.annotators import annotator_kappa
@@ -33,7 +23,8 @@ from mghft.train.evaluation.baselines import (
     side_by_side,
 )
 from mghft.train.evaluation.calibration import fit_temperature
-from mghft.train.evaluation.predict import predict, visual_vectors
+from mghft.train.evaluation.opened_run import open_run
+from mghft.train.evaluation.predict import visual_vectors
 from mghft.train.evaluation.prediction_table import prediction_tables
 from mghft.train.evaluation.report import write_report
 from mghft.train.evaluation.results import Evaluation, RunSummary
@@ -172,47 +163,11 @@ def _judge_run(
     run: TrainedRun, needed: set[str], evaluation: EvalConfig, *, vectors: bool
 ) -> tuple[dict[str, Split], _Judged]:
     """Return the needed splits as a run reads them, and its figures of those that are evaluated."""
-    config, best = run.config, run.weights
-    corpus = open_corpus(config.sources)
-    if corpus.card.labels != run.labels:
-        raise ValueError(f"the labels of the card {config.card} changed since {run.folder} was trained")
-    accelerator = build_accelerator(config.mixed_precision)
-    encoder = None
-    if (text := config.text) is not None:
-        source = best / ENCODER_FOLDER if text.tune_text_encoder else text.text_encoder
-        encoder = load_encoder(source, text.text_pooling, accelerator.device)
-    own_text = open_own_text(config.model_options, accelerator.device)
-    read = encoder if own_text is None else own_text.encoder
-    model = load_network(best)
-    wanted = resolve_model(
-        config.model_options, labels=run.labels, text_dim=None if read is None else read.width
-    )
-    if isinstance(model, TGCAPVT) and isinstance(wanted, PeerConfig):
-        model.set_topic_context(wanted.topic_context)
-    if model.config != wanted:
-        raise ValueError(f"the weights in {best} are not of the model in its config.json")
-    model.to(accelerator.device)
-    transform = eval_transform(model.config.image_size, config.augmentation)
-    splits = load_splits(
-        corpus,
-        sorted(needed),
-        config.sources,
-        config.cache,
-        text=text,
-        views=views_of(config.model),
-        image_size=model.config.image_size,
-        encoder=encoder,
-        own_text=own_text,
-    )
-    how: dict[str, Any] = {
-        "accelerator": accelerator,
-        "batch_size": evaluation.batch_size,
-        "workers": config.workers,
-        "progress": config.progress,
-    }
-    probabilities = {name: predict(model, splits[name], transform, **how) for name in evaluation.splits}
+    opened, batch_size = open_run(run, needed), evaluation.batch_size
+    splits = opened.splits
+    probabilities = {name: opened.predict(splits[name], batch_size=batch_size) for name in evaluation.splits}
     seen = {
-        name: predict(model, splits[name], transform, **how, read=visual_vectors).astype(np.float32)
+        name: opened.predict(splits[name], batch_size=batch_size, read=visual_vectors).astype(np.float32)
         for name in (splits if vectors else ())
     }
     return splits, _Judged(probabilities, seen)

@@ -69,7 +69,7 @@ def draw_comparison(
     # Above the axes, in as many lines as it takes.
     columns = min(len(systems), 4)
     axes.legend(ncols=columns, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
-    _finish(figure, [axes], path)
+    save_figure(figure, [axes], path)
 
 
 def draw_confusion(path: Path, confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> None:
@@ -91,7 +91,7 @@ def draw_confusion(path: Path, confusion: Sequence[Sequence[int]], labels: Seque
     axes.set_yticks(range(len(labels)), names, fontfamily=fonts)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    _finish(figure, [], path)
+    save_figure(figure, [], path)
 
 
 def draw_curves(path: Path, histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
@@ -137,7 +137,7 @@ def draw_curves(path: Path, histories: Mapping[str, Sequence[Mapping[str, Any]]]
         axes.set_xlabel("epoch")
         if histories:
             axes.legend(frameon=False, fontsize=8)
-    _finish(figure, [losses, accuracy], path)
+    save_figure(figure, [losses, accuracy], path)
 
 
 def draw_training(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
@@ -177,10 +177,11 @@ def draw_training(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
         axes.set_xlabel("epoch")
         if axes.lines:
             axes.legend(frameon=False, fontsize=8)
-    _finish(figure, [losses, alignment, validation], path)
+    save_figure(figure, [losses, alignment, validation], path)
 
 
-def _finish(figure: Figure, plain: Sequence[Axes], path: Path) -> None:
+def save_figure(figure: Figure, plain: Sequence[Axes], path: Path) -> None:
+    """Write a figure as a PNG without frames about its plain axes; raises OSError."""
     for axes in plain:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="#e3e6ec", linewidth=0.8)

@@ -12,8 +12,12 @@ from tqdm import tqdm
 
 from mghft.model import MGHFT
 from mghft.model.joint import Trained, TunedMGHFT, network, new_network
+from mghft.pipeline.corpora.adapters.listing import write_left_out
 from mghft.pipeline.corpora.sticker import Corpus
+from mghft.pipeline.runs.pictures import WAY_OUT
+from mghft.pipeline.runs.split_difference import split_difference
 from mghft.train.config import TrainConfig
+from mghft.train.data.described_images import changed_images
 from mghft.train.data.descriptions import data_fingerprint
 from mghft.train.data.splits import (
     LabelledSplit,
@@ -27,6 +31,7 @@ from mghft.train.data.splits import (
     views_of,
 )
 from mghft.train.data.text_features import load_encoder, text_statistics
+from mghft.train.data.usable_images import check_left_out
 from mghft.train.distributed.accelerator import build_accelerator
 from mghft.train.distributed.collectives import broadcast_from_main, processes_watched
 from mghft.train.evaluation.predict import to_predict
@@ -37,6 +42,9 @@ from mghft.train.runs.tracking import check_tracker
 from mghft.train.trainer.loop import Trainer
 from mghft.train.trainer.overfit import overfit_corpus
 from mghft.train.trainer.warm_start import load_initial
+
+# Stickers of the run folder's splits whose image cannot be decoded, with the reason.
+LEFT_OUT = "left_out.csv"
 
 
 def train(config: TrainConfig) -> Path:
@@ -84,7 +92,12 @@ def open_trainer(config: TrainConfig) -> Iterator[Trainer | None]:
         if accelerator.is_main_process:
             held.enter_context(run.held())
         trainer = _build_trainer(config, accelerator, run, corpus, splits)
+        left_out = [*trainer.data.train.left_out, *trainer.data.validation.left_out]
+        if trainer.latest is not None:
+            check_left_out(run.path / LEFT_OUT, left_out)
         if accelerator.is_main_process:
+            if left_out:
+                write_left_out(run.path / LEFT_OUT, left_out)
             run.begin(
                 identity=identity,
                 config=config.model_dump(mode="json"),
@@ -125,7 +138,15 @@ def _build_trainer(
             image_size=model_config.image_size,
             encoder=frozen,
             own_text=own_text,
+            strict=config.strict,
         )
+    if text is not None and config.images == "files":
+        if (changed := changed_images(opened, text.descriptions)) is not None:
+            if not config.allow_changed_images:
+                raise ValueError(f"{changed}: {WAY_OUT}")
+            say(f"note: {changed}")
+        if (difference := split_difference(text.descriptions, corpus)) is not None:
+            say(f"note: {difference}: those of the corpus are taken")
     data = TrainingData(corpus.card, opened["train"], opened["validation"])
     latest = broadcast_from_main(accelerator, lambda: run.resume_from(say))
     torch.manual_seed(config.seed)

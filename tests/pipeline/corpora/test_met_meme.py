@@ -274,6 +274,74 @@ def test_other_counts_than_the_authors_are_said(tmp_path):
     assert said(corpus, "1 rows, the authors' files have 4,000", "love 1, not 693")
 
 
+GONE = (695, 696, 697, 698, 1853, 3874)
+
+
+def copy_without(root, gone, texts_too=True):
+    """A copy of the English half whose tables lack rows, as one that circulates does."""
+    names = {name_in_table("en", number) for number in gone}
+    rows = [row for row in label_rows("en") if row[0] not in names]
+    write_csv(root / "label_E.csv", rows, encoding="gb2312", width=254)
+    texts = [row for row in text_rows("en") if not texts_too or row[0] not in names]
+    write_csv(root / "E_text.csv", texts, encoding="gb2312", width=245)
+    write_images(root, "Eimages", "en", only=[number for number in range(4000) if number not in gone])
+    return root
+
+
+@pytest.mark.parametrize("texts_too", [True, False])
+def test_copy_in_circulation_without_six_rows_is_named_and_passes(tmp_path, texts_too):
+    copy_without(tmp_path, GONE, texts_too)
+    corpus = load_corpus(load_card("met-meme:en:intention"), tmp_path)
+    assert len(corpus.stickers) == 3994 and corpus.problems == () and corpus.skipped == ()
+    assert said(corpus, "3,994 rows: this is the copy without 6 rows of the authors' 4,000 (the numbers 695,")
+    assert not said(corpus, "the authors' files have")
+    assert bool(said(corpus, "6 rows of it without a meme: those that some copies lack")) != texts_too
+
+
+def test_copy_that_lacks_six_other_rows_is_not_taken_for_it(tmp_path):
+    copy_without(tmp_path, (*GONE[:5], 12))
+    corpus = load_corpus(load_card("met-meme:en"), tmp_path)
+    assert said(corpus, "3,994 rows, the authors' files have 4,000; of 'sentiment category' there are")
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        ("image_ (2).jpg,2(love),3(very),1", "line 3: the row has 4 cells where the header has 3"),
+        ("image_ (2).jpg,2(love)", "line 3: the row has 2 cells where the header has 3: complete it"),
+        ('image_ (2).jpg,"2(love),3(very)', "line 3: a quotation mark is opened in it and never closed"),
+        ('"image_ (2).jpg" x,2(love),3(very)', "line 3: a quotation mark stands inside a quoted text"),
+    ],
+)
+def test_row_that_would_move_columns_is_refused_with_its_line(tmp_path, row, fault):
+    lines = ["file_name,sentiment category,sentiment degree,,", "image_ (1).jpg,2(love),3(very),,", row]
+    (tmp_path / "label_E.csv").write_text("\r\n".join([*lines, "image_ (3).jpg,2(love),3(very)", ""]))
+    write_images(tmp_path, "Eimages", "en", only=[1, 2, 3])
+    with pytest.raises(ValueError, match=r"label_E\.csv, ") as refused:
+        load_corpus(load_card("met-meme:en"), tmp_path)
+    assert fault in str(refused.value)
+
+
+def test_rows_without_the_empty_last_columns_are_read(tmp_path):
+    (tmp_path / "label_E.csv").write_text(
+        "file_name,sentiment category,,\r\nimage_ (1).jpg,2(love)\r\nimage_ (2).jpg,3(anger),\r\n"
+    )
+    write_images(tmp_path, "Eimages", "en", only=[1, 2])
+    corpus = load_corpus(load_card("met-meme:en"), tmp_path)
+    assert [one.label_name for one in corpus.stickers] == ["love", "anger"]
+    assert said(corpus, "2 columns without a name passed by")
+
+
+def test_text_that_swallows_rows_is_refused(tmp_path):
+    few(tmp_path, [meme(number) for number in (1, 2, 3)])
+    (tmp_path / "E_text.csv").write_text(
+        'file_name,text\nimage_ (1).jpg,"never closed\nimage_ (2).jpg,two\nimage_ (3).jpg,"three"\n'
+    )
+    write_images(tmp_path, "Eimages", "en", only=[1, 2, 3])
+    with pytest.raises(ValueError, match=r"E_text\.csv, line 2: "):
+        load_corpus(load_card("met-meme:en"), tmp_path)
+
+
 def test_language_without_a_table_is_named_with_the_way_out(tmp_path):
     few(tmp_path, [meme(1)])
     with pytest.raises(

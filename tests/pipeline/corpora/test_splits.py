@@ -117,6 +117,84 @@ def test_split_of_both_languages_serves_one_of_them_and_every_task(small):
     assert splits_of(small, "met-meme:zh") == {k: v for k, v in split.items() if k.startswith("Chinese/")}
 
 
+@pytest.mark.parametrize(("variant", "title"), [("en", "English"), ("zh:metaphor", "Chinese")])
+def test_ids_of_the_other_language_are_no_unknown_ids(small, variant, title):
+    """The file of both languages was refused as that of another corpus where one is smaller."""
+    for letter in "EC":
+        table = small / f"label_{letter}.csv"
+        table.write_text(table.read_text().replace("sentiment category", "metaphor occurrence"))
+        lines = table.read_text().splitlines()
+        table.write_text(
+            "\n".join([f"{lines[0]},sentiment category", *(f"{row},2(love)" for row in lines[1:])])
+        )
+    for number in range(3, 10):
+        (small / f"Eimages/image_ ({number}).jpg").unlink()
+    corpus = load_corpus(load_card("met-meme"), small)
+    split = make_split(corpus.stickers, SHARES, 3)
+    write_split(small / "mghft-split.csv", corpus, split, how="")
+    found = load_corpus(load_card(f"met-meme:{variant}"), small)
+    assert {one.id: one.split for one in found.stickers} == {
+        name: place for name, place in split.items() if name.startswith(title)
+    }
+    assert not [note for note in found.notes if "lacks" in note]
+    assert splits_of(small, f"met-meme:{variant}@{small}/mghft-split.csv").keys() == {
+        one.id for one in found.stickers
+    }
+
+
+def test_ids_of_the_other_language_are_told_where_its_table_is_missing(small):
+    corpus = load_corpus(load_card("met-meme"), small)
+    write_split(
+        small / "mghft-split.csv", corpus, make_split(corpus.stickers, SHARES, 3), how="of a colleague"
+    )
+    (small / "label_C.csv").unlink()
+    for number in range(4, 10):
+        (small / f"Eimages/image_ ({number}).jpg").unlink()
+    corpus = load_corpus(load_card("met-meme:en"), small)
+    assert len(corpus.stickers) == 4
+    assert [note for note in corpus.notes if note.startswith("this copy lacks 6 ids of ")]
+
+
+def test_unknown_ids_beside_those_of_the_other_language_are_named(small):
+    rows = [f"English/image_ ({i}).jpg,train" for i in range(8)]
+    rows += [f"Chinese/Image_({i}).jpg,train" for i in (1, 2, 77)]
+    (small / "s.csv").write_text("\n".join(["id,split", *rows, "cat.jpg,test"]))
+    corpus = load_corpus(load_card(f"met-meme:en@{small}/s.csv"), small)
+    (note,) = [note for note in corpus.notes if note.startswith("this copy lacks")]
+    assert note.startswith("this copy lacks 2 ids of ") and note.endswith(": Chinese/Image_(77).jpg, cat.jpg")
+
+
+def test_splits_of_the_other_language_alone_name_the_way_out(small):
+    corpus = load_corpus(load_card("met-meme:zh"), small)
+    write_split(small / "mghft-split.csv", corpus, make_split(corpus.stickers, SHARES, 3), how="")
+    with pytest.raises(
+        ValueError, match=r"names no sticker of the corpus met-meme:en, .*data split met-meme"
+    ):
+        load_corpus(load_card("met-meme:en"), small)
+
+
+def test_language_that_a_file_of_splits_leaves_out_is_named(small):
+    corpus = load_corpus(load_card("met-meme:zh"), small)
+    write_split(small / "mghft-split.csv", corpus, make_split(corpus.stickers, SHARES, 3), how="")
+    both = load_corpus(load_card("met-meme"), small)
+    assert {one.subset for one in both.stickers} == {"zh"}
+    (note,) = [note for note in both.notes if "does not name 10 stickers, left out: " in note]
+    assert note.endswith("and 7 more; the whole subset en is among them")
+
+
+def test_variant_of_a_table_of_ones_own_is_no_other_corpus(tmp_path):
+    (tmp_path / "own.md").write_text(
+        "---\nmghft: {adapter: table, file: a.csv, split_file: s.csv, variants: {b: {file: b.csv}}}\n---\n"
+    )
+    for name, count in (("a", 9), ("b", 3)):
+        rows = [f"{name}{i}.png,{('joy', 'fear')[i % 2]}" for i in range(count)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["path,label", *rows]))
+    rows = [f"a{i}.png,train" for i in range(9)] + [f"b{i}.png,test" for i in range(3)]
+    (tmp_path / "s.csv").write_text("\n".join(["id,split", *rows]))
+    found = splits_of(tmp_path, f"{tmp_path}/own.md:b")
+    assert found == dict.fromkeys(("b0.png", "b1.png", "b2.png"), "test")
+
+
 def test_written_split_is_an_ordinary_csv_below_its_comments(small):
     names = {'a,"b"\n.jpg': "train", "# c": "test"}
     corpus = Corpus(load_card("met-meme"), small, [])

@@ -11,13 +11,8 @@ import pytest
 from describe_bench import KnownEngine, config, make_corpus, run
 
 from mghft.pipeline.exports import tables as export
-from mghft.pipeline.exports.mghft_annotations import (
-    MAX_PIECES,
-    export_annotations,
-    load_counter,
-    marked_text,
-    neutral,
-)
+from mghft.pipeline.exports.marked_text import MAX_PIECES, load_counter, marked_text, neutral
+from mghft.pipeline.exports.mghft_annotations import export_annotations
 from mghft.pipeline.exports.tables import export_rows
 from mghft.pipeline.runs.shards import SCHEMA, read_descriptions, read_shard, shard_paths, write_shard
 from mghft.pipeline.views import VIEWS

@@ -231,10 +231,10 @@ def test_sticker_without_label_is_named(world: World) -> None:
         train(world.config("run"))
 
 
-def test_broken_image_is_named(world: World) -> None:
+def test_broken_image_that_is_not_cached_is_named(world: World) -> None:
     (world.data / "train" / "07.png").write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"image train/07.png below .* cannot be decoded"):
-        train(world.config("run"))
+        train(world.config("run", cache_gb=0))
 
 
 def test_text_statistics_leave_missing_views_out():

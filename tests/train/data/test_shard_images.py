@@ -61,7 +61,7 @@ def test_evaluation_and_its_pictures_need_no_folder_either(embedded: World) -> N
     report = evaluate(EvalConfig(runs=(run,), out=embedded.folder / "report", bootstrap_rounds=100))
     assert report.splits["test"]["all"]["MGHFT"].count == 12
     page = (embedded.folder / "report" / "index.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == 3
+    assert page.count("data:image/png;base64,") == 1
     assert page.count("data:image/webp;base64,") == 12
 
 
@@ -106,7 +106,9 @@ def test_broken_image_in_a_shard_is_named(embedded: World) -> None:
     (embedded.data / "train" / "07.png").write_bytes(b"no image")
     embedded.describe(embed=True)
     with pytest.raises(ValueError, match=r"image of train/07.png in the shards of .* cannot be decoded"):
-        train(embedded.config("run", **SHARDS))
+        train(embedded.config("run", **SHARDS, cache_gb=0))
+    with pytest.raises(ValueError, match=r"1 of 24 images of the split train .*: train/07\.png"):
+        train(embedded.config("strict", **SHARDS, strict=True))
 
 
 def test_shards_without_images_are_named(world: World) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from mghft.pipeline.corpora.adapters.paths import leaving_note
 from mghft.pipeline.corpora.card import Card
 from mghft.pipeline.corpora.sticker import Sticker
+from mghft.pipeline.files import write_text
 from mghft.pipeline.text import first_and_more, printable
 
 # Values, labels or columns that a message lists before "and n more".
@@ -25,6 +30,7 @@ class Listing:
         notes: one sentence each; worth knowing, no fault.
         problems: one sentence each; figures would be wrong.
         skipped: name and reason of every sticker that is left out.
+        links: links out of the data folder, which are not followed; a note says so.
     """
 
     card: Card
@@ -32,10 +38,20 @@ class Listing:
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
 
     def skip(self, name: str, reason: str) -> None:
         """Leave a sticker out."""
         self.skipped.append((printable(name), reason))
+
+    def note_links(self, links: Sequence[str], *, problem: bool = False) -> None:
+        """Note links that lead out of the data folder; what is behind them is not read.
+
+        Where folders are classes, a whole class may be lost, which is a problem.
+        """
+        if links:
+            (self.problems if problem else self.notes).append(leaving_note(links))
+            self.links += links
 
 
 def summarize_skipped(skipped: Iterable[tuple[str, str]]) -> list[str]:
@@ -44,6 +60,16 @@ def summarize_skipped(skipped: Iterable[tuple[str, str]]) -> list[str]:
     for name, reason in skipped:
         by_reason.setdefault(reason, []).append(name)
     return [f"{len(names)} ({reason}): {first_and_more(names)}" for reason, names in by_reason.items()]
+
+
+def write_left_out(path: Path, rows: Iterable[tuple[str, str]]) -> None:
+    """Write names and reasons of stickers that cannot be used as CSV."""
+    text = io.StringIO(newline="")
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["name", "reason"])
+    table.writerows(rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, text.getvalue())
 
 
 def summarize_values(values: Iterable[str]) -> str:

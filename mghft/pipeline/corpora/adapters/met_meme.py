@@ -26,7 +26,13 @@ from mghft.pipeline.corpora.adapters.met_meme_tables import (
     read_meme_table,
     read_value,
 )
-from mghft.pipeline.corpora.adapters.paths import MISSING, is_image_name, nearest_first, walk_files
+from mghft.pipeline.corpora.adapters.paths import (
+    MISSING,
+    is_image_name,
+    leaving_note,
+    nearest_first,
+    walk_files,
+)
 from mghft.pipeline.corpora.adapters.read_table import find_column, plain_name
 from mghft.pipeline.corpora.card import Card, Language, MetMeme, Task
 from mghft.pipeline.corpora.sticker import Sticker
@@ -46,13 +52,15 @@ def read(card: Card, root: Path) -> Listing:
     """
     assert card.met_meme is not None
     settings, listing = card.met_meme, Listing(card)
-    files = sorted(walk_files(root), key=nearest_first)
+    links: list[str] = []
+    files = sorted(walk_files(root, links), key=nearest_first)
     images = [path for path in files if is_image_name(path)]
     both = len(settings.languages) > 1
     for language in settings.languages:
         label_file = _find_label_table(card, settings, root, files, language)
         text_file = find_table(files, f"{_LETTERS[language]}_text")
-        reader = _LanguageReader(listing, settings.tasks[settings.task], root, language)
+        gaps = frozenset(settings.rows_lacking.get(language, ()))
+        reader = _LanguageReader(listing, settings.tasks[settings.task], root, language, gaps)
         memes = reader.read_labels(label_file)
         reader.add_texts(memes, text_file)
         reader.compare_counts(memes)
@@ -60,7 +68,9 @@ def read(card: Card, root: Path) -> Listing:
     if not images:
         archives = [path for path in files if path.lower().endswith((".rar", ".zip", ".7z"))]
         hint = f": unpack {first_and_more(archives)} there" if archives else ""
+        hint += f"; {leaving_note(links)}" if links else ""
         raise FileNotFoundError(f"the corpus {card.name} has no images below {root}{hint}")
+    listing.note_links(links)
     return listing
 
 
@@ -71,6 +81,17 @@ def possible_ids(name: str, file: str) -> list[str]:
         return []
     language = _language_of(name, file)
     return [_IDS[candidate].format(number) for candidate in _IDS if language in (None, candidate)]
+
+
+def is_of_another_variant(card: Card, name: str, file: str) -> bool:
+    """Return whether a name in somebody's file is a meme of a language that this variant does not read."""
+    assert card.met_meme is not None
+    ids = possible_ids(name, file)
+    return bool(ids) and not any(ids_of in card.met_meme.languages for ids_of in map(_language_of_id, ids))
+
+
+def _language_of_id(meme_id: str) -> str:
+    return next(language for language, title in LANGUAGES.items() if meme_id.startswith(f"{title}/"))
 
 
 def _language_of(name: str, file: str) -> str | None:
@@ -122,12 +143,16 @@ def _key(name: str, number: int | None) -> str | int:
 
 @dataclass(frozen=True)
 class _LanguageReader:
-    """A reader of one language's memes, step by step; every oddity becomes a note or a problem."""
+    """A reader of one language's memes, step by step; every oddity becomes a note or a problem.
+
+    `gaps` are the numbers of the memes that copies in circulation lack.
+    """
 
     listing: Listing
     task: Task
     root: Path
     language: Language
+    gaps: frozenset[int]
 
     @property
     def title(self) -> str:
@@ -176,17 +201,21 @@ class _LanguageReader:
         for row in table.rows:
             name = row[id_column].strip()
             texts.setdefault(_key(name, number_of(name)), row[text_column])
-        without = empty = 0
+        without: list[_Meme] = []
+        empty = 0
         for meme in memes:
             text = texts.pop(meme.key, None)
             meme.text = clean_text((text or "").strip())
-            without += text is None
+            without += [meme] if text is None else []
             empty += text is not None and meme.text is None
-        if without or texts:
-            self.listing.problems.append(
-                f"{self.title}: {plural(without, 'meme')} without a row in {file}, "
-                f"{plural(texts, 'row')} of it without a meme"
-            )
+        odd = {meme.key for meme in without} | texts.keys()
+        if odd:
+            lacking, orphans = plural(without, "meme"), plural(texts, "row")
+            sentence = f"{lacking} without a row in {file}, {orphans} of it without a meme"
+            if odd <= self.gaps:
+                self._note(f"{sentence}: those that some copies lack")
+            else:
+                self.listing.problems.append(f"{self.title}: {sentence}")
         if empty:
             self._note(f"{plural(empty, 'meme')} with an empty text")
 
@@ -201,6 +230,14 @@ class _LanguageReader:
             self._note(
                 f"{sum(expected):,} rows, and of each label of '{self.task.column}' as many as in "
                 "the authors' files"
+            )
+            return
+        lacking = sum(expected) - len(memes)
+        is_known = lacking == len(self.gaps) > 0 and not self.gaps & {meme.number for meme in memes}
+        if is_known and all(count <= authors for count, authors in zip(counts, expected, strict=True)):
+            self._note(
+                f"{len(memes):,} rows: this is the copy without {plural(lacking, 'row')} of the authors' "
+                f"{sum(expected):,} (the numbers {', '.join(map(str, sorted(self.gaps)))}), sound otherwise"
             )
             return
         differences = "; ".join(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 import zipfile
@@ -15,7 +14,7 @@ from xml.parsers import expat
 from mghft.pipeline.corpora.adapters.listing import NAMES_SHOWN
 from mghft.pipeline.corpora.adapters.read_table import as_text, find_column
 from mghft.pipeline.corpora.card import Task
-from mghft.pipeline.corpora.csv_text import decode
+from mghft.pipeline.corpora.csv_text import decode, read_cells
 from mghft.pipeline.text import first_and_more, one_line, plural
 
 UNREADABLE = "no label can be read, left without one"
@@ -60,7 +59,7 @@ def read_meme_table(file: Path) -> Table:
     Bytes that are no text in any encoding become a replacement sign: the labels are ASCII, so they stay.
 
     Raises:
-        ValueError: the file is no CSV or XLSX.
+        ValueError: the file is no XLSX, or a row of the CSV does not fit its header (see `read_cells`).
     """
     if file.suffix.lower() == ".xlsx":
         cells, encoding = read_sheet(file), "a spreadsheet"
@@ -223,7 +222,4 @@ def _read_csv(file: Path) -> tuple[list[list[str]], str]:
         text, encoding = decode(content)
     except UnicodeDecodeError:
         text, encoding = content.decode("gb18030", "replace"), "gb18030"
-    try:
-        return list(csv.reader(io.StringIO(text, newline=""))), encoding
-    except csv.Error as error:
-        raise ValueError(f"{file} is no CSV ({error}): get the file anew") from None
+    return [cells for _, cells in read_cells(text, file, unnamed=True)], encoding

@@ -58,7 +58,9 @@ def read_path_label_lists(card: Card, root: Path, order_labels: OrderLabels, *, 
         listing.notes.append(f"{plural(backslashes, 'path')} written with backslashes, read as folders")
         rows = [row._replace(path=row.path.replace("\\", "/")) for row in rows]
     order = order_labels(listing, rows)
-    images = _ImageLookup(image_files(root))
+    links: list[str] = []
+    images = _ImageLookup(image_files(root, links))
+    listing.note_links(links)
     times: Counter[str] = Counter()
     duplicated: list[str] = []
     for row in rows:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from mghft.pipeline.images.links import first_link_out, is_below
 from mghft.pipeline.text import first_and_more, plural, printable
 
 IMAGE_SUFFIXES = frozenset(
@@ -32,13 +34,22 @@ IMAGE_SUFFIXES = frozenset(
 )
 # Why a sticker is left out.
 MISSING = "its image is missing"
+LEAVES = "its folder is a link out of the data folder"
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+# So often one folder is walked that several links lead to.
+_MAX_VISITS = 4
 # What archives and operating systems leave behind is no part of a corpus.
 _IGNORED_FOLDERS = frozenset({"__MACOSX", "$RECYCLE.BIN"})
 
 
-def walk_files(root: Path) -> Iterator[str]:
-    """Yield the POSIX paths of all files below a root; hidden ones and links to folders are passed by.
+def walk_files(root: Path, leaving: list[str] | None = None) -> Iterator[str]:
+    """Yield the POSIX paths of all files below a root; hidden ones are passed by.
+
+    A link to a folder is followed where it stays below the root. Nothing behind any other is read.
+
+    Args:
+        root: folder of the corpus.
+        leaving: gets the links to folders outside the root, for `leaving_note`.
 
     Raises:
         OSError: a folder cannot be listed.
@@ -47,16 +58,49 @@ def walk_files(root: Path) -> Iterator[str]:
     def fail(error: OSError) -> None:
         raise error
 
-    for folder, folders, names in os.walk(root, onerror=fail):
-        folders[:] = [name for name in folders if not name.startswith(".") and name not in _IGNORED_FOLDERS]
+    base = os.path.realpath(root)
+    visits: Counter[str] = Counter()
+
+    def is_followed(folder: str, name: str) -> bool:
+        link = os.path.join(folder, name)  # noqa: PTH118 - as fast as the listing
+        if not os.path.islink(link):  # noqa: PTH114
+            return True
+        target = os.path.realpath(link)
+        if not is_below(target, base):
+            if leaving is not None:
+                leaving.append(os.path.relpath(link, root).replace(os.sep, "/"))
+            return False
+        visits[target] += 1
+        # Links may lead in circles, and many of them to each other.
+        return visits[target] <= _MAX_VISITS and not is_below(os.path.realpath(folder), target)
+
+    for folder, folders, names in os.walk(root, onerror=fail, followlinks=True):
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and name not in _IGNORED_FOLDERS and is_followed(folder, name)
+        )
         relative = os.path.relpath(folder, root).replace(os.sep, "/")
         prefix = "" if relative == "." else relative + "/"
         yield from (prefix + name for name in names if not name.startswith("."))
 
 
-def image_files(root: Path) -> list[str]:
-    """Return the POSIX paths of all files with an image's suffix, folder by folder in the order of names."""
-    images = [path for path in walk_files(root) if is_image_name(path)]
+def leaving_note(links: Iterable[str]) -> str:
+    """Return a sentence about links that lead out of the data folder, and the way out."""
+    names = [printable(link) for link in links]
+    kind = "is a link" if len(names) == 1 else "are links"
+    return (
+        f"{first_and_more(names)} {kind} out of the data folder, so no image behind is read: copy the files "
+        "themselves there (cp -RL), or give a folder that holds both with --data"
+    )
+
+
+def image_files(root: Path, leaving: list[str] | None = None) -> list[str]:
+    """Return the POSIX paths of all files with an image's suffix, folder by folder in the order of names.
+
+    `leaving` is that of `walk_files`.
+    """
+    images = [path for path in walk_files(root, leaving) if is_image_name(path)]
     return sorted(images, key=lambda path: path.split("/"))
 
 
@@ -104,12 +148,16 @@ class FileLookup:
 
     Attributes:
         renamed: paths found under another case or suffix than the index gives, and where.
+        leaving: folders that are links out of the root, for `leaving_note`.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._folders: dict[str, tuple[frozenset[str], dict[str, str]]] = {}
+        self._outside: set[str] = set()
+        self._base = os.path.realpath(root)
         self.renamed: list[tuple[str, str]] = []
+        self.leaving: list[str] = []
 
     def find(self, path: str) -> tuple[str | None, str]:
         """Return the path as it is on disk, or None and why: it is unsafe, or the file does not exist.
@@ -120,6 +168,8 @@ class FileLookup:
             return None, fault
         folder, _, name = path.rpartition("/")
         names, variants = self._list_folder(folder)
+        if folder in self._outside:
+            return None, LEAVES
         if name in names:
             return path, ""
         variant = variants.get(name.casefold()) or variants.get(_stem_key(name))
@@ -139,6 +189,10 @@ class FileLookup:
         """Return the names in a folder; and the same by their case-folded spelling and by their stem."""
         if folder not in self._folders:
             try:
+                if not is_below(os.path.realpath(self._root / folder), self._base):
+                    self._outside.add(folder)
+                    link = first_link_out(self._root, folder)
+                    self.leaving += [] if link in self.leaving else [link]
                 names = sorted(entry.name for entry in os.scandir(self._root / folder))
             except (OSError, UnicodeError):
                 names = []

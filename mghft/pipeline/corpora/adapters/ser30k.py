@@ -76,6 +76,7 @@ def read(card: Card, root: Path) -> Listing:
                     votes=_votes(annotation, order),
                 )
             )
+    listing.note_links(lookup.leaving)
     _report_oddities(listing, lookup, times)
     _compare_test_counts(listing, files["test"], order)
     return listing
