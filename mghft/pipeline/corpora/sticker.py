@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from mghft.pipeline.corpora.card import Card
 
@@ -123,3 +123,15 @@ def label_index(card: Card, name: str, where: str) -> int:
     if name not in card.labels:
         raise ValueError(f"{where}: the label {name!r} is not one of the card's: {', '.join(card.labels)}")
     return card.labels.index(name)
+
+
+def alike(stickers: Sequence[Sticker]) -> list[str | None]:
+    """Return the group of every sticker: those of one group are alike, so intervals draw them together.
+
+    The group is the topic (SER30K: the sticker set), and of emoji, whose labels have a source, the emoji,
+    which several styles draw in files of the same name.
+    """
+    return [
+        sticker.topic or (PurePosixPath(sticker.path).stem if sticker.label_source else None)
+        for sticker in stickers
+    ]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mghft.pipeline.corpora.sticker import Sticker, split_order
+from mghft.pipeline.corpora.sticker import Sticker, alike, split_order
 from mghft.pipeline.files import write_json, write_text
 from mghft.pipeline.predictions import FILE_NAME, prediction_table, write_predictions
 from mghft.pipeline.runs.manifest import Manifest
@@ -189,7 +189,7 @@ def _predictions(
         probabilities=without_gaps(system, true),
         labels=labels,
         subsets=[sticker.subset for sticker in stickers],
-        groups=[sticker.topic for sticker in stickers],
+        groups=alike(stickers),
     )
 
 

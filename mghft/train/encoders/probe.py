@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from mghft.model.encoders import ImageTextEncoder
 from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.corpora.load import load_corpus
-from mghft.pipeline.corpora.sticker import Corpus, Sticker
+from mghft.pipeline.corpora.sticker import Corpus, Sticker, alike
 from mghft.pipeline.predictions import prediction_table
 from mghft.pipeline.progress import bar
 from mghft.pipeline.views import VIEWS
@@ -26,7 +26,6 @@ from mghft.train.data.text_features import FeatureCache, kept, load_encoder
 from mghft.train.data.usable_images import check_usable
 from mghft.train.encoders.linear import fit_probe
 from mghft.train.encoders.zero_shot import SINGLE, TEMPLATES, label_vectors, zero_shot
-from mghft.train.evaluation.prediction_table import alike
 from mghft.train.options import Pooling
 
 Way = Literal["zero-shot", "linear", "image+text", "text"]

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from mghft.model import TextEncoder
 from mghft.model.joint import ENCODER_FOLDER, Network, load_network
-from mghft.model.peers.config import PeerConfig
-from mghft.model.peers.tgca import TGCAPVT
+from mghft.model.peers import TGCAPVT, PeerConfig
 from mghft.train.data.described_images import changed_images
 from mghft.train.data.sampler import eval_transform
 from mghft.train.data.splits import (

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mghft.pipeline.corpora.sticker import Sticker
+from mghft.pipeline.corpora.sticker import alike
 from mghft.pipeline.predictions import prediction_table
 from mghft.train.data.splits import Split
 
@@ -44,15 +43,3 @@ def prediction_tables(
         for name, split in splits.items()
         for system, by_split in systems.items()
     )
-
-
-def alike(stickers: Sequence[Sticker]) -> list[str | None]:
-    """Return the group of every sticker: those of one group are alike, so intervals draw them together.
-
-    The group is the topic (SER30K: the sticker set), and of emoji, whose labels have a source, the emoji,
-    which several styles draw in files of the same name.
-    """
-    return [
-        sticker.topic or (PurePosixPath(sticker.path).stem if sticker.label_source else None)
-        for sticker in stickers
-    ]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mghft.pipeline.corpora.sticker import alike
 from mghft.train.data.splits import Split
 from mghft.train.evaluation.bootstrap import (
     accuracy_and_f1,
@@ -16,7 +17,6 @@ from mghft.train.evaluation.bootstrap import (
     percentiles,
 )
 from mghft.train.evaluation.metrics import classification_metrics
-from mghft.train.evaluation.prediction_table import alike
 from mghft.train.evaluation.probability_metrics import probability_metrics
 from mghft.train.evaluation.results import SOURCE, WHOLE, AccuracyGain, SystemMetrics
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from mghft.pipeline.corpora.sticker import alike
 from mghft.pipeline.predictions import Predictions, prediction_table
 from mghft.train.comparison.compare import over_seeds
 from mghft.train.comparison.pairs import compare_pair
@@ -20,7 +21,6 @@ from mghft.train.comparison.statistics import holm
 from mghft.train.comparison.systems import align
 from mghft.train.evaluation.bootstrap import draw_groups, group_numbers
 from mghft.train.evaluation.opened_run import open_run
-from mghft.train.evaluation.prediction_table import alike
 from mghft.train.evaluation.trained_runs import TrainedRun, open_runs
 from mghft.train.robustness.conditions import UNDISTURBED, Condition, conditions_of
 
