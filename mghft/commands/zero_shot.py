@@ -1,6 +1,5 @@
 """The command zero-shot."""
 
-import operator
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -28,24 +27,17 @@ _OWN: options.Group = (
         "transductive",
         "Calibrate on the judged stickers themselves too, in a system that is called so.",
     ),
-    options.option("attempts", int, "run.attempts", "Times to ask when the server refuses a sticker."),
-    options.option("retry_failed", bool, "run.retry_failed", "Ask again for stickers that failed before."),
-    options.option(
-        "no_early_stop",
-        bool,
-        "run.early_stop",
-        "Go on when the first 20 stickers are all refused; otherwise the run stops there.",
-        parse=operator.not_,
-    ),
-    options.option(
-        "allow_changed_images",
-        bool,
-        "run.allow_changed_images",
-        "Go on although pictures that were asked about are others now.",
-    ),
-    options.option(
-        "dry_run", bool, "run.dry_run", "Ask about a handful, keep nothing, say what the rest will take."
-    ),
+)
+# Rows have no views, so there is nothing to take over from other runs.
+_ASKING = options.reworded(
+    tuple(option for option in options.ASKING if option.name != "reuse"),
+    attempts="Times to ask when the server refuses a sticker.",
+    no_early_stop="Go on when the first 20 stickers are all refused; otherwise the run stops there.",
+    allow_changed_images="Go on although pictures that were asked about are others now; their rows stay.",
+)
+_KEEPING = options.reworded(
+    tuple(option for option in options.KEEPING if option.name in ("failed_limit", "dry_run")),
+    dry_run="Ask about a handful, keep nothing, say what the rest will take.",
 )
 
 
@@ -56,6 +48,8 @@ _OWN: options.Group = (
     options.reworded(options.SELECTION, split="Only this split; default: all but train."),
     _OWN,
     options.WORKER,
+    _ASKING,
+    _KEEPING,
     options.reworded(options.SETTINGS, settings="Any field of the file, over everything else."),
     options.IMAGE,
     options.ENGINE,

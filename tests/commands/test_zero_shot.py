@@ -141,8 +141,9 @@ def test_the_folder_of_a_describe_run_is_refused(mghft: Any, squares: Path, desc
 
 
 def test_the_options_of_the_command_fill_fields_that_exist() -> None:
-    own = [option for option in vars(command)["_OWN"] if isinstance(option, Option)]
-    assert len(own) == 8
+    groups = [vars(command)[name] for name in ("_OWN", "_ASKING", "_KEEPING")]
+    own = [option for group in groups for option in group if isinstance(option, Option)]
+    assert len(own) == 9
     for option in own:
         model: Any = ZeroShotConfig
         for step in (option.field or "").split("."):

@@ -55,7 +55,7 @@ def build_zero_shot_config(file: Path | None, *layers: Mapping[str, Any]) -> Zer
     """
     fields = {} if file is None else read_settings(file)
     config = build(ZeroShotConfig, fields, *layers, what="the zero-shot configuration")
-    for name in ("reuse", "embed_images"):
+    for name in ("reuse", "embed_images", "strict"):
         if getattr(config.run, name):
             raise ValueError(f"a zero-shot run knows no run.{name}: take it out")
     return config

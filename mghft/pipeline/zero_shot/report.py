@@ -195,7 +195,7 @@ def _predictions(
 
 def _score_notes(split: str, scored: Scored, *, calibrated: bool) -> Iterator[str]:
     if not scored.told.any():
-        yield "the engine gives no log-probabilities: score and calibrated are left out"
+        yield "the engine tells no log-probability of a letter: score and calibrated are left out"
         return
     if not calibrated:
         yield (

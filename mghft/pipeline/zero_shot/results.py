@@ -90,8 +90,10 @@ def read_scores(answers: Sequence[Answers | None], count: int) -> Scored:
     unseen = []
     for number, one in enumerate(answers):
         if one is not None and one.letters is not None:
-            orders[number] = by_label(one.letters)
             unseen.append(one.unseen / count**2)
+            # Where no letter was told in any order, all labels are alike: that is no answer.
+            if one.unseen < count**2:
+                orders[number] = by_label(one.letters)
     return Scored(orders, float(np.mean(unseen)) if unseen else 0.0)
 
 

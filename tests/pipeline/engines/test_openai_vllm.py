@@ -205,6 +205,27 @@ def test_choices_and_log_probabilities_of_a_real_server(engine):
         assert answer.output_tokens == 1
 
 
+@pytest.mark.timeout(600)
+def test_a_zero_shot_run_on_a_real_server(url, tmp_path, monkeypatch):
+    from zero_shot_bench import config, make_corpus
+
+    from mghft.pipeline.zero_shot import zero_shot
+
+    monkeypatch.setenv("MY_KEY", KEY)
+    engine = {"kind": "openai", "model": "tiny-llava", "server": {"base_url": url, "key_env": "MY_KEY"}}
+    done = zero_shot(config(make_corpus(tmp_path / "data", 12), tmp_path / "run", engine=engine))
+    assert (done.stats["rows"], done.stats["failed"]) == (8, 0)
+    # It describes in place of a free reply, and no letter is among its likeliest tokens.
+    names = ["M: choice", "M: official", "M without text: choice", "M without text: official"]
+    assert [line["system"] for line in done.report.splits["test"]] == names
+    for line in done.report.splits["test"]:
+        assert line["non_answers"] == (4 if "official" in line["system"] else 0)
+        assert line["tokens_per_sticker"] > 0
+    notes = " ".join(done.report.notes)
+    assert "the engine tells no log-probability of a letter: score and calibrated are left out" in notes
+    assert "no bare label word" not in notes
+
+
 def _main() -> None:
     from mghft.pipeline.engines.vllm_engine import VllmEngine
 

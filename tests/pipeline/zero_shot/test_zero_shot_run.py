@@ -263,7 +263,10 @@ def test_an_engine_without_log_probabilities_leaves_out_scores_and_says_so(card,
     result = run(config(card, tmp_path), Silent())
     names = [line["system"] for line in result.report.splits["test"]]
     assert names == ["M: choice", "M: official", "M without text: choice", "M without text: official"]
-    assert "the engine gives no log-probabilities: score and calibrated are left out" in result.report.notes
+    assert (
+        "the engine tells no log-probability of a letter: score and calibrated are left out"
+        in result.report.notes
+    )
 
 
 class Rude(Opinionated):
@@ -271,6 +274,27 @@ class Rude(Opinionated):
 
     def reply(self, request):
         return Response(request.key, error="no")
+
+
+class Mumbling(Opinionated):
+    """Tells the sticker 4 no letter at all, the sticker 10 all but one letter of one order."""
+
+    def reply(self, request):
+        response = super().reply(request)
+        n = number(request.key.sticker_id)
+        if n == 4 and request.score:
+            return replace(response, logprobs=dict.fromkeys(request.score, -9.0), unseen=3)
+        return replace(response, unseen=1) if n == 10 and request.key.view.endswith("letters/2") else response
+
+
+def test_a_sticker_of_which_no_letter_was_told_has_no_score(card, tmp_path):
+    result = run(config(card, tmp_path, text="without"), Mumbling())
+    assert figures(result, "test", " without text: score")["non_answers"] == 1
+    assert predictions(result, " without text: score", "test")[10] == pytest.approx(
+        softmax(preferences(10)), abs=1e-5
+    )
+    # 9 letters of the one and one of the other, of 9 of each of 12.
+    assert any(note.startswith(f"{10 / 108:.1%} of the letters'") for note in result.report.notes)
 
 
 class Wordy(Opinionated):
