@@ -17,7 +17,7 @@ OPTIONS = "experiment.json"
 # Fields that the command line may give, and the output folder remembers.
 _OPTIONS = ("data", "descriptions", "seeds", "cards", "train")
 # Words that a command of an experiment may hold in braces.
-PLACEHOLDERS = ("card", "data", "descriptions", "cache", "seed", "out")
+PLACEHOLDERS = ("card", "data", "descriptions", "cache", "shared", "seed", "out")
 
 
 class System(BaseModel):
@@ -32,7 +32,13 @@ class System(BaseModel):
     command: tuple[str, ...] | None = Field(
         default=None,
         description="words after `mghft`, which write predictions.parquet into {out}; {card} {data} "
-        "{descriptions} {cache} {seed} stand for what they say",
+        "{descriptions} {cache} {seed} stand for what they say, {shared} for a folder of the whole "
+        "experiment",
+    )
+    folder: str | None = Field(
+        default=None,
+        description="where a command leaves its predictions, if not in {out}: several rows may come of one "
+        "command that writes below {shared}",
     )
     predictions: Path | None = Field(default=None, description="a predictions file of another program")
     system: str | None = Field(
@@ -57,8 +63,10 @@ class System(BaseModel):
             raise ValueError(
                 "system: say which system of the evaluation this row is, such as 'late fusion, mean'"
             )
-        for word in self.command or ():
+        for word in (*(self.command or ()), *([self.folder] if self.folder else [])):
             _check_placeholders(word)
+        if self.folder is not None and self.command is None:
+            raise ValueError("folder: only a command has one")
         return self
 
 

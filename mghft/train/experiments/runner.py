@@ -128,6 +128,7 @@ def run_cell(cell: Cell, experiment: Experiment, descriptions: Path | None, out:
         "data": str(experiment.data or ""),
         "descriptions": str(descriptions or ""),
         "cache": str(out / "cache"),
+        "shared": str(out / "shared"),
         "seed": str(cell.seed),
         "out": str(report),
     }
@@ -135,6 +136,12 @@ def run_cell(cell: Cell, experiment: Experiment, descriptions: Path | None, out:
     threads = None
     if cell.system.command is not None:
         words = [word.format(**places) for word in cell.system.command]
+        if cell.system.folder is not None:
+            report = Path(cell.system.folder.format(**places))
+            (out / "shared").mkdir(exist_ok=True)
+            with _one_at_a_time(out / ".shared.lock"):
+                _call(words, cell.folder, cost, lock)
+            words = []
     else:
         if cell.system.train is not None:
             _train(cell, experiment.num_processes, places, cost, lock)
@@ -144,7 +151,8 @@ def run_cell(cell: Cell, experiment: Experiment, descriptions: Path | None, out:
         words = ["eval", *map(str, runs), "--out", str(report), *splits, "--stickers", "0"]
         words += ["--no-late-fusion"] if cell.system.train is not None else []
         words += ["--num-threads", str(threads)] if threads else []
-    _call(words, cell.folder, cost, lock, threads=threads)
+    if words:
+        _call(words, cell.folder, cost, lock, threads=threads)
     wanted = cell.system.system
     if cell.system.train is not None:
         wanted = json.loads((report / "report.json").read_text(encoding="utf-8"))["main"]
@@ -164,6 +172,14 @@ def run_cell(cell: Cell, experiment: Experiment, descriptions: Path | None, out:
         "finished": _now(),
     }
     write_json(cell.folder / RECORD, record)
+
+
+@contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    """Wait for whoever holds the file's lock, then hold it: commands that share a folder, describing."""
+    with path.open("a+", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _train(cell: Cell, processes: int, places: dict[str, str], cost: Cost, lock: IO[str]) -> None:

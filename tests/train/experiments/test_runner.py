@@ -173,3 +173,26 @@ def test_faulty_cell_leaves_the_others_and_is_tried_again(world: World) -> None:
     )
     text = ended(path, "table").stdout
     assert "| foreign | 1 | 33.3 |" in text and "3 of 5 cells have a result" in text
+
+
+def test_rows_of_one_command_come_from_one_shared_folder(world: World) -> None:
+    words = ["probe", "--card", "{card}", "--data", "{data}", "--descriptions", "{descriptions}"]
+    words += ["--text-encoder", str(world.encoder), "--cache-dir", "{cache}", "--out", "{shared}/texts"]
+    row = {"command": words, "folder": "{shared}/texts", "seeds": [0]}
+    path = write_experiment(
+        world,
+        systems={
+            "all": {**row, "system": "text alone: all views"},
+            "style": {**row, "system": "text alone: style"},
+            "nothing": {**row, "system": "text alone: nothing"},
+        },
+        against="all",
+        published=None,
+    )
+    done = ended(path, "run")
+    assert done.returncode == 1 and "has no system 'text alone: nothing'" in done.stdout
+    rows = {
+        row.name: row for row in experiment_table(load_experiment(str(path), {}), path.parent / "out")[0].rows
+    }
+    assert rows["all"].ours is not None and rows["style"].ours is not None and rows["nothing"].ours is None
+    assert (path.parent / "out" / "shared" / "texts" / "predictions.parquet").is_file()
