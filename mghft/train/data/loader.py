@@ -51,6 +51,15 @@ class EpochLoader:
 
 
 def leave_signals_to_the_loop(worker: int) -> None:
-    """Set a worker of the data loader up: Ctrl-C is the loop's business, SIGTERM ends the worker."""
+    """Set a worker of the data loader up: Ctrl-C and a first SIGTERM are the loop's business.
+
+    `timeout`, `scancel` and service managers send SIGTERM to all processes of a group: the worker has to
+    outlive it until the loop has finished its step and saved. A second one ends the worker, as torch ends one
+    that does not leave by itself.
+    """
+
+    def leave_next_time(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, leave_next_time)
