@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.predictions import FILE_NAME, write_predictions
+from mghft.pipeline.text import first_and_more, plural
 from mghft.train.config import TrainConfig
 from mghft.train.data.splits import Split, views_of
 from mghft.train.data.text_features import FeatureCache, load_encoder
@@ -108,7 +109,11 @@ def evaluate(config: EvalConfig) -> Evaluation:
             for name, split in evaluated.items()
             if (found := annotator_kappa(split.stickers, _choices(by_split[name]))) is not None
         },
-        notes=topic_notes(runs, config.batch_size),
+        notes=[
+            *topic_notes(runs, config.batch_size),
+            *_unfinished(runs),
+            *_left_out(evaluated),
+        ],
     )
     config.out.mkdir(parents=True, exist_ok=True)
     # Baselines and late fusion come from the main run's texts and features: they go with its seed.
@@ -191,6 +196,28 @@ def _text_vectors(config: TrainConfig, splits: Mapping[str, Split]) -> dict[str,
         assert vectors is not None and mask is not None
         found[name] = (vectors * mask.unsqueeze(-1)).flatten(1).numpy()
     return found
+
+
+def _unfinished(runs: Sequence[TrainedRun]) -> Iterator[str]:
+    """Yield a sentence for every run whose training has not come to its end."""
+    for run in runs:
+        # An overfit check ends as soon as it has learnt its stickers.
+        if run.was_trained and run.config.overfit is None:
+            done, planned = len(read_metrics(run.folder)), run.config.epochs
+            if done < planned:
+                yield (
+                    f"{run.name} is not finished: {done} of {planned} epochs are done, and its best weights so "
+                    "far are judged; `mghft train --resume` goes on"
+                )
+
+
+def _left_out(splits: Mapping[str, Split]) -> Iterator[str]:
+    """Yield a sentence for every split of which images cannot be decoded."""
+    for name, split in splits.items():
+        if split.left_out:
+            named = first_and_more(sticker for sticker, _ in split.left_out)
+            count = plural(split.left_out, "image")
+            yield f"left out of {name} because they cannot be decoded: {count} ({named})"
 
 
 def _summary(run: TrainedRun) -> RunSummary:

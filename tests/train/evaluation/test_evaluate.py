@@ -293,3 +293,20 @@ def test_runs_of_different_precision_are_judged_each_in_its_own(world: World) ->
         (expected,) = probabilities(f"of {run.name}", run).values()
         found = np.array([list(row.values()) for row in together[name]])
         np.testing.assert_allclose(found, [list(row.values()) for row in expected], atol=1e-9)
+
+
+def test_unfinished_run_and_broken_pictures_are_said_in_the_report(world: World) -> None:
+    run = train(world.config("run", use_text=False))
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    (run / "metrics.jsonl").write_text(lines[0] + "\n")
+    broken = sorted((world.data / "test").iterdir())[2]
+    broken.write_bytes(broken.read_bytes()[:60])
+    out = world.folder / "report"
+    evaluation = evaluate(EvalConfig(runs=(run,), out=out, splits=("test",)))
+    assert evaluation.notes == [
+        "MGHFT without text is not finished: 1 of 2 epochs are done, and its best weights so far are judged; "
+        "`mghft train --resume` goes on",
+        f"left out of test because they cannot be decoded: 1 image (test/{broken.name})",
+    ]
+    assert "is not finished: 1 of 2 epochs" in (out / "index.html").read_text(encoding="utf-8")
+    assert "is not finished: 1 of 2 epochs" in (out / "report.md").read_text(encoding="utf-8")
