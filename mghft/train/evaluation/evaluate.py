@@ -206,8 +206,8 @@ def _unfinished(runs: Sequence[TrainedRun]) -> Iterator[str]:
             done, planned = len(read_metrics(run.folder)), run.config.epochs
             if done < planned:
                 yield (
-                    f"{run.name} is not finished: {done} of {planned} epochs are done, and its best weights so "
-                    "far are judged; `mghft train --resume` goes on"
+                    f"{run.name} is not finished: {done} of {planned} epochs are done, and its best weights "
+                    "so far are judged; `mghft train --resume` goes on"
                 )
 
 
