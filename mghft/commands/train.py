@@ -184,7 +184,8 @@ def _run(config: "TrainConfig", *, dry_run: bool) -> None:
 
 
 def _list_fields() -> None:
-    from mghft.train.config import TrainConfig, describe_fields
+    from mghft.pipeline.settings import describe_fields
+    from mghft.train.config import TrainConfig
 
     for line in describe_fields(TrainConfig):
         typer.echo(line)

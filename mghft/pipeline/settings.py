@@ -8,12 +8,14 @@ not be in its layer (`given`).
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticUndefined
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -119,3 +121,17 @@ def _fields_beside(model: type[BaseModel] | None, way: Sequence[str | int]) -> l
         inner = None if field is None else field.annotation
         model = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
     return [] if model is None else [*model.model_fields, *getattr(model, "SHORT_NAMES", ())]
+
+
+def describe_fields(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Yield a line for every field: name, what it is, default; fields of a field by their dotted names."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from describe_fields(field.annotation, f"{prefix}{name}.")
+            continue
+        default = field.get_default(call_default_factory=True, validated_data={})
+        if default is PydanticUndefined:
+            ending = "required"
+        else:  # as one would write it behind --set
+            ending = f"default {default if isinstance(default, str) else json.dumps(default)}"
+        yield f"{prefix}{name}: {field.description} ({ending})"

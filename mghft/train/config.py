@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticUndefined
 
 from mghft.pipeline.settings import build, read_settings
 from mghft.train.augmentation import Augmentation
@@ -397,17 +395,3 @@ def load_config(
 def build_config(*layers: Mapping[str, Any]) -> TrainConfig:
     """Validate fields, later layers over earlier ones; the first error is a sentence that names its field."""
     return build(TrainConfig, *layers, what="the training configuration")
-
-
-def describe_fields(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Yield a line for every field: name, what it is, default; fields of a field by their dotted names."""
-    for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from describe_fields(field.annotation, f"{prefix}{name}.")
-            continue
-        default = field.get_default(call_default_factory=True, validated_data={})
-        if default is PydanticUndefined:
-            ending = "required"
-        else:  # as one would write it behind --set
-            ending = f"default {default if isinstance(default, str) else json.dumps(default)}"
-        yield f"{prefix}{name}: {field.description} ({ending})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import torch
@@ -21,17 +22,10 @@ def pooled(output: Any) -> Tensor:
 
 
 class Family:
-    """An encoder of images alone: ViT, DINOv2, Swin, ConvNeXt and whatever else pools an image.
-
-    Attributes:
-        reads_text: whether texts have vectors in the images' space.
-        sigmoid: whether probabilities are each label's own, as SigLIP's are trained.
-    """
+    """An encoder of images alone: ViT, DINOv2, Swin, ConvNeXt and whatever else pools an image."""
 
     # Class of transformers that loads the checkpoint.
     loader: ClassVar[str] = "AutoModel"
-    reads_text: ClassVar[bool] = False
-    sigmoid: ClassVar[bool] = False
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -40,18 +34,28 @@ class Family:
         """Return vectors before any projection, [n, D]."""
         return pooled(self.model(pixel_values=pixels))
 
+
+class Paired(Family, ABC):
+    """An encoder of images and of texts in one space.
+
+    Attributes:
+        sigmoid: whether probabilities are each label's own, as SigLIP's are trained.
+    """
+
+    sigmoid: ClassVar[bool] = False
+
+    @abstractmethod
     def projected(self, pixels: Tensor) -> Tensor:
         """Return vectors in the space of the texts, [n, Q, P], Q of them for an image."""
-        raise NotImplementedError
 
+    @abstractmethod
     def texts(self, inputs: dict[str, Tensor]) -> Tensor:
         """Return vectors of texts in the space of the images, [m, P]."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def scale(self) -> float:
         """Factor of the cosines in the logits."""
-        return 1.0
 
     @property
     def bias(self) -> float:
@@ -59,10 +63,8 @@ class Family:
         return 0.0
 
 
-class Contrastive(Family):
+class Contrastive(Paired):
     """CLIP and what is built like it: two towers, two projections, one scale."""
-
-    reads_text = True
 
     def features(self, pixels: Tensor) -> Tensor:
         """Return the vision tower's pooled vectors, [n, D]."""
@@ -94,15 +96,20 @@ class Sigmoid(Contrastive):
     sigmoid = True
 
 
-class Blip(Family):
-    """BLIP with its contrastive heads (`blip-itm-…`); its logits have no trained scale."""
+class BlipCaptioner(Family):
+    """BLIP without contrastive heads (captioning, questions): images alone."""
 
-    loader = "BlipForImageTextRetrieval"
-    reads_text = True
+    loader = "BlipForConditionalGeneration"
 
     def features(self, pixels: Tensor) -> Tensor:
         """Return the vision tower's pooled vectors, [n, D]."""
         return pooled(self.model.vision_model(pixel_values=pixels))
+
+
+class Blip(BlipCaptioner, Paired):
+    """BLIP with its contrastive heads (`blip-itm-…`); its logits have no trained scale."""
+
+    loader = "BlipForImageTextRetrieval"
 
     def projected(self, pixels: Tensor) -> Tensor:
         """Return the projected class tokens, [n, 1, P]."""
@@ -124,26 +131,35 @@ class Blip(Family):
         return 1 / 0.07
 
 
-class BlipCaptioner(Blip):
-    """BLIP without contrastive heads (captioning, questions): images alone."""
+class Blip2Captioner(Family):
+    """BLIP-2 with a language model (`blip2-opt-…`): its query tokens, images alone."""
 
-    loader = "BlipForConditionalGeneration"
-    reads_text = False
-
-
-class Blip2(Family):
-    """BLIP-2 with its contrastive heads (`blip2-itm-…`): 32 query tokens an image, the best one counts."""
-
-    loader = "Blip2ForImageTextRetrieval"
-    reads_text = True
+    loader = "Blip2Model"
 
     def features(self, pixels: Tensor) -> Tensor:
         """Return the mean of the query tokens, [n, D]."""
-        return self._queries(pixels).mean(dim=1)
+        return self.queries(pixels).mean(dim=1)
+
+    def queries(self, pixels: Tensor) -> Tensor:
+        """Return the query tokens after they have seen the image, [n, Q, D]."""
+        seen = self.model.vision_model(pixel_values=pixels).last_hidden_state
+        queries = self.model.query_tokens.expand(len(seen), -1, -1)
+        mask = torch.ones(seen.shape[:2], dtype=torch.long, device=seen.device)
+        found = self.model.qformer(
+            query_embeds=queries, encoder_hidden_states=seen, encoder_attention_mask=mask
+        )
+        vectors: Tensor = found.last_hidden_state
+        return vectors
+
+
+class Blip2(Blip2Captioner, Paired):
+    """BLIP-2 with its contrastive heads (`blip2-itm-…`): 32 query tokens an image, the best one counts."""
+
+    loader = "Blip2ForImageTextRetrieval"
 
     def projected(self, pixels: Tensor) -> Tensor:
         """Return the projected query tokens, [n, Q, P]."""
-        vectors: Tensor = self.model.vision_projection(self._queries(pixels))
+        vectors: Tensor = self.model.vision_projection(self.queries(pixels))
         return vectors
 
     def texts(self, inputs: dict[str, Tensor]) -> Tensor:
@@ -159,23 +175,6 @@ class Blip2(Family):
     def scale(self) -> float:
         """1 / .07, as BLIP's."""
         return 1 / 0.07
-
-    def _queries(self, pixels: Tensor) -> Tensor:
-        seen = self.model.vision_model(pixel_values=pixels).last_hidden_state
-        queries = self.model.query_tokens.expand(len(seen), -1, -1)
-        mask = torch.ones(seen.shape[:2], dtype=torch.long, device=seen.device)
-        found = self.model.qformer(
-            query_embeds=queries, encoder_hidden_states=seen, encoder_attention_mask=mask
-        )
-        vectors: Tensor = found.last_hidden_state
-        return vectors
-
-
-class Blip2Captioner(Blip2):
-    """BLIP-2 with a language model (`blip2-opt-…`): its query tokens, images alone."""
-
-    loader = "Blip2Model"
-    reads_text = False
 
 
 def family_of(config: Any) -> type[Family]:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from mghft.model.encoders.families import Family, family_of, freeze
+from mghft.model.encoders.families import Family, Paired, family_of, freeze
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class ImageTextEncoder:
             model = loader.from_pretrained(source, use_safetensors=True, **safely)
             processor = _image_processor(source)
             tokenizer = None
-            if family.reads_text:
+            if issubclass(family, Paired):
                 tokenizer = transformers.AutoTokenizer.from_pretrained(source, **safely)
         except (OSError, ValueError, KeyError) as error:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -78,12 +78,12 @@ class ImageTextEncoder:
     @property
     def reads_text(self) -> bool:
         """Whether texts have vectors in the images' space, so that zero-shot classification is possible."""
-        return self._family.reads_text
+        return isinstance(self._family, Paired)
 
     @property
     def sigmoid(self) -> bool:
         """Whether each label has a probability of its own (SigLIP)."""
-        return self._family.sigmoid
+        return isinstance(self._family, Paired) and self._family.sigmoid
 
     def to(self, device: torch.device) -> Self:
         """Move the weights; returns the encoder."""
@@ -96,7 +96,7 @@ class ImageTextEncoder:
         pixels = self._processor(images=list(pictures), return_tensors="pt")["pixel_values"]
         pixels = pixels.to(self._family.model.device, self._family.model.dtype)
         features = self._family.features(pixels).float().cpu()
-        if not self.reads_text:
+        if not isinstance(self._family, Paired):
             return ImageVectors(features, None)
         return ImageVectors(features, F.normalize(self._family.projected(pixels).float(), dim=-1).cpu())
 
@@ -107,8 +107,7 @@ class ImageTextEncoder:
         Raises:
             ValueError: the family has no texts.
         """
-        if self._tokenizer is None:
-            raise ValueError(f"{self.name} encodes images alone: no text can be compared with them")
+        family = self._paired()
         inputs = self._tokenizer(
             list(texts),
             # SigLIP was trained with padding to the full length, and without a mask.
@@ -120,12 +119,12 @@ class ImageTextEncoder:
         device = self._family.model.device
         wanted = {"input_ids"} if self.sigmoid else {"input_ids", "attention_mask"}
         given = {name: inputs[name].to(device) for name in wanted if name in inputs}
-        return F.normalize(self._family.texts(given).float(), dim=-1).cpu()
+        return F.normalize(family.texts(given).float(), dim=-1).cpu()
 
     def logits(self, images: Tensor, texts: Tensor) -> Tensor:
         """Return logits [n, m] of projected images [n, Q, P] and texts [m, P]; the best of Q counts."""
-        cosines = (images @ texts.T).amax(dim=1)
-        return cosines * self._family.scale + self._family.bias
+        family, cosines = self._paired(), (images @ texts.T).amax(dim=1)
+        return cosines * family.scale + family.bias
 
     def fingerprint(self) -> str:
         """Return a hash of all that decides the vectors: weights, configuration, treatment of images."""
@@ -140,6 +139,11 @@ class ImageTextEncoder:
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         return digest.hexdigest()
+
+    def _paired(self) -> Paired:
+        if not isinstance(self._family, Paired):
+            raise ValueError(f"{self.name} encodes images alone: no text can be compared with them")
+        return self._family
 
     def _positions(self) -> int:
         config = getattr(self._family.model.config, "text_config", self._family.model.config)

@@ -19,8 +19,9 @@ from squares import World
 from timm.data.auto_augment import RandAugment
 
 from mghft.model import MGHFT, load_pvt_weights
+from mghft.pipeline.settings import describe_fields
 from mghft.train.augmentation import Augmentation
-from mghft.train.config import TrainConfig, describe_fields, load_config
+from mghft.train.config import TrainConfig, load_config
 from mghft.train.data.sampler import EpochBatches, eval_transform, train_transform
 from mghft.train.data.splits import resolve_model
 from mghft.train.trainer.loop import Trainer
