@@ -24,8 +24,9 @@ def pooled(output: Any) -> Tensor:
 class Family:
     """An encoder of images alone: ViT, DINOv2, Swin, ConvNeXt and whatever else pools an image."""
 
-    # Class of transformers that loads the checkpoint.
+    # Class of transformers that loads the checkpoint, and what its model has to have.
     loader: ClassVar[str] = "AutoModel"
+    needs: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -65,6 +66,8 @@ class Paired(Family, ABC):
 
 class Contrastive(Paired):
     """CLIP and what is built like it: two towers, two projections, one scale."""
+
+    needs = ("vision_model", "get_image_features", "get_text_features", "logit_scale")
 
     def features(self, pixels: Tensor) -> Tensor:
         """Return the vision tower's pooled vectors, [n, D]."""

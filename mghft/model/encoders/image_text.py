@@ -73,6 +73,11 @@ class ImageTextEncoder:
                 f"holds "
                 "config.json, model.safetensors and preprocessor_config.json"
             ) from error
+        if lacking := [name for name in family.needs if not hasattr(model, name)]:
+            raise ValueError(
+                f"{source} is a {config.model_type} without {lacking[0]}, which is no encoder of pictures "
+                "and texts that is known here: name one of the kind of CLIP, SigLIP, BLIP, BLIP-2 or ViT"
+            )
         return cls(family(freeze(model)), processor, tokenizer, Path(source).name)
 
     @property

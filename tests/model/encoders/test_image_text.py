@@ -122,3 +122,9 @@ def test_folder_that_is_no_encoder_is_named(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
     with pytest.raises(ValueError, match="no usable image encoder"):
         ImageTextEncoder.from_pretrained(tmp_path)
+
+
+def test_language_model_with_a_picture_tower_is_named_for_what_it_is(tmp_path: Path) -> None:
+    save_checkpoint("llava", tmp_path)
+    with pytest.raises(ValueError, match=r"is a llava without .*, which is no encoder of pictures and texts"):
+        ImageTextEncoder.from_pretrained(tmp_path)

@@ -19,6 +19,8 @@ from transformers import (
     CLIPModel,
     Dinov2Config,
     Dinov2Model,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
     SiglipConfig,
     SiglipImageProcessor,
     SiglipModel,
@@ -88,6 +90,13 @@ def save_checkpoint(family: str, folder: Path, *, seed: int = 0) -> None:
             image_text_hidden_size=24,
         )
         model, processor = Blip2ForImageTextRetrieval(config), BlipImageProcessor(size=size)
+    elif family == "llava":
+        vision = {**_VISION, "model_type": "clip_vision_model"}
+        words = {key: _TEXT[key] for key in _TEXT if key != "sep_token_id"}
+        model = LlavaForConditionalGeneration(
+            LlavaConfig(vision_config=vision, text_config={**words, "model_type": "llama"}, image_token_id=4)
+        )
+        processor = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=size)
     elif family == "vit":
         model, processor = ViTModel(ViTConfig(**_VISION)), ViTImageProcessor(size=size)
     else:
