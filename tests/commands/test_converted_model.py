@@ -137,7 +137,7 @@ def test_converted_checkpoint_gives_its_own_figures(mghft: Call) -> None:
     )
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
     report = json.loads(Path("report/report.json").read_text(encoding="utf-8"))
-    right = [ours[name]["true"] == label for name, label in zip(ids, predicted, strict=True)]
+    right = [ours[name]["label"] == label for name, label in zip(ids, predicted, strict=True)]
     assert report["splits"]["test"]["all"]["MGHFT"]["accuracy"] == pytest.approx(sum(right) / len(right))
     assert "curves" not in Path("report/report.md").read_text()
     assert report["runs"] == {} and "Training curves" not in Path("report/index.html").read_text()
