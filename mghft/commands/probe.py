@@ -26,8 +26,15 @@ def probe(
     ] = None,
     ways: Annotated[
         list[str] | None,
-        typer.Option("--way", help="zero-shot, linear, image+text, text; repeat. Default: all."),
+        typer.Option(
+            "--way",
+            help="zero-shot, linear, image+text, text, fine-tune; repeat. Default: all but fine-tune.",
+        ),
     ] = None,
+    seeds: Annotated[
+        list[int] | None, typer.Option("--seed", help="Seeds of fine-tuning; repeat. Default 1, 2, 3.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of fine-tuning; default 10.")] = None,
     split: Annotated[list[str] | None, typer.Option(help="Splits; repeat. Default validation, test.")] = None,
     cache_dir: Annotated[Path | None, typer.Option(help="Folder of decoded images and vectors.")] = None,
 ) -> None:
@@ -41,7 +48,8 @@ def probe(
       mghft probe openai/clip-vit-base-patch32 --card ser30k --data SER_Dataset --out runs/clip
       mghft probe google/siglip-base-patch16-224 --card emoji --data demo/data \\
         --descriptions demo/descriptions --out runs/siglip
-      mghft probe --card emoji --data demo/data --descriptions demo/descriptions --out runs/texts
+      mghft probe openai/clip-vit-base-patch32 --card ser30k --data SER_Dataset --way fine-tune --out
+      runs/tuned mghft probe --card emoji --data demo/data --descriptions demo/descriptions --out runs/texts
     """
     from mghft.pipeline.files import check_folder, write_json
     from mghft.pipeline.settings import build, given
@@ -57,6 +65,8 @@ def probe(
         "text_encoder": text_encoder,
         "ways": tuple(ways) if ways else None,
         "splits": tuple(split) if split else None,
+        "seeds": tuple(seeds) if seeds else None,
+        "epochs": epochs,
         "cache_dir": cache_dir,
     }
     config = build(ProbeConfig, given(fields), what="the probe")

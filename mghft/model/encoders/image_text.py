@@ -90,6 +90,16 @@ class ImageTextEncoder:
         """Whether each label has a probability of its own (SigLIP)."""
         return isinstance(self._family, Paired) and self._family.sigmoid
 
+    @property
+    def family(self) -> Family:
+        """The model and how its family makes vectors, for whoever trains it."""
+        return self._family
+
+    def pixels(self, pictures: Sequence[Image.Image]) -> Tensor:
+        """Return RGB images as the encoder reads them, [n, 3, H, W] float32."""
+        found: Tensor = self._processor(images=list(pictures), return_tensors="pt")["pixel_values"]
+        return found
+
     def to(self, device: torch.device) -> Self:
         """Move the weights; returns the encoder."""
         self._family.model.to(device)
@@ -98,8 +108,7 @@ class ImageTextEncoder:
     @torch.inference_mode()
     def images(self, pictures: Sequence[Image.Image]) -> ImageVectors:
         """Encode one batch of RGB images; the vectors are float32 on the CPU."""
-        pixels = self._processor(images=list(pictures), return_tensors="pt")["pixel_values"]
-        pixels = pixels.to(self._family.model.device, self._family.model.dtype)
+        pixels = self.pixels(pictures).to(self._family.model.device, self._family.model.dtype)
         features = self._family.features(pixels).float().cpu()
         if not isinstance(self._family, Paired):
             return ImageVectors(features, None)

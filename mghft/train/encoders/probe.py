@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -24,12 +24,14 @@ from mghft.train.data.descriptions import check_run_folder, labelled_stickers, l
 from mghft.train.data.image_cache import FileImages, StickerImages
 from mghft.train.data.text_features import FeatureCache, kept, load_encoder
 from mghft.train.data.usable_images import check_usable
+from mghft.train.encoders.fine_tune import fine_tune
 from mghft.train.encoders.linear import fit_probe
 from mghft.train.encoders.zero_shot import SINGLE, TEMPLATES, label_vectors, zero_shot
 from mghft.train.options import Pooling
 
-Way = Literal["zero-shot", "linear", "image+text", "text"]
-WAYS: tuple[Way, ...] = get_args(Way)
+Way = Literal["zero-shot", "linear", "image+text", "text", "fine-tune"]
+# Fine-tuning takes a training for each seed, so it is done when it is asked for.
+UNASKED: tuple[Way, ...] = ("zero-shot", "linear", "image+text", "text")
 _TRAIN, _VALIDATION = "train", "validation"
 _BATCH = 32
 
@@ -45,7 +47,12 @@ class ProbeConfig(BaseModel):
     descriptions: Path | None = Field(default=None, description="run folder of `mghft describe`")
     text_encoder: str = Field(default="minilm", description="BERT-like encoder: id, folder or 'minilm'")
     text_pooling: Pooling = Field(default="last4_masked_mean", description="how it pools its tokens")
-    ways: tuple[Way, ...] = Field(default=WAYS, min_length=1, description="which rows; all that are possible")
+    ways: tuple[Way, ...] = Field(
+        default=UNASKED, min_length=1, description="which rows; all that are possible but fine-tune"
+    )
+    seeds: tuple[int, ...] = Field(default=(1, 2, 3), min_length=1, description="of fine-tuning")
+    epochs: int = Field(default=10, ge=1, description="of fine-tuning")
+    batch_size: int = Field(default=32, ge=1, description="of fine-tuning")
     splits: tuple[str, ...] = Field(default=("validation", "test"), min_length=1, description="to predict")
     out: Path = Field(description="folder of predictions.parquet and probe.json")
     cache_dir: Path = Field(default=Path.home() / ".cache" / "mghft", description="of images and vectors")
@@ -67,11 +74,13 @@ class Judged:
 
     Attributes:
         probabilities: by system, then by split, [n, classes].
+        trained: the same of systems that are trained, by system and seed.
         facts: by system, what was chosen: the strength of a probe.
         notes: what a reader should know.
     """
 
     probabilities: dict[str, dict[str, NDArray[np.float64]]] = field(default_factory=dict)
+    trained: dict[tuple[str, int], dict[str, NDArray[np.float64]]] = field(default_factory=dict)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -101,7 +110,9 @@ def probe(config: ProbeConfig) -> tuple[Judged, pa.Table]:
     judged = Judged()
     seen = _judge_images(config, corpus, opened, labels, judged) if opened else {}
     _judge_texts(config, corpus, stickers, labels, seen, judged)
-    if not judged.probabilities:
+    if opened and "fine-tune" in config.ways:
+        _fine_tune(config, opened, labels, len(corpus.card.labels), judged)
+    if not judged.probabilities and not judged.trained:
         raise ValueError(f"none of {', '.join(config.ways)} is possible here: {'; '.join(judged.notes)}")
     return judged, _table(config, corpus, stickers, judged)
 
@@ -185,6 +196,33 @@ def _judge_texts(
             _add_probe(judged, f"{Path(config.model).name} + text: {title}", both, labels, classes)
 
 
+def _fine_tune(
+    config: ProbeConfig,
+    images: Mapping[str, StickerImages],
+    labels: Mapping[str, NDArray[np.int64]],
+    classes: int,
+    judged: Judged,
+) -> None:
+    """Add a row of the fine-tuned encoder for every seed."""
+    assert config.model is not None
+    for seed in config.seeds:
+        encoder = ImageTextEncoder.from_pretrained(config.model)
+        encoder.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        found = fine_tune(
+            encoder,
+            images,
+            labels,
+            classes,
+            seed=seed,
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            progress=config.progress,
+        )
+        title = f"{encoder.name}: fine-tuned"
+        judged.trained[title, seed] = found.probabilities
+        judged.facts.setdefault(title, {})[f"best epoch, seed {seed}"] = found.best_epoch
+
+
 def _add_probe(
     judged: Judged,
     title: str,
@@ -239,11 +277,12 @@ def _table(
     config: ProbeConfig, corpus: Corpus, stickers: Mapping[str, Sequence[Sticker]], judged: Judged
 ) -> pa.Table:
     classes = corpus.card.labels
+    # What is not trained is not drawn either: another seed would give the same.
+    rows = {(system, 0): by_split for system, by_split in judged.probabilities.items()} | judged.trained
     return pa.concat_tables(
         prediction_table(
             system=system,
-            # Nothing here is drawn: another seed would give the same.
-            seed=0,
+            seed=seed,
             split=name,
             ids=[one.id for one in stickers[name]],
             true=[str(one.label_name) for one in stickers[name]],
@@ -252,6 +291,6 @@ def _table(
             subsets=[one.subset for one in stickers[name]],
             groups=alike(stickers[name]),
         )
-        for system, by_split in judged.probabilities.items()
+        for (system, seed), by_split in rows.items()
         for name in config.splits
     )
