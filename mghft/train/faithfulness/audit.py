@@ -20,7 +20,7 @@ from mghft.pipeline.views import VIEWS
 from mghft.train.data.descriptions import check_run_folder, read_texts
 from mghft.train.data.image_cache import FileImages, StickerImages
 from mghft.train.data.text_features import FeatureCache, load_encoder
-from mghft.train.faithfulness.ranks import agreement_ranks, picture_ranks
+from mghft.train.faithfulness.ranks import Control, agreement_ranks, control_scores, picture_ranks
 from mghft.train.probing.lexicon import labels_named
 
 _BATCH = 32
@@ -58,6 +58,8 @@ class ViewAudit:
         agreement_rank: mean rank of the other run's text of the same sticker; None without another run.
         names_label: share of texts that name the sticker's own label.
         names_other: share that name another label and not the own one.
+        control: mean logits of own texts, other stickers' texts and own words shuffled: does the encoder
+            judge?
         contradicts: share that name labels of which another view, or the text on the sticker, names none.
     """
 
@@ -70,6 +72,7 @@ class ViewAudit:
     names_label: float
     names_other: float
     contradicts: float
+    control: Control | None
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,7 @@ def audit(config: AuditConfig) -> Audit:
                 names_label=float(own[there].mean()),
                 names_other=float(other[there].mean()),
                 contradicts=float(against[there].mean()),
+                control=control_scores(encoder, projected, column, seed=0),
             )
         )
         for place, one in enumerate(stickers):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -71,6 +72,35 @@ def picture_ranks(encoder: ImageTextEncoder, projected: Tensor, texts: Sequence[
     """
     vectors = text_vectors(encoder, texts)
     return _shares(encoder.logits(projected, vectors).double().numpy(), texts)
+
+
+class Control(NamedTuple):
+    """Mean logits of a view: of the own texts, of other stickers' other texts, of the own words shuffled."""
+
+    own: float
+    others: float
+    shuffled: float
+
+
+def control_scores(
+    encoder: ImageTextEncoder, projected: Tensor, texts: Sequence[str], seed: int
+) -> Control | None:
+    """Return what the encoder makes of texts whose order is known; None where all texts are the same.
+
+    An encoder that does not put the own texts above those of other stickers is no judge of this corpus; one
+    that does not put them above their shuffled words reads words, not sentences.
+    """
+    there = np.array([bool(text.strip()) for text in texts])
+    numbers = np.unique(np.array(texts, dtype=object).astype(str), return_inverse=True)[1]
+    foreign = there[:, None] & there & (numbers[:, None] != numbers)
+    if not foreign.any():
+        return None
+    rng = np.random.default_rng(seed)
+    mixed = [" ".join(rng.permutation(text.split())) for text in texts]
+    logits = encoder.logits(projected, text_vectors(encoder, texts)).double().numpy()
+    shuffled = encoder.logits(projected, text_vectors(encoder, mixed)).double().numpy()
+    own = np.diagonal(logits)[there].mean()
+    return Control(float(own), float(logits[foreign].mean()), float(np.diagonal(shuffled)[there].mean()))
 
 
 def agreement_ranks(

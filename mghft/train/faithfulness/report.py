@@ -14,8 +14,9 @@ from mghft.train.faithfulness.audit import Audit, ViewAudit
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
 HEADER = (
-    "view", "texts", "distinct", "rank of picture", "below chance", "rank of other run", "names its label",
-    "names another", "contradicts",
+    "view", "texts", "distinct", "rank of picture", "below chance", "own · others' · shuffled", "rank of "
+    "other run",
+    "names its label", "names another", "contradicts",
 )  # fmt: skip
 NUMERIC = tuple(range(1, len(HEADER)))
 _THUMBNAIL = 160
@@ -29,6 +30,7 @@ def view_row(one: ViewAudit) -> list[str]:
         str(one.distinct),
         "–" if one.picture_rank is None else f"{one.picture_rank:.3f}",
         f"{one.worse_than_chance:.1%}",
+        "–" if one.control is None else " · ".join(f"{value:.2f}" for value in one.control),
         "–" if one.agreement_rank is None else f"{one.agreement_rank:.3f}",
         f"{one.names_label:.1%}",
         f"{one.names_other:.1%}",

@@ -94,6 +94,9 @@ def test_true_texts_rank_high_foreign_ones_low_and_equal_ones_say_nothing(world:
     describe(world, run, TRUE, style=FALSE, intention=nothing)
     views, _ = audited(world, clip, run)
     assert views["content"]["picture_rank"] > 0.98
+    own, others, shuffled = views["content"]["control"]
+    assert own > others + 1 and own > shuffled and views["intention"]["control"] is None
+    assert views["style"]["control"][0] < views["style"]["control"][1]
     assert views["style"]["picture_rank"] < 0.6
     # One text for all: there is no other to compare with.
     assert views["intention"]["distinct"] == 1 and views["intention"]["picture_rank"] is None
