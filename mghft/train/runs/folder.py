@@ -8,10 +8,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import platform
+import shlex
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +25,20 @@ from mghft.pipeline.files import mend_folder, replace_folder, sync, write_json, 
 from mghft.pipeline.processor import Processor, processor
 from mghft.train.runs.checkpoints import checkpoint_paths, damage, disk_errors_named
 from mghft.train.runs.files import read_json, read_metrics
-from mghft.train.runs.records import Change, EpochRecord, FieldChange, ResolvedConfig, Summary
+from mghft.train.runs.records import Change, EpochRecord, FieldChange, ResolvedConfig, Start, Summary
+
+# What decides a run's numbers beside its configuration.
+_DECIDING = (
+    "mghft",
+    "torch",
+    "torchvision",
+    "accelerate",
+    "timm",
+    "transformers",
+    "numpy",
+    "pillow",
+    "pyarrow",
+)
 
 
 class RunFolder:
@@ -116,9 +133,11 @@ class RunFolder:
         mend_folder(self.path / "best")
         changes: list[Change] = []
         processors: list[Processor] = []
+        starts: list[Start] = []
         if self.config_file.is_file():
             before = read_json(self.config_file)
             changes, processors = before["changes"], list(before.get("processors", []))
+            starts = list(before.get("starts", []))
         if (current := processor()) not in processors[-1:]:
             processors = [*processors, current]
         if self._changes:
@@ -134,6 +153,7 @@ class RunFolder:
             "versions": package_versions(),
             "changes": changes,
             "processors": processors,
+            "starts": [*starts, {"at": _now(), "command": shlex.join(sys.argv)}],
         }
         with disk_errors_named(str(self.config_file)):
             write_json(self.config_file, resolved)
@@ -196,9 +216,20 @@ class RunFolder:
             write_json(self.summary_file, summary)
 
 
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 def package_versions() -> dict[str, str]:
-    """Return the versions of what the numbers depend on most."""
-    return {name: version(name) for name in ("torch", "accelerate", "timm")}
+    """Return the versions of Python, this project, and the libraries that decide a run's numbers."""
+    found = {"python": platform.python_version()}
+    for name in _DECIDING:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            # Run from a folder of sources that was never installed.
+            found[name] = "unknown"
+    return found
 
 
 def _at(content: Any, name: str) -> Any:

@@ -65,8 +65,15 @@ class Change(TypedDict):
     fields: dict[str, FieldChange]
 
 
+class Start(TypedDict):
+    """One start of a run: when (UTC), and the command line that did it."""
+
+    at: str
+    command: str
+
+
 class ResolvedConfig(TypedDict):
-    """config.json: what the run is, everything resolved; `processors` it ran on, the last one last."""
+    """config.json: what the run is, everything resolved; `processors` and `starts`, the last one last."""
 
     identity: dict[str, Any]
     config: dict[str, Any]
@@ -75,3 +82,4 @@ class ResolvedConfig(TypedDict):
     versions: dict[str, str]
     changes: list[Change]
     processors: NotRequired[list[Processor]]
+    starts: NotRequired[list[Start]]
