@@ -145,7 +145,7 @@ def test_sigmoids_are_compared_and_keep_their_order(tmp_path: Path) -> None:
     [
         ([], "there is nothing to judge: name an image encoder, or descriptions, or both"),
         (["--descriptions", "nowhere"], "nowhere"),
-        (["--way", "fine-tune", "--descriptions", "x"], "is wrong at ways.0"),
+        (["--way", "guessing", "--descriptions", "x"], "is wrong at ways.0"),
     ],
 )
 def test_slips_are_one_sentence(world: World, words: list[str], message: str) -> None:

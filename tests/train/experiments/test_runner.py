@@ -23,6 +23,10 @@ from mghft.train.experiments.formats import render
 from mghft.train.experiments.table import experiment_table
 
 
+# Some thirty starts of the command, each of seconds: a busy machine needs minutes for them.
+pytestmark = pytest.mark.timeout(900)
+
+
 def write_experiment(world: World, **changes: Any) -> Path:
     fields = world.fields("unused")
     for name in ("card", "data", "descriptions", "out", "cache_dir", "progress"):
@@ -56,7 +60,7 @@ def command(path: Path, *words: str) -> list[str]:
 
 
 def ended(path: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(path, *words), capture_output=True, text=True, timeout=280, check=False)
+    return subprocess.run(command(path, *words), capture_output=True, text=True, timeout=500, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +79,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Path]:
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
     both = [subprocess.Popen(command(path, "run"), stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    outputs = [process.communicate(timeout=280)[0] for process in both]
+    outputs = [process.communicate(timeout=500)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     started = [line for output in outputs for line in output.splitlines() if line.endswith(": started")]
     # Every cell was run by one of the two.
