@@ -22,7 +22,6 @@ from mghft.train.experiments.experiment import load_experiment
 from mghft.train.experiments.formats import render
 from mghft.train.experiments.table import experiment_table
 
-
 # Some thirty starts of the command, each of seconds: a busy machine needs minutes for them.
 pytestmark = pytest.mark.timeout(900)
 
