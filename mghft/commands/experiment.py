@@ -3,38 +3,39 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mghft.options import Option, option, with_options
 from mghft.output import print_table
 
 if TYPE_CHECKING:
     from mghft.train.experiments.experiment import Experiment
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-FileArgument = Annotated[
-    str, typer.Argument(metavar="FILE", help="YAML file of an experiment, or a shipped one: emoji, …")
-]
-DataOption = Annotated[Path | None, typer.Option(help="Root folder of the corpus, over the file's.")]
-DescriptionsOption = Annotated[
-    Path | None,
-    typer.Option(help="Run of `mghft describe`, over the file's; without one it is described first."),
-]
-OutOption = Annotated[Path | None, typer.Option(help="Folder of all cells; default runs/NAME OF THE FILE.")]
-SeedsOption = Annotated[
-    list[int] | None, typer.Option("--seed", help="Seeds, over the file's; repeat the option.")
-]
-CardsOption = Annotated[
-    list[str] | None, typer.Option("--card", help="Corpora, over the file's; repeat the option.")
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="A field of every training, over the file's: recipe=cpu."
+FILE = Option(
+    "file",
+    Annotated[
+        str | None,
+        typer.Argument(metavar="FILE", help="YAML file of an experiment, or a shipped one: emoji, …"),
+    ],
+    "file",
+)
+# What every command takes: the file, the folder of the cells, and fields over those of the file.
+EXPERIMENT = (
+    FILE,
+    option("data", Path, "data", "Root folder of the corpus."),
+    option(
+        "descriptions", Path, "descriptions", "Run of `mghft describe`; without one it is described first."
     ),
-]
+    option("out", Path, "out", "Folder of all cells; default runs/NAME OF THE FILE."),
+    option("seeds", list[int], "seeds", "Seeds; repeat the option.", "--seed", parse=tuple),
+    option("cards", list[str], "cards", "Corpora; repeat the option.", "--card", parse=tuple),
+    option("settings", list[str], "train", "A field of every training.", "--set", metavar="KEY=VALUE"),
+)
 
 
 @app.callback()
@@ -48,18 +49,11 @@ def _group() -> None:
 
 
 @app.command()
-def run(
-    file: FileArgument,
-    data: DataOption = None,
-    descriptions: DescriptionsOption = None,
-    out: OutOption = None,
-    seeds: SeedsOption = None,
-    cards: CardsOption = None,
-    settings: SetOption = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say cells, time and disk by a few steps of each system.")
-    ] = False,
-) -> None:
+@with_options(
+    EXPERIMENT,
+    (option("dry_run", bool, None, "Say cells, time and disk by a few steps of each system."),),
+)
+def run(fields: Mapping[str, Any], dry_run: bool | None) -> None:
     """Run every cell of an experiment that has no result yet.
 
     The same command goes on after anything that stopped it. Start it several times, on one machine or on
@@ -72,7 +66,7 @@ def run(
       mghft experiment run ablation --card emoji --data demo/data --descriptions demo/descriptions \\
         --set recipe=cpu --out runs/ablation
     """
-    experiment, folder = _open(file, out, data, descriptions, seeds, cards, settings)
+    experiment, folder = _open(fields)
     if dry_run:
         from mghft.train.experiments.estimate import estimate_lines
 
@@ -86,29 +80,21 @@ def run(
     failed = run_experiment(experiment, folder, typer.echo)
     if failed:
         raise CellFailedError(
-            f"{len(failed)} cells failed, the others are done: see `mghft experiment status {file}`"
+            f"{len(failed)} cells failed, the others are done: see `mghft experiment status {fields['file']}`"
         )
-    typer.echo(f"done: `mghft experiment table {file}` prints the table")
+    typer.echo(f"done: `mghft experiment table {fields['file']}` prints the table")
 
 
 @app.command()
-def status(
-    file: FileArgument,
-    data: DataOption = None,
-    descriptions: DescriptionsOption = None,
-    out: OutOption = None,
-    seeds: SeedsOption = None,
-    cards: CardsOption = None,
-    settings: SetOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
-) -> None:
+@with_options(EXPERIMENT, (option("as_json", bool, None, "Print as JSON.", "--json"),))
+def status(fields: Mapping[str, Any], as_json: bool | None) -> None:
     """Say which cells are done, running, failed (with the reason) or waiting.
 
     \b
     Examples:
       mghft experiment status emoji --out runs/emoji
     """
-    experiment, folder = _open(file, out, data, descriptions, seeds, cards, settings)
+    experiment, folder = _open(fields)
     from mghft.train.experiments.cells import FAILURE, plan_cells
 
     rows = []
@@ -126,19 +112,14 @@ def status(
 
 
 @app.command()
-def table(
-    file: FileArgument,
-    data: DataOption = None,
-    descriptions: DescriptionsOption = None,
-    out: OutOption = None,
-    seeds: SeedsOption = None,
-    cards: CardsOption = None,
-    settings: SetOption = None,
-    form: Annotated[
-        str, typer.Option("--format", help="markdown, latex (booktabs), csv or html.")
-    ] = "markdown",
-    to: Annotated[Path | None, typer.Option(help="File to write; default: the terminal.")] = None,
-) -> None:
+@with_options(
+    EXPERIMENT,
+    (
+        option("form", str, None, "markdown (default), latex (booktabs), csv or html.", "--format"),
+        option("to", Path, None, "File to write; default: the terminal."),
+    ),
+)
+def table(fields: Mapping[str, Any], form: str | None, to: Path | None) -> None:
     """Print the table of an experiment, as far as it is done.
 
     \b
@@ -149,9 +130,10 @@ def table(
     from mghft.train.experiments.formats import FORMATS, render
     from mghft.train.experiments.table import experiment_table
 
+    form = form or FORMATS[0]
     if form not in FORMATS:
         raise ValueError(f"--format {form}: there are {', '.join(FORMATS)}")
-    experiment, folder = _open(file, out, data, descriptions, seeds, cards, settings)
+    experiment, folder = _open(fields)
     text = render(experiment_table(experiment, folder), form)
     if to is None:
         typer.echo(text, nl=False)
@@ -162,28 +144,21 @@ def table(
     typer.echo(f"table: {to}")
 
 
-def _open(
-    file: str,
-    out: Path | None,
-    data: Path | None,
-    descriptions: Path | None,
-    seeds: list[int] | None,
-    cards: list[str] | None,
-    settings: list[str] | None,
-) -> tuple[Experiment, Path]:
+def _open(given: Mapping[str, Any]) -> tuple[Experiment, Path]:
     """Return the experiment as the file and the options over it declare it, and the folder of its cells.
 
     Options that are not given are those of the last run into this folder.
+
+    Raises:
+        ValueError: no file is named; or as of `load_experiment`.
     """
-    from mghft.pipeline.settings import given, parse_assignments
+    from mghft.pipeline.settings import parse_assignments
     from mghft.train.experiments.experiment import load_experiment, read_options
 
-    fields: dict[str, Any] = {
-        "data": data,
-        "descriptions": descriptions,
-        "seeds": tuple(seeds) if seeds else None,
-        "cards": tuple(cards) if cards else None,
-        "train": parse_assignments(settings) if settings else None,
-    }
-    folder = out or Path("runs") / Path(file).stem
-    return load_experiment(file, {**read_options(folder), **given(fields)}), folder
+    fields = dict(given)
+    if (file := fields.pop("file", None)) is None:
+        raise ValueError("name an experiment: a YAML file, or a shipped one such as emoji")
+    folder = fields.pop("out", None) or Path("runs") / Path(file).stem
+    if "train" in fields:
+        fields["train"] = parse_assignments(fields["train"])
+    return load_experiment(file, {**read_options(folder), **fields}), folder

@@ -106,7 +106,8 @@ def _cells_of(experiment: Experiment, out: Path, card: str, seed: int, setting: 
             "seed": seed,
             "splits": experiment.splits,
             "fields": fields,
-            "system": system.model_dump(mode="json", exclude={"seeds", "settings"}),
+            # What is not given is left out: a field of a later version changes no folder.
+            "system": system.model_dump(mode="json", exclude={"seeds", "settings"}, exclude_none=True),
             "needs": [cell.folder.name for cell in needs],
             "texts": _texts_identity(experiment),
         }
