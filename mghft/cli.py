@@ -25,6 +25,7 @@ from mghft.commands import (
     prompts,
     robustness,
     runs,
+    runs_diff,
     train,
     zero_shot,
 )
@@ -103,6 +104,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(prompts.app, name="prompts")
 app.add_typer(experiment.app, name="experiment")
 app.add_typer(model.app, name="model")
+app.add_typer(runs_diff.app, name="runs")
 
 
 def _version(wanted: bool) -> None:

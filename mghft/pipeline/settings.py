@@ -135,3 +135,23 @@ def describe_fields(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         else:  # as one would write it behind --set
             ending = f"default {default if isinstance(default, str) else json.dumps(default)}"
         yield f"{prefix}{name}: {field.description} ({ending})"
+
+
+def field_at(content: Any, name: str) -> Any:
+    """Return the value below a dotted name; None where there is none."""
+    for key in name.split("."):
+        content = content.get(key) if isinstance(content, Mapping) else None
+    return content
+
+
+def differing_fields(first: Any, second: Any, name: str = "") -> list[str]:
+    """Return the dotted names of the values that differ between two nested mappings, in order.
+
+    A value that is a mapping on one side alone is one field.
+    """
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        names: list[str] = []
+        for key in sorted(first.keys() | second.keys()):
+            names += differing_fields(first.get(key), second.get(key), f"{name}.{key}" if name else key)
+        return names
+    return [] if first == second else [name]
