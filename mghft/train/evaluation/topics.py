@@ -6,13 +6,17 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mghft.train.data.splits import Split
 from mghft.train.evaluation.bootstrap import draw_groups, drawn_means, group_numbers, percentiles
 from mghft.train.evaluation.metrics import wilson_interval
+
+if TYPE_CHECKING:
+    # results are read before torch is there
+    from mghft.train.data.splits import Split
 
 # The accuracy of fewer says next to nothing: such a topic is in the table and not among the hardest.
 MIN_STICKERS = 5

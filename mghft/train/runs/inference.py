@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from mghft.pipeline.settings import first_fault
 from mghft.train.options import READS_OWN_TEXT, Pooling, ViewTexts
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     from mghft.train.config import TrainConfig
 
 FILE_NAME = "inference.json"
+# timm's IMAGENET_DEFAULT_MEAN and _STD, by which its transforms normalise: importing it takes seconds.
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # The file takes some kilobytes; a corpus has a thousand labels at most.
 _MAX_BYTES = 2**20
 
@@ -44,8 +45,8 @@ class ImageInput(BaseModel):
     short_side: int = Field(ge=16, le=8192)
     crop_pct: float = Field(gt=0, le=1)
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
-    mean: tuple[float, float, float] = IMAGENET_DEFAULT_MEAN
-    std: tuple[float, float, float] = IMAGENET_DEFAULT_STD
+    mean: tuple[float, float, float] = _MEAN
+    std: tuple[float, float, float] = _STD
     background: tuple[int, int, int] = (255, 255, 255)
     frame: Literal["first"] = "first"
 
