@@ -7,7 +7,6 @@ not be in its layer (`given`).
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
+
+from mghft.pipeline.text import did_you_mean
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -102,8 +103,7 @@ def first_fault(error: ValidationError, what: str, model: type[BaseModel] | None
     place = ".".join(str(step) for step in first["loc"])
     if first["type"] == "extra_forbidden":
         known = _fields_beside(model, first["loc"][:-1])
-        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=3)
-        hint = f": did you mean {' or '.join(near)}?" if near else ""
+        hint = did_you_mean(str(first["loc"][-1]), known, listed=0)
         return f"{what} has no field '{place}'{hint}"
     if first["type"] == "missing":
         return f"{what} lacks the field '{place}'"
