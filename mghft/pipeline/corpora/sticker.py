@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from mghft.pipeline.corpora.card import Card
+from mghft.pipeline.text import near
 
 SPLITS = ("train", "validation", "test")
 _OTHER_NAMES = {
@@ -79,10 +80,10 @@ class Corpus:
         wanted = normal_split(name)
         stickers = [sticker for sticker in self.stickers if sticker.split == wanted]
         if not stickers:
-            splits = ", ".join(sorted({sticker.split for sticker in self.stickers}))
+            there = sorted({sticker.split for sticker in self.stickers})
             raise ValueError(
-                f"the corpus {self.card.name} has no sticker in the split '{name}' (it has: {splits}): "
-                "'mghft data split' makes splits"
+                f"the corpus {self.card.name} has no sticker in the split '{name}'{near(wanted, there)}; it "
+                f"has: {', '.join(there)}; 'mghft data split' makes splits"
             )
         return stickers
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from mghft.pipeline.files import write_atomically
 from mghft.pipeline.runs.worker import Worker, file_prefix
+from mghft.pipeline.text import near_paths
 from mghft.pipeline.views import VIEWS
 
 SCHEMA = pa.schema(
@@ -114,7 +115,8 @@ def read_descriptions(folder: str | Path) -> pa.Table:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"the folder of descriptions {folder} does not exist: make it with `mghft describe`"
+            f"the folder of descriptions {folder} does not exist{near_paths(folder)}: make it "
+            "with `mghft describe`"
         )
     tables = [table for _, table in iterate_shards(folder, SCHEMA.names)]
     if not tables:
