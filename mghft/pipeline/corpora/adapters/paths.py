@@ -30,6 +30,11 @@ IMAGE_SUFFIXES = frozenset(
         ".tiff",
         ".apng",
         ".avif",
+        ".heic",
+        ".heif",
+        ".hif",
+        ".tgs",
+        ".webm",
     }
 )
 # Why a sticker is left out.
