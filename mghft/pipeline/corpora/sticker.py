@@ -38,6 +38,8 @@ class Sticker:
         votes: label indices that single annotators gave, None for a missing one; empty where the corpus
             has only the label. `mghft.pipeline.audit.agreement` makes use of them.
         label_source: who gave the label, where the corpus says (emoji: emotag, hand); reported apart as well.
+        emoji: those that the maker of a sticker pack gave, blanks between several, "" for none; None where
+            the corpus is no pack.
     """
 
     id: str
@@ -50,6 +52,7 @@ class Sticker:
     topic: str | None = None
     votes: tuple[int | None, ...] = ()
     label_source: str | None = None
+    emoji: str | None = None
 
 
 @dataclass(frozen=True)

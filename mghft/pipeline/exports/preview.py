@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
+from mghft.pipeline.corpora.archives import pack_folder
 from mghft.pipeline.html import check_page, picture_url, write_page
 from mghft.pipeline.images.color import ImageError
 from mghft.pipeline.images.decode import ImageTransform, decode_bytes, read_image
@@ -127,17 +128,18 @@ def write_preview(
     Args:
         folder: the run.
         options: which stickers, and how large.
-        data: root of the corpus, for pictures that are not in the shards.
+        data: root of the corpus, or a sticker pack's archive, for pictures that are not in the shards.
         out: the page, default preview.html in the run folder; an older page is replaced, another file never.
 
     Raises:
         FileNotFoundError: the folder is not a run folder, or the corpus does not exist.
         ValueError: a shard is damaged, or `out` is a file of another kind.
     """
-    if data is not None and not data.is_dir():
+    if data is not None and not data.exists():
         raise FileNotFoundError(
             f"the data folder {data} does not exist: give the corpus of the run with --data"
         )
+    data = None if data is None else pack_folder(data)
     manifest, status = read_manifest(folder), run_status(folder)
     path = folder / "preview.html" if out is None else out
     check_page(path, MARK, "preview")
