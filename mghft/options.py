@@ -19,12 +19,13 @@ import typer
 CardArgument = Annotated[
     str | None, typer.Argument(help="Data card: a shipped name or a path; CARD[:VARIANT…][@SPLITS].")
 ]
-DataOption = Annotated[Path | None, typer.Option("--data", help="Root folder of the corpus.")]
+_DATA_HELP = "Root folder of the corpus; of a sticker pack also its archive."
+DataOption = Annotated[Path | None, typer.Option("--data", help=_DATA_HELP)]
 # The same where a command cannot do without.
 RequiredCard = Annotated[
     str, typer.Argument(help="Data card: a shipped name or a path; CARD[:VARIANT…][@SPLITS].")
 ]
-RequiredData = Annotated[Path, typer.Option("--data", help="Root folder of the corpus.")]
+RequiredData = Annotated[Path, typer.Option("--data", help=_DATA_HELP)]
 
 
 @dataclass(frozen=True)

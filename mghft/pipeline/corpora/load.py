@@ -77,6 +77,11 @@ def check_root(card: Card, root: Path) -> None:
     """
     if card.adapter == "pack" and root.is_file():
         return
+    if root.is_file():
+        raise FileNotFoundError(
+            f"the data folder {root} is a file: give the folder of the corpus {card.name} with --data "
+            "(the archive of a sticker pack goes with the card 'pack')"
+        )
     if not root.is_dir():
         raise FileNotFoundError(
             f"the data folder {root} does not exist: give the folder of the corpus {card.name} with --data"

@@ -83,9 +83,12 @@ class Corpus:
         stickers = [sticker for sticker in self.stickers if sticker.split == wanted]
         if not stickers:
             splits = ", ".join(sorted({sticker.split for sticker in self.stickers}))
+            way_out = "'mghft data split' makes splits"
+            if self.card.adapter == "pack":
+                way_out = "packs have no labels, so write a table of them ('mghft data show table')"
             raise ValueError(
                 f"the corpus {self.card.name} has no sticker in the split '{name}' (it has: {splits}): "
-                "'mghft data split' makes splits"
+                f"{way_out}"
             )
         return stickers
 
