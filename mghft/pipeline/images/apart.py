@@ -28,6 +28,7 @@ class _Decoder:
 
     def __init__(self) -> None:
         self._pool: WorkerPool | None = None
+        self._parents: list[WorkerPool] = []
         self._lock = threading.Lock()
 
     def ask(self, job: Job, request: str) -> Any:
@@ -47,6 +48,8 @@ class _Decoder:
 
     def forget(self) -> None:
         """Leave the parent's process to the parent, after a fork."""
+        # Kept, since their end would be warned of: the process is not this one's to wait for.
+        self._parents += [] if self._pool is None else [self._pool]
         self._pool, self._lock = None, threading.Lock()
 
 

@@ -68,7 +68,7 @@ def test_whatsapps_contents_of_two_packs(tmp_path) -> None:
     assert emoji(corpus) == {"1/01.webp": "☕ 🙂", "1/02.webp": "❤️", "2/01.webp": "😭"}
     assert [sticker.topic for sticker in corpus.stickers] == ["Cuppy", "Cuppy", "Cups again"]
     assert {(one.split, one.label, one.text) for one in corpus.stickers} == {("all", None, None)}
-    assert "left out, 1 icon or cover of a pack: 1/tray_Cuppy.png" in corpus.notes
+    assert "left out, 1 icon, cover or still of a pack: 1/tray_Cuppy.png" in corpus.notes
     assert "2 packs: Cuppy, Cups again" in corpus.notes
     assert "emoji of 3 of 3 stickers from contents.json" in corpus.notes
 
@@ -159,6 +159,17 @@ def test_export_of_telegram_desktop(tmp_path) -> None:
     }
     corpus = load(write(tmp_path, files))
     assert emoji(corpus) == {"stickers/AnimatedSticker.tgs": "😂", "stickers/sticker.webp": ""}
+
+
+def test_animated_pack_of_line(tmp_path) -> None:
+    """Its emoji are no text; of each sticker there are an animation, a still and a small picture."""
+    info = {"packageId": 7, "title": {"ja": "かえる", "en": "Frogs"}, "author": {"en": "x"}}
+    info["stickers"] = [{"id": number, "width": 320, "height": 270} for number in (11, 12, 13)]
+    names = ["11@2x.png", "11_key@2x.png", "12@2x.png", "12_key@2x.png", "13@2x.png", "tab_on@2x.png"]
+    names += ["tab_off@2x.png", "animation@2x/11@2x.png", "animation@2x/12@2x.png"]
+    corpus = load(write(tmp_path, {"productInfo.meta": info}, names))
+    assert list(emoji(corpus)) == ["13@2x.png", "animation@2x/11@2x.png", "animation@2x/12@2x.png"]
+    assert {sticker.topic for sticker in corpus.stickers} == {"Frogs"}
 
 
 def test_emoji_in_the_names_of_files(tmp_path) -> None:

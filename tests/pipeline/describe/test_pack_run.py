@@ -52,7 +52,9 @@ def describe(pack: Path, out: Path, **fields: object) -> dict[str, dict[str, obj
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_pack_is_described_but_for_its_hostile_file(pack: Path, tmp_path: Path, workers: int) -> None:
-    rows = describe(pack, tmp_path / "run", decode_workers=workers, image={"frame": "middle"}, embed_images=True)
+    rows = describe(
+        pack, tmp_path / "run", decode_workers=workers, image={"frame": "middle"}, embed_images=True
+    )
     assert {name: row["emoji"] for name, row in rows.items()} == EMOJI
     texts = {name: str(row["content"]) for name, row in rows.items() if row["status"] == "ok"}
     assert texts["0.webp"] == "content of 255-0-0" and texts["1.tgs"] == "content of 0-0-255"

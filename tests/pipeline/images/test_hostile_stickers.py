@@ -97,6 +97,27 @@ def image_size(root: Path, path: str) -> list[int]:
     return list(decode_bytes((root / path).read_bytes()).size)
 
 
+FORK = """
+import os, sys
+from pathlib import Path
+from mghft.pipeline.images.decode import decode_image
+
+root = Path(sys.argv[1])
+print(decode_image(root, "1.tgs").size, flush=True)
+child = os.fork()
+print(decode_image(root, "1.tgs").size, flush=True)
+if child:
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_process_and_its_fork_decode_apart_from_each_other(tmp_path) -> None:
+    (tmp_path / "1.tgs").write_bytes(TGS)
+    command = [sys.executable, "-W", "error", "-c", FORK, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "(512, 512)\n" * 3, "")
+
+
 def test_workers_go_on_after_a_crash(tmp_path) -> None:
     names = [f"{number}.tgs" for number in range(6)]
     for number, name in enumerate(names):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -17,7 +18,10 @@ from mghft.pipeline.images.decode import read_image
 from mghft.pipeline.images.kinds import is_image_file, sticker_kind
 from mghft.pipeline.text import first_and_more, one_line, plural, printable, valid_utf8
 
-_COVER_STEMS = frozenset({"tray", "cover", "tray_icon", "tray-icon", "trayicon"})
+# The last two are LINE's: tabs of its keyboard, and the small picture of each sticker.
+_COVER_NAME = re.compile(r"tray|cover|tray[_-]?icon|(tab_(on|off)|main|\d+_key)(@2x)?", re.I)
+# LINE's folders of animated stickers, each beside the stills of the same names.
+_ANIMATED = ("animation@2x", "animation")
 _TEXT_LIMIT = 200
 
 
@@ -66,10 +70,12 @@ def _is_animation(root: Path, path: str) -> bool:
 
 
 def _find_covers(images: list[str], files: list[str], index: PackIndex) -> Iterator[str]:
-    """Yield the images that are a pack's icon: as a list says, by their name, or in WhatsApp's way.
+    """Yield the images that are a pack's icon: as a list says, by their name, or in WhatsApp's or LINE's way.
 
     WhatsApp's archives without a list hold WebP stickers, one PNG of the tray, title.txt and author.txt.
+    LINE's hold a still beside each animation.
     """
+    present = {*images}
     folders: dict[str, list[str]] = {}
     for path in images:
         folders.setdefault(path.rpartition("/")[0], []).append(path)
@@ -80,8 +86,9 @@ def _find_covers(images: list[str], files: list[str], index: PackIndex) -> Itera
         has_tray = is_whatsapp and by_suffix[".png"] == 1 and by_suffix[".webp"] == len(inside) - 1 > 0
         for path in inside:
             pure = PurePosixPath(path)
-            named = pure.stem.lower() in _COVER_STEMS and len(inside) > 1
-            is_cover = path in index.covers or named or (has_tray and pure.suffix.lower() == ".png")
+            is_cover = path in index.covers or (has_tray and pure.suffix.lower() == ".png")
+            is_cover |= len(inside) > 1 and _COVER_NAME.fullmatch(pure.stem) is not None
+            is_cover |= any(f"{prefix}{animated}/{pure.name}" in present for animated in _ANIMATED)
             if is_cover and path not in index.emoji:
                 yield path
 
@@ -120,7 +127,7 @@ def _add_notes(listing: Listing, index: PackIndex, covers: list[str], others: li
     listing.notes.append(f"emoji of {given} of {plural(stickers, 'sticker')}{source}")
     if covers:
         named = first_and_more(map(printable, covers))
-        listing.notes.append(f"left out, {plural(covers, 'icon')} or cover of a pack: {named}")
+        listing.notes.append(f"left out, {plural(covers, 'icon')}, cover or still of a pack: {named}")
     for path, reason in index.faults:
         listing.notes.append(f"the list {printable(path)} is not read: {printable(reason)}")
     others = [path for path in others if not path.lower().endswith(".txt")]

@@ -2,7 +2,7 @@
 
 They differ in names and nesting alone, so one walk reads them all: WhatsApp's contents.json, signal-cli's
 manifest.json, signal-sticker-tool's stickers.yaml, packpath's config.yaml, sticker-convert's emoji.txt,
-answers of Telegram's bots (getStickerSet) and the result.json of Telegram Desktop.
+LINE's productInfo.meta, answers of Telegram's bots (getStickerSet) and the result.json of Telegram Desktop.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class PackIndex:
 def is_index_name(path: str) -> bool:
     """Return whether a file may be a list of stickers, by its name."""
     name = path.rpartition("/")[2].lower()
-    return name.endswith((".json", ".yaml", ".yml", ".wasticker")) or name == "emoji.txt"
+    is_list = name.endswith((".json", ".yaml", ".yml", ".wasticker"))
+    return is_list or name in ("emoji.txt", "productinfo.meta")
 
 
 def read_index(root: Path, lists: Sequence[str], images: Sequence[str]) -> PackIndex:
@@ -194,7 +195,11 @@ class _Walk:
         facts = next((value[key] for key in ("meta", "pack") if isinstance(value.get(key), dict)), value)
         if not any(isinstance(value.get(key), list | dict) for key in ("stickers", "items")):
             return
-        if title := next(_texts(facts, _TITLE_KEYS), None):
+        title = next(_texts(facts, _TITLE_KEYS), None)
+        if title is None and isinstance(names := facts.get("title"), dict):
+            # LINE's, by language.
+            title = next(_texts(names, ("en", *map(str, names))), None)
+        if title is not None:
             place = self._prefix + folder if any(self._below(folder)) else self._base
             self._index.titles.setdefault(place, one_line(valid_utf8(title), _TEXT_LIMIT))
 
