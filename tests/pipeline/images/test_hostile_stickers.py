@@ -114,7 +114,8 @@ if child:
 def test_process_and_its_fork_decode_apart_from_each_other(tmp_path) -> None:
     (tmp_path / "1.tgs").write_bytes(TGS)
     command = [sys.executable, "-W", "error", "-c", FORK, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    env = {**os.environ, "PYTHONPATH": str(Path(mghft.__file__).parents[1])}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "(512, 512)\n" * 3, "")
 
 
