@@ -257,7 +257,8 @@ def list_cards() -> None:
         card = load_card(name)
         front = read_front_matter(card.source)
         licences = front.get("license", "unknown")
-        facts = [f"{len(card.labels)} labels" if card.labels else "labels found in the data"]
+        found = "no labels, emoji" if card.adapter == "pack" else "labels found in the data"
+        facts = [f"{len(card.labels)} labels" if card.labels else found]
         facts += front.get("size_categories") or []
         facts.append(f"licence {', '.join(licences) if isinstance(licences, list) else licences}")
         rows.append([name, f"{card.title}: {'; '.join(facts)}"])

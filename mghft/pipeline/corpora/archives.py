@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -32,6 +33,9 @@ MAX_BYTES = 2 << 30
 # Images hardly shrink, and lists of them are small: more than so many times its size is a bomb.
 _MAX_RATIO = 50
 _ALWAYS_BYTES = 64 << 20
+# The record at an archive's end, which says how long its table is, and where that of large archives lies.
+_END, _END_64, _END_BYTES = b"PK\x05\x06", b"PK\x06\x07", 22
+_TABLE_BYTES = 16 << 20
 _STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 # Raised when the same archive is unpacked in another way.
 _VERSION = 1
@@ -88,6 +92,8 @@ def unpack(archives: Mapping[str, Path], cache: Path | None = None) -> Path:
     digests = {name: _sha256(path) for name, path in archives.items()}
     key = hashlib.sha256(json.dumps([_VERSION, digests], sort_keys=True).encode()).hexdigest()[:24]
     folder = cache / key
+    if _is_whole(folder):
+        return folder
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with _locked(cache / f".{key}.lock"):
@@ -134,6 +140,7 @@ def _fill(folder: Path, archives: Mapping[str, Path]) -> None:
 
 
 def _unpack_one(path: Path, folder: Path, prefix: str, left_out: list[tuple[str, str]]) -> None:
+    _check_table(path)
     try:
         with zipfile.ZipFile(path) as archive:
             entries = [entry for entry in archive.infolist() if not _is_passed_by(entry)]
@@ -145,6 +152,25 @@ def _unpack_one(path: Path, folder: Path, prefix: str, left_out: list[tuple[str,
                     left_out.append((prefix + entry.orig_filename, fault))
     except _DAMAGE as error:
         raise ValueError(f"the archive {path} is damaged ({error}): download it again") from None
+
+
+def _check_table(path: Path) -> None:
+    """Refuse an archive by the size of its table, which `zipfile` reads whole before it can be asked."""
+    with path.open("rb") as file:
+        start = max(0, file.seek(0, os.SEEK_END) - _END_BYTES - 65_535)
+        file.seek(start)
+        tail = file.read()
+        place = len(tail) - _END_BYTES
+        if tail[place : place + 4] != _END:
+            place = tail.rfind(_END)
+        if place < 0 or place + _END_BYTES > len(tail):
+            return  # `zipfile` says what is wrong.
+        (size,) = struct.unpack_from("<I", tail, place + 12)
+        if place >= 20 and tail[place - 20 : place - 16] == _END_64:
+            file.seek(min(struct.unpack_from("<Q", tail, place - 12)[0], start + place) + 40)
+            size = max(size if size != 0xFFFFFFFF else 0, int.from_bytes(file.read(8), "little"))
+    if size > _TABLE_BYTES:
+        raise ValueError(f"the archive {path} has a table of {size:,} bytes, the limit is {_TABLE_BYTES:,}")
 
 
 def _check_limits(entries: list[zipfile.ZipInfo], path: Path) -> None:

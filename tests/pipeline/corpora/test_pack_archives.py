@@ -128,6 +128,41 @@ def test_too_many_files_are_refused(tmp_path, monkeypatch) -> None:
         pack_folder(path)
 
 
+@pytest.mark.parametrize("comment", [b"", b"a comment"])
+def test_archive_of_millions_of_files_is_refused_before_its_table_is_read(tmp_path, comment) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("1.webp", b"x")
+        archive.comment = comment
+    whole = path.read_bytes()
+    size = whole.rindex(b"PK\x05\x06") + 12
+    path.write_bytes(whole[:size] + (1 << 30).to_bytes(4, "little") + whole[size + 4 :])
+    with pytest.raises(ValueError, match="a table of 1,073,741,824 bytes, the limit is 16,777,216"):
+        pack_folder(path)
+
+
+def test_large_kind_of_archive_is_read(tmp_path, monkeypatch) -> None:
+    """Of more than 65,535 files or 4 GiB, as `zipfile` would write it; its other record has the sizes."""
+    monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 1)
+    path = write(tmp_path / "a.zip", [("1.webp", b"one"), ("2.webp", b"two")])
+    assert b"PK\x06\x07" in path.read_bytes()
+    assert files(pack_folder(path)) == {"1.webp": b"one", "2.webp": b"two"}
+    whole = path.read_bytes()
+    size = whole.rindex(b"PK\x06\x06") + 40
+    path.write_bytes(whole[:size] + (1 << 40).to_bytes(8, "little") + whole[size + 8 :])
+    with pytest.raises(ValueError, match=r"a table of 1,099,511,627,776 bytes"):
+        pack_folder(path)
+
+
+def test_unpacked_pack_is_read_where_nothing_can_be_written(tmp_path, cache) -> None:
+    path = write(tmp_path / "a.zip", [("1.webp", b"one")])
+    folder = pack_folder(path)
+    for lock in cache.glob(".*.lock"):
+        lock.unlink()
+        lock.mkdir()
+    assert pack_folder(path) == folder
+
+
 def test_damaged_entry_is_left_out_and_damaged_archive_refused(tmp_path) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w") as archive:
