@@ -73,7 +73,11 @@ def read_lottie(content: bytes) -> Lottie:
     if frames > MAX_FRAMES:
         raise ImageError(f"the animation has more than {MAX_FRAMES} frames")
     _check_assets(fields.get("assets"))
-    return Lottie(decoded, (int(width), int(height)), max(1, frames))
+    size = (int(width), int(height))
+    if not (isinstance(fields["w"], int) and isinstance(fields["h"], int)):
+        # 512.0 of some programs is a fault to rlottie.
+        decoded = json.dumps(fields | {"w": size[0], "h": size[1]})
+    return Lottie(decoded, size, max(1, frames))
 
 
 def _unpack(content: bytes) -> bytes:

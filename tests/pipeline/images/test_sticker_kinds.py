@@ -57,6 +57,12 @@ def test_sheet_of_an_animation_shows_its_frames_in_order() -> None:
     near(sheet.getpixel((384, 384)), BLUE)
 
 
+def test_size_with_a_fraction_is_read() -> None:
+    image = show(tgs(square(ORANGE), w=512.0, h=511.5))
+    assert image.size == (512, 511)
+    near(image.getpixel((256, 256)), ORANGE)
+
+
 def test_picture_inside_an_animation_is_drawn() -> None:
     import base64
 
