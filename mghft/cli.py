@@ -21,10 +21,12 @@ from mghft.commands import (
     eval,
     experiment,
     model,
+    predict,
     probe,
     prompts,
     robustness,
     runs,
+    runs_diff,
     train,
     zero_shot,
 )
@@ -92,6 +94,7 @@ app.command("preview")(runs.preview)
 app.command("export")(runs.export)
 app.command("train")(train.train)
 app.command("eval")(eval.evaluate)
+app.command("predict")(predict.predict)
 app.command("compare")(compare.compare)
 app.command("robustness")(robustness.robustness)
 app.command("probe")(probe.probe)
@@ -103,6 +106,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(prompts.app, name="prompts")
 app.add_typer(experiment.app, name="experiment")
 app.add_typer(model.app, name="model")
+app.add_typer(runs_diff.app, name="runs")
 
 
 def _version(wanted: bool) -> None:

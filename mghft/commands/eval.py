@@ -98,6 +98,7 @@ def evaluate(
     open_all(config)
     from mghft.train.evaluation.evaluate import evaluate as run
     from mghft.train.evaluation.results import WHOLE
+    from mghft.train.evaluation.topics import topic_lines
 
     evaluation = run(config)
     for name, subsets in evaluation.splits.items():
@@ -111,6 +112,9 @@ def evaluate(
                 ],
                 numeric=(1, 2),
             )
+    for name, topics in evaluation.topics.items():
+        for line in topic_lines(name, topics):
+            typer.echo(line)
     for note in evaluation.notes:
         typer.echo(note)
     for line in () if ranges is None else compare(ranges, evaluation.splits):

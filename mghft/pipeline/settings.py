@@ -7,7 +7,6 @@ not be in its layer (`given`).
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
+
+from mghft.pipeline.text import did_you_mean
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -102,8 +103,7 @@ def first_fault(error: ValidationError, what: str, model: type[BaseModel] | None
     place = ".".join(str(step) for step in first["loc"])
     if first["type"] == "extra_forbidden":
         known = _fields_beside(model, first["loc"][:-1])
-        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=3)
-        hint = f": did you mean {' or '.join(near)}?" if near else ""
+        hint = did_you_mean(str(first["loc"][-1]), known, listed=0)
         return f"{what} has no field '{place}'{hint}"
     if first["type"] == "missing":
         return f"{what} lacks the field '{place}'"
@@ -135,3 +135,23 @@ def describe_fields(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         else:  # as one would write it behind --set
             ending = f"default {default if isinstance(default, str) else json.dumps(default)}"
         yield f"{prefix}{name}: {field.description} ({ending})"
+
+
+def field_at(content: Any, name: str) -> Any:
+    """Return the value below a dotted name; None where there is none."""
+    for key in name.split("."):
+        content = content.get(key) if isinstance(content, Mapping) else None
+    return content
+
+
+def differing_fields(first: Any, second: Any, name: str = "") -> list[str]:
+    """Return the dotted names of the values that differ between two nested mappings, in order.
+
+    A value that is a mapping on one side alone is one field.
+    """
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        names: list[str] = []
+        for key in sorted(first.keys() | second.keys()):
+            names += differing_fields(first.get(key), second.get(key), f"{name}.{key}" if name else key)
+        return names
+    return [] if first == second else [name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Sized
 
@@ -97,3 +98,17 @@ def _escape(character: str) -> str:
 def _unescape(escape: str) -> str:
     code = int(escape[2:], 16)
     return chr(code + 0xDC00 if escape[1] == "x" and code > 0x7F else code)
+
+
+def did_you_mean(name: str, known: Iterable[str], *, listed: int = 12) -> str:
+    """Return ": did you mean X or Y?" where known names are near, else what there is to choose from.
+
+    Args:
+        name: that was given and is not known.
+        known: the names to choose from.
+        listed: of more known names none are listed; 0 lists none at all.
+    """
+    names = list(known)
+    if near := difflib.get_close_matches(name, names, n=3):
+        return f": did you mean {' or '.join(near)}?"
+    return f": there are {', '.join(names)}" if 0 < len(names) <= listed else ""

@@ -36,6 +36,7 @@ class Columns(BaseModel):
 
     `label_source` says who gave a label; a table without that column is read as well.
     `subset` was `part` once: cards that say so are read.
+    `topic` names what alike stickers share beside the label, such as their sticker set.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +47,7 @@ class Columns(BaseModel):
     text: str | None = None
     subset: str | None = Field(default=None, validation_alias=AliasChoices("subset", "part"))
     label_source: str | None = None
+    topic: str | None = None
 
 
 class Task(BaseModel):

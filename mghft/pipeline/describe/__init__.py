@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "config": ["CorpusSource", "DescribeConfig", "RunOptions", "build_describe_config"],
         "estimate": ["Estimate"],
+        "live": ["LiveDescriber", "LiveViews"],
         "prepare": ["EngineRun", "PreparedRun", "own_share", "prepare_run", "settle_engine"],
         "requests": ["PackQuestions", "Questions"],
         "run": ["describe", "execute_run"],

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Protocol
 
 from mghft.pipeline.corpora.sticker import Sticker
 from mghft.pipeline.describe.prepare import EngineRun
@@ -18,6 +19,26 @@ from mghft.pipeline.runs.rows import Row, start_row
 
 # The end of the context is the end of the use, which need not be the end of the engine.
 EngineFactory = Callable[[], AbstractContextManager[Engine]]
+
+
+class ImageQueue(Protocol):
+    """A loader of images that works ahead: `ImagePrefetcher` for files, others for what they have."""
+
+    def submit(self, path: str) -> PendingImage:
+        """Ask for an image by its path."""
+        ...
+
+    def done(self, image: PendingImage) -> bool:
+        """Return whether `result` would not wait."""
+        ...
+
+    def result(self, image: PendingImage) -> Loaded:
+        """Wait for the image and return it; never raises for what is wrong with it."""
+        ...
+
+    def poll(self) -> None:
+        """Take what is finished, and give out more; waits for nothing."""
+        ...
 
 
 @contextmanager
@@ -75,7 +96,7 @@ class RequestScheduler:
 
     engine: Engine
     questions: Questions
-    images: ImagePrefetcher
+    images: ImageQueue
     window: int = 512
     attempts: int = 1
     embed_images: bool = False

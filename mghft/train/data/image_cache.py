@@ -218,12 +218,7 @@ class StickerImages:
     def _read(self, index: int) -> tuple[Image.Image, str]:
         """Return an image, and the SHA-256 of the bytes that it was decoded from."""
         content = self._source.read(index)
-        image = decode_bytes(content, self._transform)
-        short = min(image.size)
-        if short > self._short_side:
-            scale = self._short_side / short
-            size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-            image = image.resize(size, Image.Resampling.BICUBIC)
+        image = shrink(decode_bytes(content, self._transform), self._short_side)
         return image, hashlib.sha256(content).hexdigest()
 
     def fingerprint(self) -> str:
@@ -266,6 +261,16 @@ class StickerImages:
                     file.write(np.asarray(image, dtype=np.uint8).tobytes())
                 advance(chunk.stop, count)
         return written
+
+
+def shrink(image: Image.Image, short_side: int) -> Image.Image:
+    """Return an image whose short side is at most so many pixels, bicubic."""
+    short = min(image.size)
+    if short <= short_side:
+        return image
+    scale = short_side / short
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.BICUBIC)
 
 
 def _read_index(index: Path) -> tuple[list[tuple[int, int]], dict[int, str]]:

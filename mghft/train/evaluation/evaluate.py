@@ -31,6 +31,7 @@ from mghft.train.evaluation.report import write_report
 from mghft.train.evaluation.results import Evaluation, RunSummary
 from mghft.train.evaluation.saved_models import open_all
 from mghft.train.evaluation.split_metrics import Probabilities, accuracy_gains, evaluate_split
+from mghft.train.evaluation.topics import evaluate_topics
 from mghft.train.evaluation.trained_runs import EvalConfig, TrainedRun, topic_notes
 from mghft.train.runs.files import read_metrics
 
@@ -89,6 +90,7 @@ def evaluate(config: EvalConfig) -> Evaluation:
         system: fit_temperature(probabilities, truth["validation"])
         for system, probabilities in by_split.get("validation", {}).items()
     }
+    topics = {name: evaluate_topics(split, by_split[name], **bootstrap) for name, split in evaluated.items()}
     evaluation = Evaluation(
         corpus=load_card(main.config.card).title,
         labels=list(main.labels),
@@ -109,6 +111,7 @@ def evaluate(config: EvalConfig) -> Evaluation:
             for name, split in evaluated.items()
             if (found := annotator_kappa(split.stickers, _choices(by_split[name]))) is not None
         },
+        topics={name: summaries for name, (summaries, _) in topics.items() if summaries},
         notes=[
             *topic_notes(runs, config.batch_size),
             *_unfinished(runs),
@@ -125,6 +128,7 @@ def evaluate(config: EvalConfig) -> Evaluation:
         evaluation,
         split=evaluated[config.splits[-1]],
         probabilities=systems[main.name][config.splits[-1]],
+        topics={name: rows for name, (_, rows) in topics.items() if rows},
         views=views_of(main.config.model) if main.config.use_text else (),
         histories={run.name: read_metrics(run.folder) for run in runs if run.was_trained},
         count=config.stickers_shown,

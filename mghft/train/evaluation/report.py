@@ -1,4 +1,4 @@
-"""Report of an evaluation: report.json, report.md, pictures, and one self-contained index.html."""
+"""Report of an evaluation: report.json, report.md, topics.csv, pictures, one self-contained index.html."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from mghft.train.evaluation.annotators import AnnotatorKappa
 from mghft.train.evaluation.page_parts import accuracy_forest, confusion_rows, reliability
 from mghft.train.evaluation.plots import draw_comparison, draw_confusion, draw_curves
 from mghft.train.evaluation.results import SOURCE, WHOLE, AccuracyGain, Evaluation, SystemMetrics
+from mghft.train.evaluation.topics import TopicMetrics, topic_lines, topics_csv
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
 _THUMBNAIL = 144
 _TOP = 3
+TOPICS = "topics.csv"
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ def write_report(
     histories: Mapping[str, Sequence[Mapping[str, Any]]],
     count: int,
     seed: int,
+    topics: Mapping[str, Mapping[str, Sequence[TopicMetrics]]] | None = None,
 ) -> None:
     """Write all files of a report, each as a whole.
 
@@ -67,12 +70,18 @@ def write_report(
         histories: lines of metrics.jsonl by run.
         count: stickers to show.
         seed: of the choice.
+        topics: every topic by split and system, where the corpus has topics.
 
     Raises:
         OSError: a file cannot be written; it is as before.
     """
     write_json(folder / "report.json", asdict(evaluation))
     write_text(folder / "report.md", markdown(evaluation))
+    if topics:
+        write_text(folder / TOPICS, topics_csv(topics))
+    else:
+        # Of an earlier evaluation in this folder.
+        (folder / TOPICS).unlink(missing_ok=True)
     last = list(evaluation.splits)[-1]
     confusion = evaluation.splits[last][WHOLE][evaluation.main].confusion
     draw_comparison(folder / "comparison.png", evaluation.splits, evaluation.systems)
@@ -89,6 +98,8 @@ def write_report(
             for subset, systems in subsets.items()
             if not subset.startswith(SOURCE)
         ],
+        "topic_lines": list(_topic_lines(evaluation)),
+        "hardest": [] if last not in evaluation.topics else evaluation.topics[last][evaluation.main].hardest,
         "annotators": [f"{name}: {annotator_line(people)}" for name, people in evaluation.annotators.items()],
         "confusion": list(zip(evaluation.labels, confusion_rows(confusion), strict=True)),
         "raw": reliability(split.labels, probabilities),
@@ -162,6 +173,7 @@ def markdown(evaluation: Evaluation) -> str:
             lines += [line for note in evaluation.notes for line in (escape_markdown(note), "")]
         if (people := evaluation.annotators.get(split)) is not None:
             lines += [annotator_line(people), ""]
+    lines += _topic_section(evaluation)
     last = list(evaluation.splits)[-1]
     lines += [f"## {escape_markdown(main)} by class ({last})", ""]
     lines += ["| class | n | precision | recall | F1 |", "|---|---|---|---|---|"]
@@ -171,6 +183,30 @@ def markdown(evaluation: Evaluation) -> str:
     pictures = ("comparison", "confusion", *(("curves",) if evaluation.runs else ()))
     lines += ["", *(f"![{name}]({name}.png)" for name in pictures), ""]
     return "\n".join(lines)
+
+
+def _topic_lines(evaluation: Evaluation) -> Iterator[str]:
+    for split, systems in evaluation.topics.items():
+        yield from topic_lines(split, systems)
+
+
+def _topic_section(evaluation: Evaluation) -> Iterator[str]:
+    """Yield the figures over topics, and the hardest ones of the main system on the last split."""
+    if not evaluation.topics:
+        return
+    yield from ("## Topics", "")
+    yield from (f"- {escape_markdown(line)}" for line in _topic_lines(evaluation))
+    yield from ("", f"Every topic of every system: [{TOPICS}]({TOPICS}).", "")
+    split = list(evaluation.topics)[-1]
+    if hardest := evaluation.topics[split][evaluation.main].hardest:
+        name = escape_markdown(evaluation.main)
+        yield f"| hardest topics of {name} ({split}) | n | accuracy (95 %, Wilson) |"
+        yield "|---|---|---|"
+        for row in hardest:
+            low, high = row.interval
+            cells = f"{row.count} | {row.accuracy:.1%} ({low:.1%} to {high:.1%})"
+            yield f"| {escape_markdown(row.topic)} | {cells} |"
+        yield ""
 
 
 def _title(split: str, subset: str) -> str:

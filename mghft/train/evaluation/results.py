@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from mghft.train.evaluation.annotators import AnnotatorKappa
 from mghft.train.evaluation.metrics import ClassificationMetrics
 from mghft.train.evaluation.probability_metrics import ProbabilityMetrics
+from mghft.train.evaluation.topics import TopicSummary
 
 # How the subsets are called that hold the labels of one source.
 SOURCE = "labels: "
@@ -58,6 +59,7 @@ class Evaluation:
         splits: metrics by split, subset (the whole split is "all") and system.
         differences: of the main system, by split, subset and other system.
         annotators: agreement with them by split, where the corpus has several.
+        topics: accuracy over topics by split and system, where the corpus has topics; topics.csv holds all.
         notes: sentences without which the figures are misread.
     """
 
@@ -70,4 +72,5 @@ class Evaluation:
     splits: dict[str, dict[str, dict[str, SystemMetrics]]]
     differences: dict[str, dict[str, dict[str, AccuracyGain]]]
     annotators: dict[str, AnnotatorKappa]
+    topics: dict[str, dict[str, TopicSummary]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,8 +58,7 @@ class ViewAudit:
         agreement_rank: mean rank of the other run's text of the same sticker; None without another run.
         names_label: share of texts that name the sticker's own label.
         names_other: share that name another label and not the own one.
-        control: mean logits of own texts, other stickers' texts and own words shuffled: does the encoder
-            judge?
+        control: mean logits of own texts and of three that are known to be worse: does the encoder judge?
         contradicts: share that name labels of which another view, or the text on the sticker, names none.
     """
 
@@ -174,7 +173,28 @@ def audit(config: AuditConfig) -> Audit:
                 if rank is not None:
                     worst.append(WorstText(one.id, one.path, view, column[place], rank))
     worst.sort(key=lambda one: one.picture_rank)
+    notes += list(_doubts(encoder.name, views))
     return Audit(encoder.name, len(stickers), views, worst, rows, notes)
+
+
+def _doubts(encoder: str, views: Sequence[ViewAudit]) -> Iterator[str]:
+    """Yield a sentence per way in which the encoder fails on texts whose order is known, naming the views."""
+    controls = [(one.view, one.control) for one in views if one.control is not None]
+    if blind := [view for view, control in controls if control.own <= control.others]:
+        yield (
+            f"{encoder} puts other stickers' texts above the own ones ({', '.join(blind)}): the texts are "
+            "wrong or it is no judge of these pictures, and its ranks cannot tell which"
+        )
+    jumbled = [
+        view
+        for view, control in controls
+        if control.own <= control.shuffled or control.others <= control.others_shuffled
+    ]
+    if jumbled:
+        yield (
+            f"{encoder} does not put texts above their own words in another order ({', '.join(jumbled)}): "
+            "it reads words there, not sentences"
+        )
 
 
 def _encode_images(

@@ -75,11 +75,24 @@ def picture_ranks(encoder: ImageTextEncoder, projected: Tensor, texts: Sequence[
 
 
 class Control(NamedTuple):
-    """Mean logits of a view: of the own texts, of other stickers' other texts, of the own words shuffled."""
+    """Mean logits of a view: of its own texts and of three that are known to be worse.
+
+    Attributes:
+        own: of the stickers' own texts.
+        others: of other stickers' other texts.
+        shuffled: of the own words in another order.
+        others_shuffled: of the words of another sticker's text in another order.
+    """
 
     own: float
     others: float
     shuffled: float
+    others_shuffled: float
+
+    @property
+    def in_order(self) -> bool:
+        """True where own texts are above other stickers', and these above their words in another order."""
+        return self.own > self.others > self.others_shuffled
 
 
 def control_scores(
@@ -88,7 +101,7 @@ def control_scores(
     """Return what the encoder makes of texts whose order is known; None where all texts are the same.
 
     An encoder that does not put the own texts above those of other stickers is no judge of this corpus; one
-    that does not put them above their shuffled words reads words, not sentences.
+    that does not put texts above their shuffled words reads words, not sentences.
     """
     there = np.array([bool(text.strip()) for text in texts])
     numbers = np.unique(np.array(texts, dtype=object).astype(str), return_inverse=True)[1]
@@ -96,11 +109,29 @@ def control_scores(
     if not foreign.any():
         return None
     rng = np.random.default_rng(seed)
-    mixed = [" ".join(rng.permutation(text.split())) for text in texts]
+    mixed = [_shuffled(text, rng) for text in texts]
     logits = encoder.logits(projected, text_vectors(encoder, texts)).double().numpy()
     shuffled = encoder.logits(projected, text_vectors(encoder, mixed)).double().numpy()
     own = np.diagonal(logits)[there].mean()
-    return Control(float(own), float(logits[foreign].mean()), float(np.diagonal(shuffled)[there].mean()))
+    return Control(
+        float(own),
+        float(logits[foreign].mean()),
+        float(np.diagonal(shuffled)[there].mean()),
+        float(shuffled[foreign].mean()),
+    )
+
+
+def _shuffled(text: str, rng: np.random.Generator) -> str:
+    """Return the words of a text in another order, if they have one; Chinese is shuffled by character."""
+    words = text.split()
+    joint = " " if len(words) > 1 else ""
+    words = words if joint else list(text.strip())
+    if len(set(words)) < 2:
+        return text
+    while True:
+        mixed = [words[place] for place in rng.permutation(len(words))]
+        if mixed != words:
+            return joint.join(mixed)
 
 
 def agreement_ranks(

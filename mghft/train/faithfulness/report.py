@@ -14,8 +14,8 @@ from mghft.train.faithfulness.audit import Audit, ViewAudit
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
 HEADER = (
-    "view", "texts", "distinct", "rank of picture", "below chance", "own · others' · shuffled", "rank of "
-    "other run",
+    "view", "texts", "distinct", "rank of picture", "below chance",
+    "own · others' · shuffled · others' shuffled", "rank of other run",
     "names its label", "names another", "contradicts",
 )  # fmt: skip
 NUMERIC = tuple(range(1, len(HEADER)))

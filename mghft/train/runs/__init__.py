@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "checkpoints": ["checkpoint_paths", "disk_errors_named", "load_checkpoint", "save_checkpoint"],
         "files": ["epoch_line", "read_json", "read_metrics"],
         "folder": ["RunFolder", "package_versions"],
+        "inference": ["InferenceConfig", "inference_config", "read_inference"],
         "model_card": ["training_card"],
         "records": ["EpochRecord", "ResolvedConfig", "SavedState", "Summary"],
         "tracking": ["Tracker", "check_tracker", "open_tracker"],

@@ -19,12 +19,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from mghft.model.joint import Trained
 from mghft.pipeline.errors import RunLockedError
 from mghft.pipeline.files import mend_folder, replace_folder, sync, write_json, write_text
 from mghft.pipeline.processor import Processor, processor
+from mghft.pipeline.settings import differing_fields, field_at
+from mghft.pipeline.source import source_commit
 from mghft.train.runs.checkpoints import checkpoint_paths, damage, disk_errors_named
 from mghft.train.runs.files import read_json, read_metrics
+from mghft.train.runs.inference import FILE_NAME as INFERENCE_FILE
+from mghft.train.runs.inference import InferenceConfig
 from mghft.train.runs.records import Change, EpochRecord, FieldChange, ResolvedConfig, Start, Summary
 
 # What decides a run's numbers beside its configuration.
@@ -38,6 +44,10 @@ _DECIDING = (
     "numpy",
     "pillow",
     "pyarrow",
+    "safetensors",
+    "tokenizers",
+    "scipy",
+    "scikit-learn",
 )
 
 
@@ -66,7 +76,7 @@ class RunFolder:
             self._check_empty()
             return False
         old = read_json(self.config_file).get("identity")
-        differing = _differing(old, identity)
+        differing = differing_fields(old, identity)
         refused = [name for name in differing if not any(f"{name}.".startswith(f"{a}.") for a in allow)]
         if refused:
             raise ValueError(
@@ -74,7 +84,9 @@ class RunFolder:
                 f"{', '.join(refused)}: choose another --out or the same settings, or go on all the same "
                 f"with --resume --allow-changes {','.join(refused)}"
             )
-        self._changes = {name: {"from": _at(old, name), "to": _at(identity, name)} for name in differing}
+        self._changes = {
+            name: {"from": field_at(old, name), "to": field_at(identity, name)} for name in differing
+        }
         if self.summary_file.is_file() and not differing:
             return True
         if not resume:
@@ -153,7 +165,7 @@ class RunFolder:
             "versions": package_versions(),
             "changes": changes,
             "processors": processors,
-            "starts": [*starts, {"at": _now(), "command": shlex.join(sys.argv)}],
+            "starts": [*starts, _start()],
         }
         with disk_errors_named(str(self.config_file)):
             write_json(self.config_file, resolved)
@@ -194,11 +206,12 @@ class RunFolder:
             os.fsync(file.fileno())
             sync(self.path)
 
-    def write_best(self, model: Trained, card: str) -> None:
-        """Write weights and card of the best epoch so far."""
+    def write_best(self, model: Trained, card: str, inference: InferenceConfig) -> None:
+        """Write weights and card of the best epoch so far, and how they are used."""
 
         def write(folder: Path) -> None:
             write_text(folder / "README.md", card)
+            write_json(folder / INFERENCE_FILE, inference.model_dump(mode="json"))
             model.save_pretrained(folder)
 
         with disk_errors_named(f"the weights {self.path / 'best'}"):
@@ -216,8 +229,16 @@ class RunFolder:
             write_json(self.summary_file, summary)
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def _start() -> Start:
+    """Return when, by which command and on what this process began the run."""
+    cuda = torch.cuda.is_available()
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(sys.argv),
+        "commit": source_commit(),
+        "device": torch.cuda.get_device_name() if cuda else "cpu",
+        "threads": torch.get_num_threads(),
+    }
 
 
 def package_versions() -> dict[str, str]:
@@ -230,20 +251,3 @@ def package_versions() -> dict[str, str]:
             # Run from a folder of sources that was never installed.
             found[name] = "unknown"
     return found
-
-
-def _at(content: Any, name: str) -> Any:
-    """Return the value below a dotted name."""
-    for key in name.split("."):
-        content = content.get(key) if isinstance(content, dict) else None
-    return content
-
-
-def _differing(old: Any, new: Any, name: str = "") -> list[str]:
-    """Return the dotted names of the values that differ."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        names: list[str] = []
-        for key in sorted(old.keys() | new.keys()):
-            names += _differing(old.get(key), new.get(key), f"{name}.{key}" if name else key)
-        return names
-    return [] if old == new else [name]

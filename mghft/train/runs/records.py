@@ -66,10 +66,17 @@ class Change(TypedDict):
 
 
 class Start(TypedDict):
-    """One start of a run: when (UTC), and the command line that did it."""
+    """One start of a run: when (UTC), the command line that did it, and what it ran on.
+
+    `commit` is that of the checkout the code ran from, None for an installed copy; `device` a GPU's name or
+    cpu, `threads` those of torch. Runs of before have no such three.
+    """
 
     at: str
     command: str
+    commit: NotRequired[str | None]
+    device: NotRequired[str]
+    threads: NotRequired[int]
 
 
 class ResolvedConfig(TypedDict):

@@ -35,12 +35,14 @@ from mghft.train.data.sampler import (
 from mghft.train.data.splits import Split, TrainingData
 from mghft.train.distributed.collectives import all_reduce_mean, broadcast_from_main
 from mghft.train.distributed.fsdp import full_state, prepare
+from mghft.train.evaluation.calibration import fit_temperature
 from mghft.train.evaluation.metrics import validation_figures
 from mghft.train.evaluation.plots import draw_training
 from mghft.train.evaluation.predict import predict, to_predict
 from mghft.train.runs import checkpoints
 from mghft.train.runs.files import epoch_line, read_metrics
 from mghft.train.runs.folder import RunFolder, package_versions
+from mghft.train.runs.inference import InferenceConfig
 from mghft.train.runs.model_card import training_card
 from mghft.train.runs.records import EpochRecord
 from mghft.train.runs.tracking import Tracker, open_tracker
@@ -64,14 +66,16 @@ class Trainer:
         *,
         latest: Path | None,
         say: Callable[[str], object],
+        inference: InferenceConfig,
     ) -> None:
         """
         Args:
             latest: checkpoint to go on from; None for a run that begins.
             say: shows a line of news.
+            inference: how the weights will be used, but for the temperature.
         """
         self.config, self.accelerator, self.run, self.data = config, accelerator, run, data
-        self.latest, self.say = latest, say
+        self.latest, self.say, self.inference = latest, say, inference
         self.model_config: MGHFTConfig | PeerConfig = network(model).config
         plain = network(model)
         if isinstance(plain, MGHFT):
@@ -273,7 +277,9 @@ class Trainer:
         if self.accelerator.is_main_process:
             # The overfit check has hundreds of short epochs, and only whether it ends well is of interest.
             if self.ended if config.overfit is not None else better:
-                self.run.write_best(model, self.model_card(network(model), record))
+                temperature = fit_temperature(probabilities, self.data.validation.labels)
+                inference = self.inference.model_copy(update={"temperature": temperature})
+                self.run.write_best(model, self.model_card(network(model), record), inference)
             self.run.add_metrics(record)
         self.tracker.log_epoch(record)
         if self.ended or config.checkpointing.after_epoch(state.epoch):

@@ -38,6 +38,7 @@ from mghft.train.evaluation.predict import to_predict
 from mghft.train.eye.weights import load_first_weights
 from mghft.train.options import READS_OWN_TEXT
 from mghft.train.runs.folder import RunFolder
+from mghft.train.runs.inference import inference_config
 from mghft.train.runs.tracking import check_tracker
 from mghft.train.trainer.loop import Trainer
 from mghft.train.trainer.overfit import overfit_corpus
@@ -163,7 +164,16 @@ def _build_trainer(
             say(load_initial(plain, config.init_from, labels, text_encoder))
         elif config.pvt_weights is not None:
             load_first_weights(plain, config.pvt_weights)
-    trainer = Trainer(config, accelerator, run, data, model, latest=latest, say=say)
+    inference = inference_config(
+        config,
+        labels=labels,
+        image_size=model_config.image_size,
+        views=views_of(config.model),
+        corpus=corpus.card.title,
+        fingerprint=None if read is None or tuned is not None else read.fingerprint(),
+        text_length=None if own_text is None else own_text.encoder.length,
+    )
+    trainer = Trainer(config, accelerator, run, data, model, latest=latest, say=say, inference=inference)
     if trainer.weights.sharded:
         count = accelerator.num_processes
         say(f"weights, gradients and optimizer lie in shards over {count} processes (FSDP)")

@@ -83,9 +83,9 @@ def test_best_weights_are_those_of_the_best_validation_epoch(
     seen: list[int] = []
     original = loop.RunFolder.write_best
 
-    def write_best(self: loop.RunFolder, model: Any, card: str) -> None:
+    def write_best(self: loop.RunFolder, model: Any, card: str, inference: Any) -> None:
         seen.append(len(read_metrics(self.path)) + 1)
-        original(self, model, card)
+        original(self, model, card, inference)
 
     monkeypatch.setattr(loop, "predict", predict)
     monkeypatch.setattr(loop.RunFolder, "write_best", write_best)

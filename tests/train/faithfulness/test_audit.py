@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,12 @@ from mghft.model.encoders import ImageTextEncoder
 from mghft.pipeline.runs.shards import write_shard
 from mghft.pipeline.views import VIEWS
 from mghft.train.data.splits import open_corpus, read_splits
-from mghft.train.faithfulness.ranks import chunks, picture_ranks
+from mghft.train.faithfulness.ranks import Control, _shuffled, chunks, picture_ranks
 
 # In the words that the tiny CLIP knows; the third is chance for every picture.
 TRUE = {"cold": "sad cat", "warm": "happy cat", "green": "anger sticker"}
+# The same, with an order of words.
+SENTENCES = {"cold": "sad cat of anger", "warm": "happy sticker of someone", "green": "anger of a cat"}
 FALSE = {"cold": "happy cat", "warm": "anger sticker", "green": "sad cat"}
 
 
@@ -50,6 +53,38 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
         optimizer.step()
         optimizer.zero_grad()
     assert loss.item() < 0.1
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CLIP that reads sentences: own above another colour's, and that above words in another order."""
+    folder = tmp_path_factory.mktemp("clip") / "reading-clip"
+    save_checkpoint("clip", folder)
+    model = CLIPModel.from_pretrained(folder).train()
+    processor, tokenizer = AutoImageProcessor.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    rng = np.random.default_rng(0)
+    orders = {label: sorted(set(itertools.permutations(SENTENCES[label].split()))) for label in LABELS}
+    for label in LABELS:
+        orders[label].remove(tuple(SENTENCES[label].split()))
+    texts = [SENTENCES[label] for label in LABELS]
+    texts += [" ".join(words) for label in LABELS for words in orders[label]]
+    tokens = tokenizer(texts, return_tensors="pt", padding=True)
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    for _ in range(150):
+        squares = [
+            Image.fromarray(rng.normal(COLOURS[label], 30, (36, 36, 3)).clip(0, 255).astype(np.uint8))
+            for label in LABELS
+        ]
+        logits = model(**processor(images=squares, return_tensors="pt"), **tokens).logits_per_image
+        own, whole, mixed = logits.diagonal()[:, None], logits[:, :3], logits[:, 3:]
+        foreign = whole[~torch.eye(3, dtype=torch.bool)].view(3, 2)
+        loss = (3 - own + foreign).relu().mean() + (3 - foreign[..., None] + mixed[:, None]).relu().mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert loss.item() < 0.5
     model.save_pretrained(folder)
     return folder
 
@@ -94,7 +129,7 @@ def test_true_texts_rank_high_foreign_ones_low_and_equal_ones_say_nothing(world:
     describe(world, run, TRUE, style=FALSE, intention=nothing)
     views, _ = audited(world, clip, run)
     assert views["content"]["picture_rank"] > 0.98
-    own, others, shuffled = views["content"]["control"]
+    own, others, shuffled, _ = views["content"]["control"]
     assert own > others + 1 and own > shuffled and views["intention"]["control"] is None
     assert views["style"]["control"][0] < views["style"]["control"][1]
     assert views["style"]["picture_rank"] < 0.6
@@ -103,6 +138,35 @@ def test_true_texts_rank_high_foreign_ones_low_and_equal_ones_say_nothing(world:
     rows = pq.read_table(run / "audit.parquet").to_pylist()
     assert len(rows) == 45 * 4
     assert {row["encoder"] for row in rows} == {"colour-clip"}
+
+
+def test_known_order_own_others_shuffled(world: World, reader: Path) -> None:
+    describe(world, world.folder / "ordered", SENTENCES)
+    views, output = audited(world, reader, world.folder / "ordered")
+    for view in VIEWS:
+        control = Control(*views[view]["control"])
+        assert control.own > control.others + 1 and control.others > control.others_shuffled + 1
+        assert control.own > control.shuffled + 1 and control.in_order
+    assert "reads words" not in output and "no judge" not in output
+
+
+def test_encoder_that_fails_on_texts_of_known_order_is_named(world: World, reader: Path) -> None:
+    foreign = {label: SENTENCES[other] for label, other in zip(LABELS, [*LABELS[1:], LABELS[0]], strict=True)}
+    jumbled = {label: " ".join(reversed(text.split())) for label, text in SENTENCES.items()}
+    describe(world, world.folder / "foreign", SENTENCES, style=foreign, details=jumbled)
+    views, output = audited(world, reader, world.folder / "foreign")
+    said = " ".join(output.split())
+    assert "puts other stickers' texts above the own ones (style)" in said
+    assert "does not put texts above their own words in another order (details)" in said
+    assert not Control(*views["style"]["control"]).in_order
+
+
+@pytest.mark.parametrize("text", ["a b", "a a b", "one two three four", "猫很高兴"])
+def test_words_in_another_order_are_in_another_order(text: str) -> None:
+    for seed in range(20):
+        mixed = _shuffled(text, np.random.default_rng(seed))
+        assert mixed != text and sorted(mixed) == sorted(text)
+    assert _shuffled("a a", np.random.default_rng(0)) == "a a"
 
 
 def test_a_few_foreign_texts_are_the_worst(world: World, clip: Path) -> None:

@@ -1,4 +1,4 @@
-"""A table of stickers: CSV, JSON lines or Parquet with a path, and maybe label, split, text, subset."""
+"""A table of stickers: CSV, JSON lines or Parquet with a path, maybe label, split, text, subset, topic."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ _USUAL_NAMES = {
     "split": ("split", "set", "subset", "fold"),
     "text": TEXT_COLUMNS,
     "subset": ("part",),
+    "topic": ("topic",),
 }
 _USUAL_STEMS = ("stickers", "labels", "metadata", "data", "index", "train")
 _MAX_LABELS = 1000
@@ -71,7 +72,7 @@ def read(card: Card, root: Path) -> Listing:
 
 def _clean(listing: Listing, rows: list[tuple[str, Row]], columns: Columns, file: Path) -> None:
     """Clean the cells that are names of something, in place: blanks around them, and words for "nothing"."""
-    names = (columns.label, columns.split, columns.subset, columns.label_source)
+    names = (columns.label, columns.split, columns.subset, columns.label_source, columns.topic)
     for column in filter(None, names):
         nothing: Counter[str] = Counter()
         for _, row in rows:
@@ -163,5 +164,6 @@ def _sticker(card: Card, row: Row, columns: Columns, where: str, numbered: bool)
         label_name=name,
         text=clean_text(row[columns.text]) if columns.text else None,
         subset=(row[columns.subset] or None) if columns.subset else None,
+        topic=(row[columns.topic] or None) if columns.topic else None,
         label_source=(row[columns.label_source] or None) if columns.label_source else None,
     )
