@@ -181,7 +181,7 @@ def test_all_pictures_failed_is_exit_1(predict: Predict, blind: Path, folder: Pa
         (["a.png", "--batch-size", "0"], "batch_size"),
     ],
 )
-def test_slips_are_named_before_torch_is_loaded(
+def test_slips_are_named_in_one_sentence(
     predict: Predict,
     blind: Path,
     folder: Path,
