@@ -21,7 +21,7 @@ from mghft.pipeline.images.color import ImageError
 from mghft.pipeline.images.decode import ImageTransform, decode_bytes, read_image
 from mghft.pipeline.runs.manifest import read_manifest
 from mghft.pipeline.runs.rows import Row
-from mghft.pipeline.runs.shards import IMAGE_FIELD, SCHEMA, read_shard, shard_paths
+from mghft.pipeline.runs.shards import EMOJI_FIELD, IMAGE_FIELD, SCHEMA, read_shard, shard_paths
 from mghft.pipeline.runs.status import run_status
 from mghft.pipeline.views import VIEWS
 
@@ -210,10 +210,9 @@ def _notes(chosen: _Chosen, options: PreviewOptions, pictures: bool) -> list[str
 
 def _cards(chosen: _Chosen, data: Path | None, transform: ImageTransform) -> Iterator[_Card]:
     for path, numbers in chosen.shards.items():
-        columns = [*SCHEMA.names]
-        if IMAGE_FIELD.name in pq.read_schema(path).names:
-            columns.append(IMAGE_FIELD.name)
-        table = read_shard(path, columns)
+        present = pq.read_schema(path).names
+        further = [column.name for column in (EMOJI_FIELD, IMAGE_FIELD) if column.name in present]
+        table = read_shard(path, [*SCHEMA.names, *further])
         for number in numbers:
             # A run that goes on while we read may have replaced the shard by a shorter one.
             if number < table.num_rows:

@@ -75,6 +75,7 @@ def test_emoji_reach_tables_and_the_page_shows_the_pictures(pack: Path, tmp_path
     assert header.endswith(",raw,emoji")
     page = write_preview(tmp_path / "run", data=pack).path.read_text(encoding="utf-8")
     assert page.count("data:image/webp") == 3
+    assert "<dt>emoji</dt><dd data-text>😀 🎉</dd>" in page and page.count("<dt>emoji</dt>") == 3
     checked = CliRunner().invoke(app, ["verify", str(tmp_path / "run"), "pack", "--data", str(pack)])
     assert checked.exit_code == 0, checked.output
 
