@@ -24,7 +24,8 @@ CardArgument = Annotated[
         help="Data card: a shipped name or a path; CARD[:VARIANT…][@SPLITS].", callback=check_not_folder
     ),
 ]
-DataOption = Annotated[Path | None, typer.Option("--data", help="Root folder of the corpus.")]
+_DATA_HELP = "Root folder of the corpus; of a sticker pack also its archive."
+DataOption = Annotated[Path | None, typer.Option("--data", help=_DATA_HELP)]
 # The same where a command cannot do without.
 RequiredCard = Annotated[
     str,
@@ -32,7 +33,7 @@ RequiredCard = Annotated[
         help="Data card: a shipped name or a path; CARD[:VARIANT…][@SPLITS].", callback=check_not_folder
     ),
 ]
-RequiredData = Annotated[Path, typer.Option("--data", help="Root folder of the corpus.")]
+RequiredData = Annotated[Path, typer.Option("--data", help=_DATA_HELP)]
 
 
 @dataclass(frozen=True)

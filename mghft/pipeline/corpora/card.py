@@ -115,7 +115,7 @@ class Card(BaseModel):
 
     name: str
     title: str
-    adapter: Literal["table", "folder", "ser30k", "met_meme", "fi", "emotion_roi"]
+    adapter: Literal["table", "folder", "pack", "ser30k", "met_meme", "fi", "emotion_roi"]
     labels: tuple[str, ...] = ()
     counts: dict[str, int] = Field(default_factory=dict)
     label_counts: dict[str, dict[str, int]] = Field(default_factory=dict)

@@ -15,12 +15,13 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
+from mghft.pipeline.corpora.archives import pack_folder
 from mghft.pipeline.html import check_page, picture_url, write_page
 from mghft.pipeline.images.color import ImageError
 from mghft.pipeline.images.decode import ImageTransform, decode_bytes, read_image
 from mghft.pipeline.runs.manifest import read_manifest
 from mghft.pipeline.runs.rows import Row
-from mghft.pipeline.runs.shards import IMAGE_FIELD, SCHEMA, read_shard, shard_paths
+from mghft.pipeline.runs.shards import EMOJI_FIELD, IMAGE_FIELD, SCHEMA, read_shard, shard_paths
 from mghft.pipeline.runs.status import run_status
 from mghft.pipeline.views import VIEWS
 
@@ -127,17 +128,18 @@ def write_preview(
     Args:
         folder: the run.
         options: which stickers, and how large.
-        data: root of the corpus, for pictures that are not in the shards.
+        data: root of the corpus, or a sticker pack's archive, for pictures that are not in the shards.
         out: the page, default preview.html in the run folder; an older page is replaced, another file never.
 
     Raises:
         FileNotFoundError: the folder is not a run folder, or the corpus does not exist.
         ValueError: a shard is damaged, or `out` is a file of another kind.
     """
-    if data is not None and not data.is_dir():
+    if data is not None and not data.exists():
         raise FileNotFoundError(
             f"the data folder {data} does not exist: give the corpus of the run with --data"
         )
+    data = None if data is None else pack_folder(data)
     manifest, status = read_manifest(folder), run_status(folder)
     path = folder / "preview.html" if out is None else out
     check_page(path, MARK, "preview")
@@ -208,10 +210,9 @@ def _notes(chosen: _Chosen, options: PreviewOptions, pictures: bool) -> list[str
 
 def _cards(chosen: _Chosen, data: Path | None, transform: ImageTransform) -> Iterator[_Card]:
     for path, numbers in chosen.shards.items():
-        columns = [*SCHEMA.names]
-        if IMAGE_FIELD.name in pq.read_schema(path).names:
-            columns.append(IMAGE_FIELD.name)
-        table = read_shard(path, columns)
+        present = pq.read_schema(path).names
+        further = [column.name for column in (EMOJI_FIELD, IMAGE_FIELD) if column.name in present]
+        table = read_shard(path, [*SCHEMA.names, *further])
         for number in numbers:
             # A run that goes on while we read may have replaced the shard by a shorter one.
             if number < table.num_rows:
