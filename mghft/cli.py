@@ -33,7 +33,7 @@ from mghft.commands import (
 )
 from mghft.pipeline.text import one_line
 from mghft.pipeline.waiting import watched
-from mghft.shell import argument_list, called_command, furnish, option_words, plain_usage_error
+from mghft.shell import argument_list, called_command, furnish, option_words, value_error_sentence
 
 
 class Commands(TyperGroup):
@@ -51,7 +51,9 @@ class Commands(TyperGroup):
             )
             raise typer.Exit(130) from None
         except Exception as error:
-            plain_usage_error(error)
+            if (sentence := value_error_sentence(error)) is not None:
+                typer.echo(f"error: {sentence}", err=True)
+                raise typer.Exit(2) from None
             code = exit_code(error)
             if code is None or os.environ.get("MGHFT_TRACEBACK"):
                 raise
