@@ -28,6 +28,7 @@ from mghft.commands import (
     robustness,
     runs,
     runs_diff,
+    serve,
     train,
     zero_shot,
 )
@@ -118,6 +119,7 @@ app.command("export")(runs.export)
 app.command("train")(train.train)
 app.command("eval")(eval.evaluate)
 app.command("predict")(predict.predict)
+app.command("serve")(serve.serve)
 app.command("compare")(compare.compare)
 app.command("robustness")(robustness.robustness)
 app.command("probe")(probe.probe)
