@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from starlette.formparsers import MultiPartException
 
 from mghft.inference.app.batching import Batcher, QueueFullError
 from mghft.inference.app.figures import Figures
-from mghft.inference.app.middleware import Guard
+from mghft.inference.app.middleware import BodyTooLargeError, Guard
 from mghft.inference.app.requests import (
     PredictIn,
     PredictOut,
@@ -39,6 +40,7 @@ _MAX_FIELD = 2**20
 # Between two tries to start the model again.
 _RESTART_SECONDS = 2.0
 _STOP_SECONDS = 30
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 class Service:
@@ -161,6 +163,14 @@ def _add_interface(app: FastAPI, service: Service) -> None:
     async def refused(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RefusedError)
         return JSONResponse({"detail": str(error)}, error.status, headers=error.headers)
+
+    @app.exception_handler(BodyTooLargeError)
+    async def too_large(request: Request, error: Exception) -> JSONResponse:
+        limit = service.config.max_request_bytes
+        # What the client still sends is not read.
+        return JSONResponse(
+            {"detail": f"the body is larger than the limit of {limit} bytes"}, 413, {"connection": "close"}
+        )
 
     @app.post(
         "/v1/predict",
@@ -288,7 +298,20 @@ def serve(config: ServeConfig) -> None:
                 error.errno, f"cannot listen there ({error.strerror})", f"{config.host}:{config.port}"
             ) from None
         service = Service(config)
-        server = uvicorn.Server(
+
+        class Server(uvicorn.Server):
+            """As uvicorn's, but a signal that it has obeyed does not end the process once more."""
+
+            @contextmanager
+            def capture_signals(self) -> Iterator[None]:
+                before = {one: signal.signal(one, self.handle_exit) for one in _ENDING}
+                try:
+                    yield
+                finally:
+                    for one, handler in before.items():
+                        signal.signal(one, handler)
+
+        server = Server(
             uvicorn.Config(
                 create_app(config, service),
                 log_level="error",

@@ -28,7 +28,8 @@ class Page:
         self._connection.send(json.dumps({**request, "sessionId": self._session}))
         while True:
             answer: dict[str, Any] = json.loads(self._connection.recv(timeout=60))
-            if answer.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded"):
+            thrown = answer.get("method") == "Runtime.exceptionThrown"
+            if thrown or answer.get("params", {}).get("entry", {}).get("level") == "error":
                 self.messages.append(json.dumps(answer["params"]))
             if answer.get("id") == self._number:
                 assert "error" not in answer, answer
