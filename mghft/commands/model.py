@@ -255,3 +255,55 @@ def _listed(names: Sequence[str], every: bool) -> str:
     if not names:
         return "0"
     return f"{len(names)} ({first_and_more(names, len(names) if every else NAMED)})"
+
+
+@app.command()
+def export(
+    source: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of 'mghft train', or weights.")],
+    out: Annotated[Path, typer.Option(help="File to write, NAME.onnx.")],
+    format: Annotated[Literal["onnx"], typer.Option(help="The only one so far.")] = "onnx",
+    quantize: Annotated[
+        Literal["int8"] | None, typer.Option(help="Also write NAME.int8.onnx with weights in int8.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Measure the accuracy of all on this split of the run's corpus.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Write trained weights as ONNX, for programs without PyTorch; checked against PyTorch or not written.
+
+    The file goes from normalised pixels and text features to logits, a batch of any size. Its metadata
+    'mghft' is JSON with labels, size, crop, mean, std, text encoder and temperature.
+
+    \b
+    Examples:
+      mghft model export demo/runs/text --out emoji.onnx
+      mghft model export demo/runs/text --out emoji.onnx --quantize int8 --split test
+    """
+    from mghft.inference.weights import find_weights
+
+    # Before torch and the exporters are loaded.
+    find_weights(source)
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"exporting needs {error.name}, which is not installed: pip install 'mghft[onnx]'"
+        ) from None
+    from mghft.inference.onnx import export_run
+
+    done = export_run(source, out, quantize=quantize is not None, split=split)
+    files = [one for one in (done.network, done.quantized) if one is not None]
+    if as_json:
+        shown: list[dict[str, Any]] = [
+            {"file": str(one.path), "megabytes": one.megabytes, "difference": one.difference} for one in files
+        ]
+        typer.echo(json.dumps({"files": shown, "accuracy": done.accuracy}, indent=2))
+        return
+    rows = [(str(one.path), f"{one.megabytes:.1f} MB", f"{one.difference:.1e}") for one in files]
+    print_table(["file", "size", "largest difference of logits"], rows, numeric=(1, 2))
+    if done.accuracy:
+        shares = [(system, f"{share:.4f}") for system, share in done.accuracy.items()]
+        print_table([f"accuracy on {split}", ""], shares, numeric=(1,))

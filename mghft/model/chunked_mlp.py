@@ -24,9 +24,10 @@ def should_chunk(x: Tensor, hidden: int) -> bool:
     """
     return (
         x.device.type == "cpu"
+        # First, since a graph knows no size.
+        and not torch.compiler.is_compiling()
         and x.numel() // x.shape[-1] * hidden > MIN_ENTRIES
         and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
     )
 
 

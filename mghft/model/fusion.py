@@ -60,7 +60,7 @@ class GuidedAttention(nn.Module):
 
     def project_query(self, image: Tensor) -> Tensor:
         """Return the query of token 0 for every head: [B, n, H] -> [B, h, d]."""
-        query: Tensor = self.query(image[:, 0]).view(len(image), self.heads, -1)
+        query: Tensor = self.query(image[:, 0]).view(image.shape[0], self.heads, -1)
         return query
 
     def attention_weights(self, query: Tensor, tokens: Tensor) -> Tensor:

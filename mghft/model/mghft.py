@@ -205,7 +205,7 @@ class MGHFT(HubModel):
         views: Tensor | None = None
         present: Tensor | None = None
         if config.use_text:
-            views, present = self.stage_view_embeddings(text_features, text_mask, len(image))
+            views, present = self.stage_view_embeddings(text_features, text_mask, image.shape[0])
         elif text_features is not None:
             raise ValueError("text_features were passed to a model built with use_text=False: pass None")
 

@@ -38,7 +38,7 @@ def reduce_patches(patches: Tensor, convolution: nn.Conv2d, grid: tuple[int, int
 
 
 def _convolve(patches: Tensor, weight: Tensor, bias: Tensor | None, grid: tuple[int, int]) -> Tensor:
-    image = patches.transpose(1, 2).reshape(len(patches), -1, *grid)
+    image = patches.transpose(1, 2).reshape(patches.shape[0], -1, *grid)
     reduced = torch.conv2d(image, weight, bias, stride=weight.shape[-1])
     return reduced.flatten(2).transpose(1, 2)
 

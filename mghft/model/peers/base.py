@@ -104,7 +104,7 @@ class Peer(HubModel):
             if text_tokens is not None:
                 raise ValueError(f"text_tokens were passed to {config.title}, which reads no text: pass None")
             return
-        shape = (len(image), config.text_length, config.text_dim)
+        shape = (image.shape[0], config.text_length, config.text_dim)
         if text_tokens is None or text_tokens.shape != shape:
             given = "missing" if text_tokens is None else f"of shape {tuple(text_tokens.shape)}"
             raise ValueError(

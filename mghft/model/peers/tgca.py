@@ -58,7 +58,7 @@ class TGCAPVT(LORA):
             ValueError: a side or the tokens do not fit the configuration, or topics are read and missing.
         """
         self._check_inputs(image, text_tokens)
-        weights = self._topic_weights(topics, len(image))
+        weights = self._topic_weights(topics, image.shape[0])
         before = cast(list[Callable[[Tensor], Tensor]], list(self.frequency))
         tokens = self.stage_tokens(self.backbone(image, before))
         contexts = [
