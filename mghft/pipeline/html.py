@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,17 @@ from mghft.pipeline.files import write_atomically
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def page_environment(templates: Path = TEMPLATES) -> Environment:
-    """Open a folder of page templates; whatever is put into one is escaped, and a missing name is an error.
+def page_environment(templates: Path | Sequence[Path] = ()) -> Environment:
+    """Open folders of page templates; whatever is put into one is escaped, and a missing name is an error.
+
+    Every page finds the stylesheet (`_style.html.j2`) and the head (`_head.html.j2`) of this room.
 
     Filters: `policy_hash` (how a Content-Security-Policy names a script by its content), `thousands` (1,234),
     `percent` (12.3 of .123).
     """
+    folders = [templates] if isinstance(templates, Path) else [*templates]
     environment = Environment(
-        loader=FileSystemLoader(templates),
+        loader=FileSystemLoader([*folders, TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -48,7 +51,9 @@ def picture_url(image: Image.Image) -> str:
     return data_url(stream.getvalue(), "image/webp")
 
 
-def write_page(path: Path, name: str, facts: Mapping[str, Any], templates: Path = TEMPLATES) -> None:
+def write_page(
+    path: Path, name: str, facts: Mapping[str, Any], templates: Path | Sequence[Path] = ()
+) -> None:
     """Render a template into a file, as it grows: what `facts` makes one by one is never in memory at once.
 
     Raises:

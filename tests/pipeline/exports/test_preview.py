@@ -18,7 +18,7 @@ from PIL import Image
 from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.corpora.load import load_corpus
 from mghft.pipeline.corpora.selection import Selection
-from mghft.pipeline.exports import preview
+from mghft.pipeline.exports import preview_cards
 from mghft.pipeline.exports.preview import PreviewOptions, write_preview
 from mghft.pipeline.runs.shards import SCHEMA, read_shard, shard_paths, write_shard
 
@@ -145,13 +145,13 @@ def test_page_loads_nothing_and_allows_its_own_script_alone(folder, card):
 def test_limit_is_said_and_only_its_pictures_are_read(folder, card, monkeypatch):
     read = []
     monkeypatch.setattr(
-        preview, "read_image", lambda root, path: (read.append(path), (root / path).read_bytes())[1]
+        preview_cards, "read_image", lambda root, path: (read.append(path), (root / path).read_bytes())[1]
     )
     page = preview_of(folder, data=card.parent, limit=5)
     assert page.shown == len(read) == 5
     assert page.notes == [
         "5 of 20 stickers are on the page (the first), 15 are left out: "
-        "raise --limit, or draw some with --sample"
+        "raise --limit, take --all, or draw some with --sample"
     ]
     assert page.notes[0] in page.path.read_text(encoding="utf-8")
 
@@ -223,9 +223,9 @@ def test_large_pictures_are_reduced(card, tmp_path):
 def test_one_shard_is_in_memory_at_a_time(folder, card, monkeypatch):
     """The next shard is read only when the cards of the one before are written."""
     steps = []
-    read, show = preview.read_shard, preview._card
-    monkeypatch.setattr(preview, "read_shard", lambda p, c: (steps.append(p.name), read(p, c))[1])
-    monkeypatch.setattr(preview, "_card", lambda *a: (steps.append("card"), show(*a))[1])
+    read, show = preview_cards.read_shard, preview_cards._card
+    monkeypatch.setattr(preview_cards, "read_shard", lambda p, c: (steps.append(p.name), read(p, c))[1])
+    monkeypatch.setattr(preview_cards, "_card", lambda *a: (steps.append("card"), show(*a))[1])
     write_preview(folder, data=card.parent)
     names = [path.name for path in shard_paths(folder)]
     assert steps == names + [
