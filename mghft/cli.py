@@ -21,6 +21,7 @@ from mghft.commands import (
     eval,
     experiment,
     model,
+    predict,
     probe,
     prompts,
     robustness,
@@ -93,6 +94,7 @@ app.command("preview")(runs.preview)
 app.command("export")(runs.export)
 app.command("train")(train.train)
 app.command("eval")(eval.evaluate)
+app.command("predict")(predict.predict)
 app.command("compare")(compare.compare)
 app.command("robustness")(robustness.robustness)
 app.command("probe")(probe.probe)

@@ -118,6 +118,11 @@ class Classifier:
             )
         return encoder
 
+    @property
+    def explains(self) -> bool:
+        """Return whether `overlay` can draw what the network looked at: MGHFT with selected patches."""
+        return isinstance(self.model, MGHFT) and any(self.model.config.local_token_counts)
+
     def pixels(self, images: Sequence[Image.Image]) -> Tensor:
         """Return the network's input of RGB images of any sizes, [n, 3, side, side]."""
         short_side = self.config.image.short_side
@@ -177,12 +182,10 @@ class Classifier:
         Raises:
             ValueError: the network is no MGHFT, or selects no patches.
         """
-        if not isinstance(self.model, MGHFT):
-            raise ValueError(f"{self.found.name} is no MGHFT: overlays are drawn of MGHFT alone")
+        if not isinstance(self.model, MGHFT) or not self.explains:
+            raise ValueError(f"{self.found.name} selects no patches, which is what an overlay shows")
         inputs = self._text_inputs(1, None if views is None else [views], None)
         found = explain(self.model, self.pixels([image]).to(self.device), **inputs)
-        if not found.selected:
-            raise ValueError(f"{self.found.name} selects no patches (local_reattention is off)")
         stage = min(found.selected)
         side = max(_OVERLAY_SIDE, self.config.image.side)
         seen = self._seen(image).resize((side, side), Image.Resampling.NEAREST)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +83,7 @@ def read_picture(source: Source, place: int = 0, root: Path | None = None) -> Pi
         return Picture(name, None, b"", text, printable(str(error)))
 
 
-def read_pictures(paths: Iterable[Path], workers: int) -> Iterator[Picture]:
+def read_pictures(paths: Iterable[Path], workers: int) -> Generator[Picture]:
     """Read and decode files in processes of their own, in order and a little ahead; a crash costs its file.
 
     Args:
