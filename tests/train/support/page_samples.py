@@ -217,7 +217,7 @@ def trial(folder: Path) -> Path:
     def told(number: int, prompt: str, views: dict[str, str]) -> Any:
         if prompt == "beta" and number in (1, 9):
             return f"no JSON {LONG}\n" * 30
-        return {view: f"{text} 你好吗 {LONG if number == 2 else 'of some length ' * 5}" for view, text in views.items()}
+        return {view: f"{text} 你好吗 {LONG if number == 2 else 'with a few words that differ from each other'}" for view, text in views.items()}
 
     few = {"content": "it", "style": None, "intention": "what for", "details": None}
     prompts = [write_pack(folder, "alpha"), write_pack(folder, "beta", name="beta-" + LONG[:36])]
@@ -237,6 +237,8 @@ def trial(folder: Path) -> Path:
 def described(folder: Path, count: int = 40, images: int = 40) -> tuple[Path, Path]:
     """A run of `count` stickers and its corpus: failed rows, missing views, a label in Chinese, long ids."""
     card = make_corpus(folder / "data", images)
+    for number in range(images):
+        drawing(number).save(card.parent / "images" / f"{number:04d}.png")
 
     def answer(request: Any, text: str) -> str:
         number = int(request.key.sticker_id[-8:-4])
