@@ -77,9 +77,11 @@ def test_a_bad_page_is_seen_to_be_bad(tmp_path: Path) -> None:
     page = tmp_path / "bad.html"
     Image.new("RGB", (60, 20)).save(tmp_path / "wide.png")
     page.write_text(
-        '<!doctype html><html lang="en"><title>bad</title><style>button { outline: 0 }</style><main><h1>bad</h1>'
+        '<!doctype html><html lang="en"><title>bad</title><style>button { outline: 0 }</style><main>'
+        "<h1>bad</h1>"
         '<img src="wide.png" width="50" height="50"><p style="color: #bbb; background: #fff">pale</p>'
-        '<button>no ring</button><div style="overflow: auto"><div style="width: 900px">wide</div></div></main>',
+        "<button>no ring</button>"
+        '<div style="overflow: auto"><div style="width: 900px">wide</div></div></main>',
         encoding="utf-8",
     )
     [found] = survey([page], tmp_path, 390)

@@ -47,7 +47,7 @@ def data_url(content: bytes, media_type: str) -> str:
 def picture_url(image: Image.Image) -> str:
     """Return a picture as an address that holds it, as WebP: small enough for hundreds on a page."""
     stream = io.BytesIO()
-    image.save(stream, "WEBP", quality=82, method=4)
+    image.save(stream, "WEBP", quality=82, method=2)
     return data_url(stream.getvalue(), "image/webp")
 
 

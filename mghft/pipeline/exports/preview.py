@@ -23,6 +23,7 @@ from mghft.pipeline.exports.preview_files import (
 )
 from mghft.pipeline.html import check_page, page_environment, write_page
 from mghft.pipeline.images.decode import ImageTransform
+from mghft.pipeline.progress import Advance
 from mghft.pipeline.runs.manifest import read_manifest
 from mghft.pipeline.runs.status import run_status
 from mghft.pipeline.views import VIEWS
@@ -96,17 +97,19 @@ def write_preview(
     *,
     data: Path | None = None,
     out: Path | None = None,
+    progress: Advance | None = None,
 ) -> Preview:
     """Write the page of a run; one shard is in memory at a time, and page and files are written as they grow.
 
     Up to 500 stickers are in the page itself. Of more the page holds none: `NAME_files` beside `NAME.html`
-    does, some 6 KB a sticker with pictures of 160 pixels and 1.5 KB without.
+    does, in pieces that the page loads on demand.
 
     Args:
         folder: the run.
         options: which stickers, and how large.
         data: root of the corpus, for pictures that are not in the shards.
         out: the page, default preview.html in the run folder; an older page is replaced, another file never.
+        progress: called with (stickers done, stickers in all).
 
     Raises:
         FileNotFoundError: the folder is not a run folder, or the corpus does not exist.
@@ -126,7 +129,7 @@ def write_preview(
     pictures = data is not None or has_pictures(chosen)
     notes = _notes(chosen, options, pictures)
     transform = ImageTransform.model_validate({**manifest["image"], "max_side": options.view_size})
-    cards = sticker_cards(chosen, data, transform)
+    cards = sticker_cards(chosen, data, transform, progress)
     facts: dict[str, Any] = {
         "manifest": manifest,
         "status": status,
@@ -148,8 +151,10 @@ def write_preview(
         write_page(path, "preview.html.j2", facts)
         remove_files(path)
         return Preview(path, None, chosen.count, notes)
-    sticker = page_environment().get_template("_sticker.html.j2").module.sticker  # type: ignore[attr-defined]
-    token = write_files(path, chosen, cards, lambda card: str(sticker(card, VIEWS, pictures, UNLABELLED, False)))
+    module: Any = page_environment().get_template("_sticker.html.j2").module
+    token = write_files(
+        path, chosen, cards, lambda card: str(module.sticker(card, VIEWS, pictures, UNLABELLED, False))
+    )
     beside = files_folder(path)
     facts["files"] = {"folder": quote(beside.name), "token": token, "texts": TEXTS, "pictures": PICTURES}
     write_page(path, "preview.html.j2", {**facts, "cards": ()})

@@ -16,6 +16,7 @@ from mghft.pipeline.exports.preview_choice import ChosenRows
 from mghft.pipeline.html import picture_url
 from mghft.pipeline.images.color import ImageError
 from mghft.pipeline.images.decode import ImageTransform, decode_bytes, read_image
+from mghft.pipeline.progress import Advance
 from mghft.pipeline.runs.rows import Row
 from mghft.pipeline.runs.shards import IMAGE_FIELD, SCHEMA, read_shard
 
@@ -51,7 +52,7 @@ def has_pictures(chosen: ChosenRows) -> bool:
 
 
 def sticker_cards(
-    chosen: ChosenRows, data: Path | None, transform: ImageTransform
+    chosen: ChosenRows, data: Path | None, transform: ImageTransform, progress: Advance | None = None
 ) -> Iterator[StickerCard]:
     """Yield the chosen stickers in order; one shard and the pictures of one block are in memory at a time.
 
@@ -59,11 +60,14 @@ def sticker_cards(
         chosen: which rows.
         data: root of the corpus, for pictures that are not in the shards; None goes without.
         transform: how the run saw its images, at the size of the page.
+        progress: called with (stickers done, stickers in all).
 
     Raises:
         ValueError: a shard is damaged.
     """
     threads = min(_THREADS, len(os.sched_getaffinity(0)))
+    report = progress or (lambda done, total: None)
+    done, total = 0, chosen.count
     card = partial(_card, data=data, transform=transform)
     with ThreadPoolExecutor(threads) as pool:
         for path, numbers in chosen.shards:
@@ -74,7 +78,10 @@ def sticker_cards(
             for block in _blocks(numbers):
                 # A run that goes on while we read may have replaced the shard by a shorter one.
                 rows = table.take([number for number in block if number < table.num_rows]).to_pylist()
+                # Without pictures there is nothing to wait for.
                 yield from pool.map(card, rows) if data or len(columns) > len(SCHEMA) else map(card, rows)
+                done += len(block)
+                report(done, total)
 
 
 def _blocks(numbers: Sequence[int]) -> Iterator[Sequence[int]]:

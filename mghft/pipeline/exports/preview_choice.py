@@ -1,4 +1,4 @@
-"""Which rows of a run a preview shows: chosen by status, limit or a seeded sample, from ids and classes alone."""
+"""Which rows of a run a preview shows: by status, limit or a seeded sample, from ids and classes alone."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Facet:
 
     def counts(self) -> list[tuple[str, int]]:
         """Return every value with the number of its rows."""
-        found = np.bincount(self.of, minlength=len(self.names)) if self.names else []
-        return [(name, int(count)) for name, count in zip(self.names, found, strict=True)]
+        found = np.bincount(self.of, minlength=len(self.names)).tolist()
+        return list(zip(self.names, found, strict=True))
 
 
 @dataclass(frozen=True)

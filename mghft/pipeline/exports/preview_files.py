@@ -1,7 +1,7 @@
 """The files beside a preview of many stickers: texts and pictures in pieces that the page loads on demand.
 
-They are scripts and no JSON, since a page that was opened from a disk may load scripts but read no files. Each
-calls one function of the page with its name, the token of its page, and its content.
+They are scripts and no JSON, since a page that was opened from a disk may load scripts but read no files.
+Each calls one function of the page with its name, the token of its page, and its content.
 """
 
 from __future__ import annotations

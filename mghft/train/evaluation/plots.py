@@ -130,8 +130,14 @@ def draw_curves(path: Path, histories: Mapping[str, Sequence[Mapping[str, Any]]]
         axes.set_xlabel("epoch")
     if histories:
         # Of both axes: seven runs would cover either.
-        place = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.9), "ncols": min(4, len(keys))}
-        figure.legend(handles=keys, frameon=False, fontsize=8, **place)
+        figure.legend(
+            handles=keys,
+            loc="lower center",
+            bbox_to_anchor=(0.5, 0.9),
+            ncols=min(4, len(keys)),
+            frameon=False,
+            fontsize=8,
+        )
     save_figure(figure, [losses, accuracy], path)
 
 

@@ -75,23 +75,25 @@ function measure(page) {
     const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
     if (contrast < 4.5) low.push(node.textContent.trim().slice(0, 40));
   }
-  const ring = node => getComputedStyle(node).outlineStyle !== "none" && parseFloat(getComputedStyle(node).outlineWidth) >= 2;
+  const ring = ({ outlineStyle, outlineWidth }) => outlineStyle !== "none" && parseFloat(outlineWidth) >= 2;
+  const stretched = image => image.naturalWidth && getComputedStyle(image).objectFit === "fill"
+    && Math.abs(image.clientWidth * image.naturalHeight / image.naturalWidth - image.clientHeight) > 1.5;
   const found = {
     width: root.scrollWidth, visible: root.clientWidth,
     broken: images.filter(image => !image.complete || !image.naturalWidth).length,
     without_alt: images.filter(image => !image.alt).length,
     // A picture in other proportions than its own; with object-fit it keeps them whatever its box is.
-    distorted: images.filter(image => image.naturalWidth && getComputedStyle(image).objectFit === "fill"
-      && Math.abs(image.clientWidth * image.naturalHeight / image.naturalWidth - image.clientHeight) > 1.5).map(image => image.alt),
+    distorted: images.filter(stretched).map(image => image.alt),
     images: images.length, background: background(page.body), low_contrast: low,
     unreachable: [...page.querySelectorAll("*")].filter(node => node.scrollWidth > node.clientWidth + 1
       && /auto|scroll/.test(getComputedStyle(node).overflowX) && node.tabIndex < 0).length,
   };
   // What the keyboard reaches and then shows no ring.
-  found.unseen_focus = [...page.querySelectorAll("a[href], button, input, select, summary, [tabindex='0']")].filter(node => {
+  const reached = "a[href], button, input, select, summary, [tabindex='0']";
+  found.unseen_focus = [...page.querySelectorAll(reached)].filter(node => {
     if (node.disabled || !node.checkVisibility()) return false;
     node.focus({ preventScroll: true });
-    return !ring(node);
+    return !ring(getComputedStyle(node));
   }).map(node => node.outerHTML.slice(0, 80));
   return found;
 }
@@ -122,8 +124,10 @@ _JUDGE = """
 <script>
 addEventListener("load", () => setTimeout(async () => {
   const { violations } = await axe.run(document, { resultTypes: ["violations"] });
-  document.body.dataset.judged = JSON.stringify(violations.filter(one => ["serious", "critical"].includes(one.impact))
-    .map(one => `${one.impact} ${one.id}: ${one.nodes.slice(0, 3).map(node => node.html.slice(0, 160)).join(" | ")}`));
+  const where = nodes => nodes.slice(0, 3).map(node => node.html.slice(0, 160)).join(" | ");
+  document.body.dataset.judged = JSON.stringify(violations
+    .filter(({ impact }) => ["serious", "critical"].includes(impact))
+    .map(({ impact, id, nodes }) => `${impact} ${id}: ${where(nodes)}`));
 }, 100));
 </script>"""
 _POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')

@@ -98,7 +98,7 @@ def report(folder: Path) -> Path:
         labels=list(LABELS),
         main="MGHFT",
         systems=SYSTEMS,
-        runs={name: summary for name in SYSTEMS},
+        runs=dict.fromkeys(SYSTEMS, summary),
         text_only_strength=None,
         splits={"test": evaluate_split(test, systems, LABELS, **how, temperatures={"MGHFT": 2.5})},
         differences={"test": accuracy_gains(test, systems, "MGHFT", **how)},
@@ -172,13 +172,16 @@ def audit(folder: Path) -> Path:
     drawing(3).save(folder / "a.png")
     control = Control(0.41, 0.32, 0.38, 0.31)
     views = [
-        ViewAudit(
-            view, 838, 700, None if view == "style" else 0.612, 0.3, None, 0.2, 0.1, 0.05, control
-        )
+        ViewAudit(view, 838, 700, None if view == "style" else 0.612, 0.3, None, 0.2, 0.1, 0.05, control)
         for view in ("content", "style", "intention", "details")
     ]
-    worst = [WorstText(LONG, "a.png", "content", "悲伤的猫 " * 30, 0.01), WorstText("b", "gone.png", "style", LONG, 0.02)]
-    found = Audit("colour-clip", 838, views, worst, [], ["Judged by a small encoder, so look at some yourself."])
+    worst = [
+        WorstText(LONG, "a.png", "content", "悲伤的猫 " * 30, 0.01),
+        WorstText("b", "gone.png", "style", LONG, 0.02),
+    ]
+    found = Audit(
+        "colour-clip", 838, views, worst, [], ["Judged by a small encoder, so look at some yourself."]
+    )
     write_audit(folder / "out", found, folder, count=8)
     return folder / "out" / "index.html"
 
@@ -190,7 +193,9 @@ def experiment(folder: Path) -> Path:
     summary = SystemSummary("MGHFT", [1, 2], metric, metric, 0.6, 0.5, 0.6, 1.1, 0.4, 0.05, None, None)
     rows = [TableRow(name, summary, None, 12.5, 900.0, {"accuracy": 67.0}) for name in SYSTEMS]
     rows.append(TableRow("not yet run", None, None, None, None, {}))
-    table = ExperimentTable("Released 悲伤", "SER30K", "test", "all", 3084, rows, 7, 8, None, ["One seed is missing."])
+    table = ExperimentTable(
+        "Released 悲伤", "SER30K", "test", "all", 3084, rows, 7, 8, None, ["One seed is missing."]
+    )
     page = folder / "experiment.html"
     page.write_text(render([table], "html"), encoding="utf-8")
     return page
@@ -217,7 +222,10 @@ def trial(folder: Path) -> Path:
     def told(number: int, prompt: str, views: dict[str, str]) -> Any:
         if prompt == "beta" and number in (1, 9):
             return f"no JSON {LONG}\n" * 30
-        return {view: f"{text} 你好吗 {LONG if number == 2 else 'with a few words that differ from each other'}" for view, text in views.items()}
+        return {
+            view: f"{text} 你好吗 {LONG if number == 2 else 'with a few words that differ from each other'}"
+            for view, text in views.items()
+        }
 
     few = {"content": "it", "style": None, "intention": "what for", "details": None}
     prompts = [write_pack(folder, "alpha"), write_pack(folder, "beta", name="beta-" + LONG[:36])]
