@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -31,6 +32,8 @@ from mghft.commands import (
     zero_shot,
 )
 from mghft.pipeline.text import one_line
+from mghft.pipeline.waiting import watched
+from mghft.shell import argument_list, called_command, furnish, option_words, plain_usage_error
 
 
 class Commands(TyperGroup):
@@ -38,6 +41,7 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command; an error meant for people becomes one sentence and its exit code."""
+        arguments = argument_list(ctx)
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -47,11 +51,28 @@ class Commands(TyperGroup):
             )
             raise typer.Exit(130) from None
         except Exception as error:
+            plain_usage_error(error)
             code = exit_code(error)
             if code is None or os.environ.get("MGHFT_TRACEBACK"):
                 raise
-            typer.echo(f"error: {error_sentence(error)}", err=True)
+            typer.echo(f"error: {_in_words_of_options(error, self, arguments)}", err=True)
             raise typer.Exit(code) from None
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        furnish(self)
+
+
+def _in_words_of_options(error: Exception, group: Any, arguments: list[str]) -> str:
+    """Return what an error says; a field that was given by an option is called by the option's name."""
+    field, reason = getattr(error, "field", None), getattr(error, "reason", None)
+    if isinstance(field, str) and reason:
+        # What is missing was given by nobody: the option that would is named.
+        given = None if reason == "must be given" else arguments
+        option = option_words(field, given, called_command(group, arguments)[0])
+        if option is not None:
+            return f"{option} {one_line(reason)}"
+    return error_sentence(error)
 
 
 def exit_code(error: Exception) -> int | None:
@@ -138,4 +159,6 @@ def _root(
 
 def main() -> None:
     """Run the console script."""
-    app(prog_name="mghft")
+    names = called_command(typer.main.get_command(app), sys.argv[1:])[1]
+    with watched(names):
+        app(prog_name="mghft")

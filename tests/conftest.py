@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Every line of output counts; the tests of the words while waiting switch them on.
+os.environ.setdefault("MGHFT_WAITING", "0")
 
 
 @pytest.fixture

@@ -175,7 +175,7 @@ def test_run_with_a_tracker_of_before_is_judged_and_gone_on_with(old: Path) -> N
     use_trackio("unfinished-training")
     train(build_config(training("unfinished-training", resume=True, tracker=None)))
     assert [line["epoch"] for line in read_metrics(Path("unfinished-training"))] == [1, 2]
-    with pytest.raises(ValueError, match="wrong at tracker: Input should be 'tensorboard' or 'wandb'"):
+    with pytest.raises(ValueError, match="wrong at tracker: must be tensorboard or wandb, not 'trackio'"):
         build_config(training("trained", tracker="trackio"))
 
 

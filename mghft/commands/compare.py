@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from mghft.output import print_table
+
+_PAGE = "Page of the stickers that they differ on"
 
 
 def compare(
@@ -28,19 +30,40 @@ def compare(
         str | None, typer.Option(help="Compare every other system with this one alone.")
     ] = None,
     metric: Annotated[
-        str | None, typer.Option(help="What pairs are compared by: accuracy (default) or f1_macro.")
+        Literal["accuracy", "f1_macro"] | None,
+        typer.Option(help="What pairs are compared by: accuracy (default) or f1_macro."),
     ] = None,
     common: Annotated[
         bool, typer.Option("--common", help="On the stickers that all have, where some have more.")
     ] = False,
     no_subsets: Annotated[bool, typer.Option("--no-subsets", help="The whole split alone.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for compare.json, compare.md and index.html.")
+        Path | None,
+        typer.Option(
+            help="Folder for compare.json, compare.md and index.html.",
+            rich_help_panel=_PAGE,
+        ),
     ] = None,
-    card: Annotated[str | None, typer.Option(help="With --out: the corpus, to show the stickers.")] = None,
-    data: Annotated[Path | None, typer.Option(help="With --card: root folder of the corpus.")] = None,
+    card: Annotated[
+        str | None,
+        typer.Option(
+            help="With --out: the corpus, to show the stickers.",
+            rich_help_panel=_PAGE,
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --card: root folder of the corpus.",
+            rich_help_panel=_PAGE,
+        ),
+    ] = None,
     descriptions: Annotated[
-        Path | None, typer.Option(help="With --card: run of `mghft describe`, to show the views.")
+        Path | None,
+        typer.Option(
+            help="With --card: run of `mghft describe`, to show the views.",
+            rich_help_panel=_PAGE,
+        ),
     ] = None,
     stickers: Annotated[
         int | None, typer.Option(min=0, help="Stickers shown that one gets right and the other wrong; 24.")

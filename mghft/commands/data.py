@@ -80,6 +80,7 @@ def check(
       mghft data check met-meme:zh:intention --data MET-Meme --left-out missing.csv
       mghft data check ser30k --data SER_Dataset --strict
       mghft data check ser30k --data SER_Dataset --fast
+      mghft data check pack --data cats.wastickers
     """
     import logging
 
@@ -171,8 +172,9 @@ def split(
     # From the corpus' own splits, not from those of an earlier call; unless they were asked for.
     corpus = load_corpus(chosen.model_copy(update={"split_file": None}), data)
     if out is None and chosen.split_file is None:
+        origin = "has no file of splits" if chosen.adapter == "pack" else "comes with its authors' splits"
         raise ValueError(
-            f"the corpus {chosen.name} comes with its authors' splits: name a file with --out, "
+            f"the corpus {chosen.name} {origin}: name a file with --out, "
             f"and read the corpus with it as '{card}@FILE'"
         )
     kept = [normal_split(name) for name in keep or []]
@@ -255,7 +257,8 @@ def list_cards() -> None:
         card = load_card(name)
         front = read_front_matter(card.source)
         licences = front.get("license", "unknown")
-        facts = [f"{len(card.labels)} labels" if card.labels else "labels found in the data"]
+        found = "no labels, emoji" if card.adapter == "pack" else "labels found in the data"
+        facts = [f"{len(card.labels)} labels" if card.labels else found]
         facts += front.get("size_categories") or []
         facts.append(f"licence {', '.join(licences) if isinstance(licences, list) else licences}")
         rows.append([name, f"{card.title}: {'; '.join(facts)}"])

@@ -42,6 +42,7 @@ def describe(fields: Mapping[str, Any], config: Path | None, settings: list[str]
       mghft describe emoji --data demo/data --out runs/server --model NAME \\
         --engine openai --base-url http://localhost:8000/v1
       mghft describe emoji --data demo/data --out demo/descriptions --dry-run
+      mghft describe pack --data cats.wastickers --out runs/cats --frame middle
     """
     from mghft.pipeline.describe.config import build_describe_config
     from mghft.pipeline.settings import parse_assignments

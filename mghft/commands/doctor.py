@@ -82,6 +82,7 @@ def findings() -> Iterator[Finding]:
     python = ".".join(map(str, sys.version_info[:3]))
     yield Finding("Python", sys.version_info >= (3, 11), python, "install Python 3.11 or newer")
     yield from packages()
+    yield sticker_packages()
     yield engine_package()
     yield disk()
     yield memory()
@@ -107,6 +108,25 @@ def packages() -> Iterator[Finding]:
         oldest = re.match(r">=([\d.]+)", wanted)
         is_old = oldest is not None and _numbers(installed) < _numbers(oldest.group(1))
         yield Finding(name, not is_old, installed, f"mghft needs {requirement}: pip install '{requirement}'")
+
+
+def sticker_packages() -> Finding:
+    """Return the finding on the extra `stickers`, which is fine to lack."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    from mghft.pipeline.images.extra import INSTALL
+
+    names, absent = [], []
+    for name in ("av", "pillow-heif", "rlottie-python"):
+        try:
+            names.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            absent.append(name)
+    if not absent:
+        return Finding("stickers", True, ", ".join(names))
+    return Finding(
+        "stickers", True, f"{', '.join(absent)} not installed, for .webm, .tgs and HEIC: {INSTALL}"
+    )
 
 
 def engine_package() -> Finding:

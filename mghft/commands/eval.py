@@ -1,23 +1,35 @@
 """The command eval."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from mghft.output import print_table
+
+_OF_MODELS, _MACHINE = "A model folder instead of runs", "Machine"
 
 
 def evaluate(
     out: Annotated[Path, typer.Option(help="Folder of the report.")],
     runs: Annotated[list[Path] | None, typer.Argument(help="Run folders of 'mghft train'.")] = None,
     model: Annotated[
-        Path | None, typer.Option(help="A model folder, as 'mghft convert' writes it; then also --card.")
+        Path | None,
+        typer.Option(
+            help="A model folder, as 'mghft convert' writes it; then also --card.",
+            rich_help_panel=_OF_MODELS,
+        ),
     ] = None,
     split: Annotated[
         list[str] | None, typer.Option(help="Split to evaluate; may be repeated. Default: validation, test.")
     ] = None,
-    card: Annotated[str | None, typer.Option(help="With --model: the corpus, as in 'mghft train'.")] = None,
+    card: Annotated[
+        str | None,
+        typer.Option(
+            help="With --model: the corpus, as in 'mghft train'.",
+            rich_help_panel=_OF_MODELS,
+        ),
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Root of the corpus: of --model, or if a run's is elsewhere now.")
     ] = None,
@@ -25,13 +37,25 @@ def evaluate(
         Path | None, typer.Option(help="Descriptions: of --model, or if a run's are elsewhere now.")
     ] = None,
     text_encoder: Annotated[
-        str | None, typer.Option(help="With --model: folder or id of its encoder (convert --text-encoder).")
+        str | None,
+        typer.Option(
+            help="With --model: folder or id of its encoder (convert --text-encoder).",
+            rich_help_panel=_OF_MODELS,
+        ),
     ] = None,
     text_pooling: Annotated[
-        str | None, typer.Option(help="With --model: pooling; a converted checkpoint's is last4_mean.")
+        Literal["last4_masked_mean", "last4_mean", "masked_mean", "cls"] | None,
+        typer.Option(
+            help="With --model: pooling; a converted checkpoint's is last4_mean.",
+            rich_help_panel=_OF_MODELS,
+        ),
     ] = None,
     view_texts: Annotated[
-        str | None, typer.Option(help="With --model: own, whole, released (a converted checkpoint's).")
+        Literal["own", "whole", "released"] | None,
+        typer.Option(
+            help="With --model: own, whole, released (a converted checkpoint's).",
+            rich_help_panel=_OF_MODELS,
+        ),
     ] = None,
     topic_context: Annotated[
         list[str] | None,
@@ -40,11 +64,35 @@ def evaluate(
             "repeated. Default: the run's own."
         ),
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Stickers at a time; default 64.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that read images.")] = None,
-    cache_dir: Annotated[Path | None, typer.Option(help="Cache, if another than the run's.")] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Stickers at a time; default 64.",
+            rich_help_panel=_MACHINE,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes that read images.",
+            rich_help_panel=_MACHINE,
+        ),
+    ] = None,
+    cache_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Cache, if another than the run's.",
+            rich_help_panel=_MACHINE,
+        ),
+    ] = None,
     stickers: Annotated[int | None, typer.Option(help="How many stickers the report shows.")] = None,
-    num_threads: Annotated[int | None, typer.Option(help="Threads of torch on CPU.")] = None,
+    num_threads: Annotated[
+        int | None,
+        typer.Option(
+            help="Threads of torch on CPU.",
+            rich_help_panel=_MACHINE,
+        ),
+    ] = None,
     no_late_fusion: Annotated[
         bool,
         typer.Option("--no-late-fusion", help="No regression on texts and images, which reads train."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -115,7 +115,13 @@ def status(fields: Mapping[str, Any], as_json: bool | None) -> None:
 @with_options(
     EXPERIMENT,
     (
-        option("form", str, None, "markdown (default), latex (booktabs), csv or html.", "--format"),
+        option(
+            "form",
+            Literal["markdown", "latex", "csv", "html"],
+            None,
+            "markdown (default), latex (booktabs), csv or html.",
+            "--format",
+        ),
         option("to", Path, None, "File to write; default: the terminal."),
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -25,9 +25,13 @@ LocalsOption = Annotated[
     str | None, typer.Option("--locals", help="Stages with local tokens, first stage first, such as 1110.")
 ]
 AlphaOption = Annotated[int | None, typer.Option(help="Patches kept per head, times the reduction squared.")]
-BackboneOption = Annotated[str | None, typer.Option(help="Size of PVT: tiny, small, medium or large.")]
+BackboneOption = Annotated[
+    Literal["tiny", "small", "medium", "large"] | None,
+    typer.Option(help="Size of PVT: tiny, small, medium or large."),
+]
 NetworkOption = Annotated[
-    str | None, typer.Option(help="mghft, or a peer of it: pvt, pvt-bert, lora-v, lora, tgca-pvt.")
+    Literal["mghft", "pvt", "pvt-bert", "lora-v", "lora", "tgca-pvt"] | None,
+    typer.Option(help="mghft, or a peer of it: pvt, pvt-bert, lora-v, lora, tgca-pvt."),
 ]
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)

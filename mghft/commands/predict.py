@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -30,11 +30,10 @@ _OWN: options.Group = (
     options.option("no_text", bool, None, "Judge by the picture alone; no multimodal model is started."),
     options.option(
         "form",
-        str,
+        Literal["table", "jsonl", "csv", "parquet"],
         None,
-        "table (on the terminal), jsonl, csv or parquet; default: by the suffix of --out.",
+        "table is for the terminal; default: by the suffix of --out.",
         "--format",
-        metavar="table|jsonl|csv|parquet",
     ),
     options.option("out", Path, "out", "File to write, whole at its end; a stopped command goes on."),
     options.option("overwrite", bool, "overwrite", "Replace the file that --out names."),
@@ -44,7 +43,6 @@ _OWN: options.Group = (
     options.option("text_encoder", str, "text_encoder", "The text encoder's place, where it lies elsewhere."),
     options.option("batch_size", int, "batch_size", "Pictures at a time; default 32."),
     options.option("workers", int, "workers", "Processes that decode pictures; 0: this one; default 1."),
-    options.option("quiet", bool, None, "No progress and no notes."),
 )
 
 
@@ -67,7 +65,6 @@ def predict(
     no_text: bool | None,
     form: str | None,
     raw: bool | None,
-    quiet: bool | None,
 ) -> None:
     """Say the emotion of pictures: each is described by a multimodal model and classified by trained weights.
 
@@ -95,8 +92,8 @@ def predict(
             "which weights? Give --weights: a run folder of 'mghft train', a folder, or a hub id"
         )
     files, found = find_files(pictures, sys.stdin), find_weights(weights)
-    config = _config(fields, found, weights, no_text=no_text, form=form, raw=raw, quiet=quiet)
-    _say_before(config, found, files.passed_by, quiet=bool(quiet))
+    config = _config(fields, found, weights, no_text=no_text, form=form, raw=raw)
+    _say_before(config, found, files.passed_by)
     from mghft.inference.run import predict_files
 
     outcome = predict_files(config, found, files, _shower(form, config, found.inference.labels))
@@ -116,14 +113,11 @@ def _config(
     no_text: bool | None,
     form: str | None,
     raw: bool | None,
-    quiet: bool | None,
 ) -> "PredictConfig":
     from mghft.inference.journal import format_of
     from mghft.inference.run import PredictConfig
     from mghft.pipeline.settings import build, merge
 
-    if form not in (None, "table", "jsonl", "csv", "parquet"):
-        raise ValueError(f"--format is {form!r}: give table, jsonl, csv or parquet")
     nested = merge(fields)
     text = found.inference.text
     if text is None and any(name in nested for name in ("engine", "descriptions")):
@@ -144,7 +138,7 @@ def _config(
 
         if text.prompt in pack_names():
             nested["prompt"] = text.prompt
-    nested |= {"weights": weights, "use_text": not no_text, "calibrated": not raw, "progress": not quiet}
+    nested |= {"weights": weights, "use_text": not no_text, "calibrated": not raw}
     out: Path | None = nested.get("out")
     if out is not None:
         if form == "table":
@@ -155,9 +149,7 @@ def _config(
     return build(PredictConfig, nested, what="the prediction")
 
 
-def _say_before(config: "PredictConfig", found: "FoundWeights", passed_by: int, *, quiet: bool) -> None:
-    if quiet:
-        return
+def _say_before(config: "PredictConfig", found: "FoundWeights", passed_by: int) -> None:
     for note in found.notes:
         typer.echo(f"note: {note}", err=True)
     if passed_by:

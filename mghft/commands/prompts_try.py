@@ -49,12 +49,13 @@ def try_packs(
     if "run.out" not in fields:
         raise ValueError("prompts try needs a folder for the trials: give --out")
     resolved = build_describe_config(config, fields, parse_assignments(settings or ()))
+    from mghft.pipeline.corpora.archives import pack_folder
     from mghft.pipeline.describe.outcome import judge_run
     from mghft.pipeline.trials.page import write_trial_page
     from mghft.pipeline.trials.run import run_trial
 
     done = run_trial(resolved, prompt or [])
-    page, summary = write_trial_page(done, resolved.corpus.data)
+    page, summary = write_trial_page(done, pack_folder(resolved.corpus.data))
     rows = [["prompt", "ok", "failed", "tokens read", "tokens written", "asked now", "reused"]]
     for pack, stats in zip(done.manifest.packs, done.stats, strict=True):
         counts = [stats["ok"], stats["failed"], stats["prompt_tokens"], stats["output_tokens"]]

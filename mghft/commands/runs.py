@@ -1,7 +1,7 @@
 """Commands that look at a run of descriptions: status, failed, verify, preview, export."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -97,7 +97,9 @@ def preview(
     ] = None,
     sample: Annotated[int | None, typer.Option(help="A seeded sample instead of the first.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of --sample.")] = 0,
-    only: Annotated[str | None, typer.Option(help="Only stickers of this status: failed or ok.")] = None,
+    only: Annotated[
+        Literal["failed", "ok"] | None, typer.Option(help="Only stickers of this status: failed or ok.")
+    ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Every sticker of the run, on a page with a folder of files.")
     ] = False,
@@ -136,7 +138,8 @@ def preview(
 def export(
     run: RunArgument,
     format: Annotated[
-        str, typer.Option(help="jsonl, csv, excel (CSV that Excel reads as UTF-8) or annotations-mg.")
+        Literal["jsonl", "csv", "excel", "annotations-mg"],
+        typer.Option(help="jsonl, csv, excel (CSV that Excel reads as UTF-8) or annotations-mg."),
     ],
     card: CardArgument = None,
     data: DataOption = None,
@@ -147,7 +150,9 @@ def export(
             "Default: RUN/export.jsonl, RUN/export.csv, or RUN."
         ),
     ] = None,
-    status: Annotated[str | None, typer.Option(help="Rows: ok, or all (the default).")] = None,
+    status: Annotated[
+        Literal["ok", "all"] | None, typer.Option(help="Rows: ok, or all (the default).")
+    ] = None,
     tokenizer: Annotated[
         str | None,
         typer.Option(

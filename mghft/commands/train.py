@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -13,79 +13,178 @@ if TYPE_CHECKING:
     from mghft.train.config import TrainConfig
 
 
+_START, _SETTINGS, _PICTURES = "Going on and checks", "Settings", "Pictures"
+_MACHINE = "Machine and logs"
+
+
 def train(
     card: CardArgument = None,
     data: DataOption = None,
     descriptions: Annotated[Path | None, typer.Option(help="Run folder of 'mghft describe'.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder to write.")] = None,
     network: Annotated[
-        str | None,
-        typer.Option(help="mghft, or one that it is compared with: pvt, pvt-bert, lora-v, lora, tgca-pvt."),
+        Literal["mghft", "pvt", "pvt-bert", "lora-v", "lora", "tgca-pvt"] | None,
+        typer.Option(help="mghft, or one that it is compared with."),
     ] = None,
     recipe: Annotated[
         str, typer.Option(help="Recipe the values come from: mghft (the paper) or cpu (small).")
     ] = "mghft",
-    config: Annotated[Path | None, typer.Option(help="YAML file with fields of the configuration.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="YAML file with fields of the configuration.",
+            rich_help_panel=_SETTINGS,
+        ),
+    ] = None,
     resume: Annotated[
-        bool | None, typer.Option("--resume", help="Go on with the run in --out; start it if there is none.")
+        bool | None,
+        typer.Option(
+            "--resume",
+            help="Go on with the run in --out; start it if there is none.",
+            rich_help_panel=_START,
+        ),
     ] = None,
     allow_changes: Annotated[
         str | None,
-        typer.Option(metavar="FIELD[,FIELD]", help="With --resume: fields that may differ; it is recorded."),
+        typer.Option(
+            metavar="FIELD[,FIELD]",
+            rich_help_panel=_START,
+            help="With --resume: fields that may differ; it is recorded.",
+        ),
     ] = None,
     init_from: Annotated[
         str | None,
-        typer.Option(help="Begin a new run with the weights of a run, a model folder or a hub id."),
+        typer.Option(
+            rich_help_panel=_START,
+            help="Begin a new run with the weights of a run, a model folder or a hub id.",
+        ),
     ] = None,
     num_processes: Annotated[
-        int, typer.Option(min=1, help="Processes on this machine; they share the CPU's threads.")
+        int,
+        typer.Option(
+            min=1, rich_help_panel=_MACHINE, help="Processes on this machine; they share the CPU's threads."
+        ),
     ] = 1,
     tracker: Annotated[
-        str | None,
-        typer.Option(help="Also log to tensorboard or wandb, in the run folder; nothing is sent."),
+        Literal["tensorboard", "wandb"] | None,
+        typer.Option(
+            rich_help_panel=_MACHINE,
+            help="Also log to tensorboard or wandb, in the run folder; nothing is sent.",
+        ),
     ] = None,
     overfit: Annotated[
-        int | None, typer.Option(metavar="N", help="Overfit check: learn N stickers, to 99 % at least.")
+        int | None,
+        typer.Option(
+            metavar="N", rich_help_panel=_START, help="Overfit check: learn N stickers, to 99 % at least."
+        ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="A few steps of everything, kept nowhere: memory, time, size.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            rich_help_panel=_START,
+            help="A few steps of everything, kept nowhere: memory, time, size.",
+        ),
     ] = False,
     no_text: Annotated[
         bool, typer.Option("--no-text", help="The same network without text, for comparison.")
     ] = False,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training split.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Stickers per step and process.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.")] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            help="Passes over the training split.",
+            rich_help_panel=_SETTINGS,
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Stickers per step and process.",
+            rich_help_panel=_SETTINGS,
+        ),
+    ] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option(
+            help="Peak learning rate.",
+            rich_help_panel=_SETTINGS,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Seed of weights, order and augmentation.",
+            rich_help_panel=_SETTINGS,
+        ),
+    ] = None,
     text_encoder: Annotated[
-        str | None, typer.Option(help="BERT-like encoder: id, folder or 'minilm'.")
+        str | None,
+        typer.Option(
+            help="BERT-like encoder: id, folder or 'minilm'.",
+            rich_help_panel=_SETTINGS,
+        ),
     ] = None,
     images: Annotated[
-        str | None,
-        typer.Option(help="Where images come from: files of --data, or shards that embed them (no --data)."),
+        Literal["files", "shards"] | None,
+        typer.Option(
+            rich_help_panel=_PICTURES,
+            help="Where images come from: files of --data, or shards that embed them (no --data).",
+        ),
     ] = None,
     allow_changed_images: Annotated[
         bool | None,
         typer.Option(
-            "--allow-changed-images", help="Train although images are not those that were described."
+            "--allow-changed-images",
+            rich_help_panel=_PICTURES,
+            help="Train although images are not those that were described.",
         ),
     ] = None,
     strict: Annotated[
         bool | None,
         typer.Option(
-            "--strict", help="Refuse images that cannot be decoded; else they are left out and told."
+            "--strict",
+            rich_help_panel=_PICTURES,
+            help="Refuse images that cannot be decoded; else they are left out and told.",
         ),
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that read images.")] = None,
-    num_threads: Annotated[int | None, typer.Option(help="Threads of torch on CPU.")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes that read images.",
+            rich_help_panel=_MACHINE,
+        ),
+    ] = None,
+    num_threads: Annotated[
+        int | None,
+        typer.Option(
+            help="Threads of torch on CPU.",
+            rich_help_panel=_MACHINE,
+        ),
+    ] = None,
     cache_dir: Annotated[
-        Path | None, typer.Option(help="Folder of decoded images and text features.")
+        Path | None,
+        typer.Option(
+            help="Folder of decoded images and text features.",
+            rich_help_panel=_MACHINE,
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any field; a dot reaches inside: model.alpha=4."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            rich_help_panel=_SETTINGS,
+            help="Any field; a dot reaches inside: model.alpha=4.",
+        ),
     ] = None,
-    fields: Annotated[bool, typer.Option("--fields", help="List every field with its default.")] = False,
+    fields: Annotated[
+        bool,
+        typer.Option(
+            "--fields",
+            help="List every field with its default.",
+            rich_help_panel=_SETTINGS,
+        ),
+    ] = False,
 ) -> None:
     """Train MGHFT on described stickers; options win over --config, which wins over the recipe.
 
@@ -139,9 +238,12 @@ def train(
 
     resolved = load_config(recipe, config, {**given(options), **parse_assignments(settings or ())})
     # Configuration and folders are checked before torch is loaded, so that a slip is answered at once.
-    from mghft.train.data.descriptions import check_sources
+    from mghft.train.data.descriptions import check_encoder, check_sources
+    from mghft.train.options import READS_OWN_TEXT
 
     check_sources(resolved.sources, use_text=resolved.use_text)
+    if resolved.use_text or resolved.network in READS_OWN_TEXT:
+        check_encoder(resolved.text_encoder)
     if resolved.strict and "RANK" not in os.environ:
         from mghft.train.data.strict import refuse_unusable
 
@@ -149,6 +251,10 @@ def train(
     from mghft.train.distributed import launch
 
     if num_processes > 1 and not launch.launched():
+        from mghft.pipeline.waiting import now_doing
+
+        # The first of the processes speaks.
+        now_doing(None)
         raise typer.Exit(launch.launch_processes(sys.argv[1:], num_processes))
     launch.end_with_launcher()
     from mghft.train.distributed.collectives import ProcessLostError

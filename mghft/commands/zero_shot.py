@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import typer
 
@@ -15,10 +15,9 @@ if TYPE_CHECKING:
 _OWN: options.Group = (
     options.option(
         "text",
-        str,
+        Literal["both", "with", "without"],
         "text",
         "Ask with the words on the sticker in the prompt, without, or both; default both.",
-        metavar="both|with|without",
     ),
     options.option("name", str, "name", "Name of the systems; default: the model's."),
     options.option(

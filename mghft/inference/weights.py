@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mghft.pipeline.text import near_paths
 from mghft.train.runs.inference import FILE_NAME, InferenceConfig, inference_config, read_inference
 
 _WEIGHTS = "model.safetensors"
@@ -102,7 +103,8 @@ def _fetch(source: str) -> Path:
     """Return the folder of a hub model, from the local cache or the hub."""
     if source.count("/") != 1 or source.startswith((".", "/", "~")):
         raise FileNotFoundError(
-            f"{source} does not exist: give a run folder of 'mghft train', a folder of weights, or a hub id "
+            f"{source} does not exist{near_paths(Path(source))}: give a run folder of 'mghft "
+            "train', a folder of weights, or a hub id "
             "like owner/name"
         )
     import huggingface_hub

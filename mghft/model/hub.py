@@ -265,7 +265,8 @@ def read_config(path: Path, config_class: type[AnyConfig], model_type: str) -> A
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "its fields"
-        raise ValueError(f"{path.name}, {field}: {first['msg'].removeprefix('Value error, ')}") from None
+        reason = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+        raise ValueError(f"{path.name}, {field}: {reason}") from None
 
 
 def _compare_shapes(model_class: type[HubModel], config: PyramidConfig, weights: Path) -> None:

@@ -10,10 +10,14 @@ from typing import Any
 
 from tqdm import tqdm
 
+from mghft.pipeline.waiting import is_quiet, now_doing, speaker
+
 # Takes how much is done, and how much there is in all.
 Advance = Callable[[int, int], None]
 
-_LINE_SECONDS = 15.0
+# Between two lines of news at first, and when somebody reads a long log.
+_LINE_SECONDS, _LATER_SECONDS = 5.0, 15.0
+_LATER = 60.0
 
 
 class Progress:
@@ -34,7 +38,7 @@ class Progress:
 
     def __enter__(self) -> Progress:
         self._began = self._said = time.monotonic()
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not is_quiet():
             self._bar = tqdm(
                 total=self.total, initial=self.resumed + self.reused, unit="sticker", dynamic_ncols=True
             )
@@ -66,7 +70,7 @@ class Progress:
             self._bar.update(len(rows))
             rate = self.output_tokens / max(self.seconds, 1e-9)
             self._bar.set_postfix_str(f"{rate:.0f} tokens/s, {self.failed} failed, {self.resumed} resumed")
-        elif time.monotonic() - self._said >= _LINE_SECONDS:
+        elif time.monotonic() - self._said >= _pause(self.seconds):
             self._said = time.monotonic()
             rate = self.rows / max(self.seconds, 1e-9)
             done = self.resumed + self.reused + self.rows
@@ -93,17 +97,19 @@ def bar(unit: str = "image", doing: str = "", shown: bool = True) -> Iterator[Ad
     Args:
         doing: said before the numbers, such as "reading images".
     """
+    if shown and doing:
+        now_doing(doing)
     began = said = time.monotonic()
     drawn: tqdm[None] | None = None
 
     def advance(done: int, total: int) -> None:
         nonlocal said, drawn
-        if not shown:
+        if not shown or is_quiet():
             return
         if sys.stderr.isatty():
             drawn = drawn or tqdm(total=total, unit=unit, desc=doing or None, dynamic_ncols=True, leave=False)
             drawn.update(done - drawn.n)
-        elif (now := time.monotonic()) - said >= _LINE_SECONDS:
+        elif (now := time.monotonic()) - said >= _pause(now - began):
             said, seconds = now, (now - began) / max(done, 1) * (total - done)
             before = f"{doing}: " if doing else ""
             print(f"{before}{done}/{total} {unit}s, {seconds:.0f} s left", file=sys.stderr, flush=True)
@@ -117,4 +123,10 @@ def bar(unit: str = "image", doing: str = "", shown: bool = True) -> Iterator[Ad
 
 def say(line: str) -> None:
     """Print a line of news on standard error, above a bar where one is drawn."""
-    tqdm.write(f"describe: {line}", file=sys.stderr)
+    if not is_quiet():
+        tqdm.write(f"{speaker()}: {line}", file=sys.stderr)
+
+
+def _pause(seconds: float) -> float:
+    """Return the seconds between two lines after so many of work."""
+    return _LINE_SECONDS if seconds < _LATER else _LATER_SECONDS

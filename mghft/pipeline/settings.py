@@ -8,6 +8,7 @@ not be in its layer (`given`).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +20,39 @@ from pydantic_core import PydanticUndefined
 from mghft.pipeline.text import did_you_mean
 
 Model = TypeVar("Model", bound=BaseModel)
+# Words for pydantic's limits and types; the longer names first where one begins like another.
+_LIMITS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+_KINDS = {
+    "int_from_float": "a whole number",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text",
+    "path": "a path",
+    "list": "a list",
+    "tuple": "a list",
+    "set": "a list",
+    "dict": "a mapping",
+    "mapping": "a mapping",
+    "model": "a mapping",
+    "dataclass": "a mapping",
+}
+_SHOWN = 40
+
+
+class SettingsError(ValueError):
+    """A field of a configuration is wrong, missing or unknown.
+
+    Attributes:
+        field: its dotted name.
+        reason: what is wrong with it, without the name.
+    """
+
+    exit_code = 2
+
+    def __init__(self, sentence: str, field: str, reason: str) -> None:
+        super().__init__(sentence)
+        self.field, self.reason = field, reason
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,21 +128,63 @@ def build(model: type[Model], *layers: Mapping[str, Any], what: str) -> Model:
     try:
         return model.model_validate(merge(*layers))
     except ValidationError as error:
-        raise ValueError(first_fault(error, what, model)) from None
+        raise SettingsError(first_fault(error, what, model), *_place_and_reason(error, model)) from None
 
 
 def first_fault(error: ValidationError, what: str, model: type[BaseModel] | None = None) -> str:
     """Return the first of pydantic's findings as one sentence; of an unknown field the nearest known ones."""
     first = error.errors()[0]
-    place = ".".join(str(step) for step in first["loc"])
+    place, reason = _place_and_reason(error, model)
     if first["type"] == "extra_forbidden":
-        known = _fields_beside(model, first["loc"][:-1])
-        hint = did_you_mean(str(first["loc"][-1]), known, listed=0)
-        return f"{what} has no field '{place}'{hint}"
+        return f"{what} has no field '{place}'{reason}"
     if first["type"] == "missing":
         return f"{what} lacks the field '{place}'"
-    reason = str(first["msg"]).removeprefix("Value error, ")
     return f"{what} is wrong at {place}: {reason}" if place else f"{what}: {reason}"
+
+
+def _place_and_reason(error: ValidationError, model: type[BaseModel] | None) -> tuple[str, str]:
+    """Return the dotted name of the first field that is wrong, and why, in words for people."""
+    first = error.errors()[0]
+    place = ".".join(str(step) for step in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return place, did_you_mean(str(first["loc"][-1]), _fields_beside(model, first["loc"][:-1]), listed=0)
+    return place, fault_words(first)
+
+
+def fault_words(fault: Mapping[str, Any]) -> str:
+    """Return what is wrong with a value, of one of `ValidationError.errors()`, as a person would say it.
+
+    pydantic's own words speak of inputs and of Python's types.
+    """
+    kind, limits, value = fault["type"], fault.get("ctx") or {}, fault.get("input")
+    if kind == "missing":
+        return "must be given"
+    if kind == "literal_error":
+        known = re.findall(r"'([^']*)'", str(limits.get("expected", "")))
+        near = did_you_mean(value, known, listed=0) if isinstance(value, str) else ""
+        return f"must be {_choices(known)}, not {_shown(value)}{near}"
+    for name, words in _LIMITS.items():
+        if name in limits and kind != "value_error":
+            return f"must be {words} {limits[name]}, not {_shown(value)}"
+    if kind in ("too_short", "string_too_short"):
+        return (
+            f"must have at least {limits['min_length']} entries"
+            if kind == "too_short"
+            else "must not be empty"
+        )
+    for start, words in _KINDS.items():
+        if kind.startswith(start):
+            return f"must be {words}, not {_shown(value)}"
+    return str(fault["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
+
+
+def _choices(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _fields_beside(model: type[BaseModel] | None, way: Sequence[str | int]) -> list[str]:

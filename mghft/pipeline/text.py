@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sized
+from pathlib import Path
 
 # Names that are told of a longer list before "and n more".
 NAMED = 3
@@ -112,3 +113,19 @@ def did_you_mean(name: str, known: Iterable[str], *, listed: int = 12) -> str:
     if near := difflib.get_close_matches(name, names, n=3):
         return f": did you mean {' or '.join(near)}?"
     return f": there are {', '.join(names)}" if 0 < len(names) <= listed else ""
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """Return " (did you mean X or Y?)" where known names are near to one that is not, else nothing."""
+    found = difflib.get_close_matches(name, list(known), n=3)
+    return f" (did you mean {' or '.join(found)}?)" if found else ""
+
+
+def near_paths(path: Path) -> str:
+    """Return what `near` says of a path that does not exist, from what lies beside it."""
+    try:
+        beside = [one.name for one in path.parent.iterdir()]
+    except OSError:
+        return ""
+    found = difflib.get_close_matches(path.name, beside, n=3)
+    return f" (did you mean {' or '.join(str(path.parent / name) for name in found)}?)" if found else ""

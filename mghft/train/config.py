@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mghft.pipeline.settings import build, read_settings
+from mghft.pipeline.text import near
 from mghft.train.augmentation import Augmentation
 from mghft.train.imbalance import Imbalance
 from mghft.train.options import (
@@ -383,7 +384,8 @@ def load_config(
     recipe = str(fields.pop("recipe", recipe))
     if recipe not in recipe_names():
         raise FileNotFoundError(
-            f"the recipe '{recipe}' does not exist: the shipped ones are {', '.join(recipe_names())}"
+            f"the recipe '{recipe}' does not exist{near(recipe, recipe_names())}: the shipped "
+            f"ones are {', '.join(recipe_names())}"
         )
     values = read_settings(RECIPES_FOLDER / f"{recipe}.yaml")
     network = (overrides or {}).get("network", fields.get("network", "mghft"))

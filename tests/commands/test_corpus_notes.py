@@ -23,7 +23,7 @@ def pictures(tmp_path: Path) -> Path:
             path = root / split / ("joy", "fear")[number % 2] / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (32, 32), (40 * number, len(split), 9)).save(path)
-    (root / "train" / "joy" / "anim.tgs").write_bytes(b"\x1f\x8b")
+    (root / "train" / "joy" / "anim.psd").write_bytes(b"8BPS")
     (root / "train" / "joy" / "notes.txt").write_text("drawn by hand")
     (root / "loose.png").write_bytes(b"")
     return root
@@ -54,7 +54,7 @@ def test_describe_says_which_files_of_a_folder_are_not_taken(mghft: Any, picture
         done = mghft("describe", "folder", "--data", pictures, "--out", "run", *options)
     assert done.code == 0, done.err
     assert done.err.count(SAID) == 1
-    assert "1 .tgs" in done.err and "1 .txt" in done.err
+    assert "1 .psd" in done.err and "1 .txt" in done.err
 
 
 def test_notes_are_on_stdout_of_the_check_alone(mghft: Any, pictures: Path) -> None:

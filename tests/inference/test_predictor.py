@@ -255,7 +255,7 @@ def test_slips_are_named(world: World, run: Path, blind: Path, tmp_path: Path) -
     bare = tmp_path / "bare"
     shutil.copytree(run / "best", bare)
     (bare / "inference.json").unlink()
-    with pytest.raises(ValueError, match="has no inference.json"):
+    with pytest.raises(ValueError, match=r"has no inference\.json"):
         find_weights(bare)
 
 
@@ -280,7 +280,7 @@ def test_another_text_encoder_is_refused(world: World, run: Path, tmp_path: Path
     tensors = load_file(encoder / "model.safetensors")
     name = next(iter(tensors))
     save_file({**tensors, name: tensors[name] + 1}, encoder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match="is not the one that .* was trained with"):
+    with pytest.raises(ValueError, match=r"is not the one that .* was trained with"):
         Predictor.from_pretrained(run, text_encoder=encoder)
     moved = tmp_path / "moved"
     shutil.copytree(world.encoder, moved)

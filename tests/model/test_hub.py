@@ -119,7 +119,7 @@ def _rewrite(change: Callable[[dict[str, torch.Tensor]], Any]) -> Callable[[Path
     [
         (_set_name, "unknown field 'colour'"),
         (lambda folder: _change(folder, model_type="bert"), "not that of an MGHFT model"),
-        (lambda folder: _change(folder, alpha=-1), "alpha: Input should be greater than 0"),
+        (lambda folder: _change(folder, alpha=-1), "alpha: must be greater than 0"),
         (lambda folder: _change(folder, num_classes=9), r"'head.weight' is \(7, 48\) where \(9, 48\)"),
         (lambda folder: _change(folder, hidden_dim=48 * 10**6), "where .*48000000"),
         (lambda folder: _change(folder, depths=[1, 10**9, 2, 1]), r"depths is .* the weights have \(1, 2, 2"),

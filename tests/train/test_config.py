@@ -40,7 +40,7 @@ def test_override_wins_over_file_and_file_over_recipe(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"epochs": 0}, "wrong at epochs: Input should be greater than or equal to 1"),
+        ({"epochs": 0}, "wrong at epochs: must be at least 1, not 0"),
         ({"epoch": 3}, "has no field 'epoch'"),
         ({"augmentation.hflips": 1}, "has no field 'augmentation.hflips'"),
         ({"model.num_classes": 3}, "model.num_classes: it follows from"),

@@ -168,6 +168,8 @@ def _check_counts(card: Card, counts: dict[str, dict[str, int]]) -> tuple[list[s
 
 
 def _check_labels(card: Card, stickers: Sequence[Sticker]) -> list[str]:
+    if card.adapter == "pack":
+        return []
     unlabelled = [sticker.id for sticker in stickers if sticker.label is None]
     if unlabelled:
         named = first_and_more(unlabelled, separator="; ")

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from mghft.pipeline.settings import first_fault
-from mghft.pipeline.text import one_line
+from mghft.pipeline.text import near, one_line
 
 Language = Literal["en", "zh"]
 CARDS_FOLDER = Path(__file__).resolve().parents[2] / "data_cards"
@@ -115,7 +115,7 @@ class Card(BaseModel):
 
     name: str
     title: str
-    adapter: Literal["table", "folder", "ser30k", "met_meme", "fi", "emotion_roi"]
+    adapter: Literal["table", "folder", "pack", "ser30k", "met_meme", "fi", "emotion_roi"]
     labels: tuple[str, ...] = ()
     counts: dict[str, int] = Field(default_factory=dict)
     label_counts: dict[str, dict[str, int]] = Field(default_factory=dict)
@@ -171,7 +171,8 @@ def load_card(name_or_path: str | Path) -> Card:
     path = CARDS_FOLDER / f"{base}.md" if is_name else Path(base)
     if not path.is_file():
         raise FileNotFoundError(
-            f"the data card '{base}' does not exist: the shipped cards are {', '.join(card_names())}; "
+            f"the data card '{base}' does not exist{near(base, card_names())}: the shipped cards "
+            f"are {', '.join(card_names())}; "
             "give one of these names or the path of a card"
         )
     front = read_front_matter(path)
@@ -183,7 +184,8 @@ def load_card(name_or_path: str | Path) -> Card:
         if variant not in card.variants:
             variants_of_card = ", ".join(card.variants) or "none"
             raise ValueError(
-                f"the data card {path.name} has no variant '{variant}' (it has: {variants_of_card})"
+                f"the data card {path.name} has no variant '{variant}'{near(variant, card.variants)} "
+                f"(it has: {variants_of_card})"
             )
         block = _override(block, card.variants[variant])
     if variants:

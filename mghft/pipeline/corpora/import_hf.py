@@ -29,6 +29,7 @@ from mghft.pipeline.corpora.adapters.read_table import (
 from mghft.pipeline.corpora.sticker import normal_split
 from mghft.pipeline.files import check_folder, replace_folder, write_text
 from mghft.pipeline.images.decode import FORMATS
+from mghft.pipeline.images.kinds import sticker_kind
 from mghft.pipeline.text import one_line, plural, valid_utf8, yaml_line
 
 TABLE, CARD = "stickers.csv", "card.md"
@@ -36,6 +37,7 @@ TABLE, CARD = "stickers.csv", "card.md"
 _PATTERN_SIGNS = set("*?[]")
 _PEEKED_AT = 100
 _SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif"}
+_STICKER_SUFFIXES = {"lottie": ".tgs", "video": ".webm", "heif": ".heic"}
 
 
 @dataclass(frozen=True)
@@ -266,6 +268,10 @@ def _image_suffix(content: bytes | None) -> tuple[str | None, str]:
     if not content:
         # A path in a stranger's table may be any file of this machine.
         return None, "the data set does not hold the image itself"
+    if kind := sticker_kind(content):
+        # Not opened: their libraries may be absent here, and the bytes are kept as they are.
+        is_packed = kind != "lottie" or content.startswith(b"\x1f\x8b")
+        return _STICKER_SUFFIXES[kind] if is_packed else ".json", ""
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             return _SUFFIXES.get(str(image.format), f".{str(image.format).lower()}"), ""

@@ -14,6 +14,7 @@ from pathlib import Path
 from mghft.pipeline.corpora.adapters import open_adapter
 from mghft.pipeline.corpora.adapters.listing import Listing, summarize_skipped
 from mghft.pipeline.corpora.adapters.paths import leaving_note
+from mghft.pipeline.corpora.archives import pack_folder
 from mghft.pipeline.corpora.card import Card
 from mghft.pipeline.corpora.splits import apply_split_file
 from mghft.pipeline.corpora.sticker import Corpus
@@ -31,7 +32,7 @@ def load_corpus(card: Card, root: str | Path, *, strict: bool = False) -> Corpus
 
     Args:
         card: the corpus' card; its labels may be left to the data.
-        root: folder of the corpus.
+        root: folder of the corpus; of a sticker pack also its archive, which is unpacked into the cache.
         strict: a sticker that cannot be used is an error.
 
     Raises:
@@ -39,8 +40,7 @@ def load_corpus(card: Card, root: str | Path, *, strict: bool = False) -> Corpus
         ValueError: an index file is malformed, a label unknown, an id duplicated, the corpus has no stickers,
             or (`strict`) one of them cannot be used.
     """
-    root = Path(root)
-    check_root(card, root)
+    root = corpus_folder(card, Path(root))
     listing: Listing = open_adapter(card.adapter).read(card, root)
     check_listing(listing, root, strict=strict)
     apply_split_file(listing, root)
@@ -58,12 +58,30 @@ def load_corpus(card: Card, root: str | Path, *, strict: bool = False) -> Corpus
     )
 
 
+def corpus_folder(card: Card, root: Path) -> Path:
+    """Return the folder below which the images of a corpus lie: the root, but for packs in archives.
+
+    Raises:
+        FileNotFoundError: it does not exist.
+        ValueError, OSError: an archive cannot be unpacked; see `archives.pack_folder`.
+    """
+    check_root(card, root)
+    return pack_folder(root) if card.adapter == "pack" else root
+
+
 def check_root(card: Card, root: Path) -> None:
-    """Check that the folder of a corpus exists.
+    """Check that the folder of a corpus exists; a sticker pack may be a file.
 
     Raises:
         FileNotFoundError: it does not.
     """
+    if card.adapter == "pack" and root.is_file():
+        return
+    if root.is_file():
+        raise FileNotFoundError(
+            f"the data folder {root} is a file: give the folder of the corpus {card.name} with --data "
+            "(the archive of a sticker pack goes with the card 'pack')"
+        )
     if not root.is_dir():
         raise FileNotFoundError(
             f"the data folder {root} does not exist: give the folder of the corpus {card.name} with --data"

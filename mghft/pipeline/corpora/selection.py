@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mghft.pipeline.corpora.csv_text import read_text
 from mghft.pipeline.corpora.sticker import Corpus, Sticker, normal_split
-from mghft.pipeline.text import first_and_more, plural
+from mghft.pipeline.text import first_and_more, near, plural
 
 _CONDITION = re.compile(r"([a-z]+)(!?=)(.+)", re.DOTALL)
 _FIELDS: dict[str, Callable[[Sticker], str | None]] = {
@@ -109,8 +109,9 @@ def _fitting(chosen: Sequence[Sticker], all_stickers: Sequence[Sticker], conditi
     match = _CONDITION.fullmatch(condition)
     field = "" if match is None else _EARLIER_FIELDS.get(match[1], match[1])
     if match is None or field not in _FIELDS:
+        meant = near(field, _FIELDS)
         raise ValueError(
-            f"--where is {condition!r}: give FIELD=VALUE or FIELD!=VALUE (several values "
+            f"--where is {condition!r}{meant}: give FIELD=VALUE or FIELD!=VALUE (several values "
             f"parted by commas) with the field {', '.join(_FIELDS)}"
         )
     _, sign, text = match.groups()

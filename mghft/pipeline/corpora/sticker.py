@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from mghft.pipeline.corpora.card import Card
+from mghft.pipeline.text import near
 
 SPLITS = ("train", "validation", "test")
 _OTHER_NAMES = {
@@ -38,6 +39,8 @@ class Sticker:
         votes: label indices that single annotators gave, None for a missing one; empty where the corpus
             has only the label. `mghft.pipeline.audit.agreement` makes use of them.
         label_source: who gave the label, where the corpus says (emoji: emotag, hand); reported apart as well.
+        emoji: those that the maker of a sticker pack gave, blanks between several, "" for none; None where
+            the corpus is no pack.
     """
 
     id: str
@@ -50,6 +53,7 @@ class Sticker:
     topic: str | None = None
     votes: tuple[int | None, ...] = ()
     label_source: str | None = None
+    emoji: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,10 +83,13 @@ class Corpus:
         wanted = normal_split(name)
         stickers = [sticker for sticker in self.stickers if sticker.split == wanted]
         if not stickers:
-            splits = ", ".join(sorted({sticker.split for sticker in self.stickers}))
+            there = sorted({sticker.split for sticker in self.stickers})
+            way_out = "'mghft data split' makes splits"
+            if self.card.adapter == "pack":
+                way_out = "packs have no labels, so write a table of them ('mghft data show table')"
             raise ValueError(
-                f"the corpus {self.card.name} has no sticker in the split '{name}' (it has: {splits}): "
-                "'mghft data split' makes splits"
+                f"the corpus {self.card.name} has no sticker in the split '{name}'{near(wanted, there)}; it "
+                f"has: {', '.join(there)}; {way_out}"
             )
         return stickers
 

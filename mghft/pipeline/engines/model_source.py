@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from mghft.pipeline.waiting import now_doing
+
 WEIGHTS = "*.safetensors"
 # The documented name of the shipped stand-in.
 TINY_LLAVA = "tiny-llava"
@@ -52,6 +54,7 @@ def find_model(model: str, revision: str | None = None, *, trust_remote_code: bo
         folder = checkpoint_path()
         name, location, commit = TINY_LLAVA_IN_MANIFESTS, str(folder), None
         return ModelSource(name, location, commit, hash_folder(folder), trust_remote_code)
+    now_doing(f"looking for the model {model}")
     folder = Path(model)
     if folder.is_dir():
         if (missing := missing_file(folder)) is not None:

@@ -19,6 +19,7 @@ from mghft.pipeline.errors import EngineDiedError
 from mghft.pipeline.prompting.pack import Sampling
 from mghft.pipeline.text import one_line
 from mghft.pipeline.views import views_schema
+from mghft.pipeline.waiting import noise_kept, now_doing
 
 _SMALL_MODEL_BYTES = 64 * 1024 * 1024
 # Requests that wait inside the engine for each one in work: the next is rendered before a place is free.
@@ -64,7 +65,10 @@ class VllmEngine:
 
     def __init__(self, source: ModelSource, options: VllmOptions, *, share_images: bool = True) -> None:
         _set_environment(source, options)
-        self._llm = _start(source, options, share_images)
+        now_doing(f"starting {source.name} under vLLM")
+        # Its own news is nobody's who describes stickers, until it fails.
+        with noise_kept() as self._noise:
+            self._llm = _start(source, options, share_images)
         sequences: int = self._llm.llm_engine.vllm_config.scheduler_config.max_num_seqs
         self.capacity = max(sequences + 1, round(_QUEUE_PER_SEQUENCE * sequences))
         self._keys: dict[str, RequestKey] = {}
@@ -152,6 +156,8 @@ class VllmEngine:
         try:
             outputs = self._llm.llm_engine.step()
         except Exception as error:
+            if self._noise is not None:
+                self._noise.show()
             raise EngineDiedError(f"the engine died: {_words(error)}") from error
         responses += [self._read(output) for output in outputs if output.finished]
         return responses
@@ -171,6 +177,8 @@ class VllmEngine:
     def close(self) -> None:
         """End vLLM and its processes."""
         self._llm.llm_engine.engine_core.shutdown()
+        if self._noise is not None:
+            self._noise.close()
 
 
 def defuse(text: str, marks: Sequence[str]) -> str:

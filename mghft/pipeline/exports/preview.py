@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from mghft.pipeline.corpora.archives import pack_folder
 from mghft.pipeline.exports.preview_cards import has_pictures, sticker_cards
 from mghft.pipeline.exports.preview_choice import UNLABELLED, ChosenRows, choose_rows
 from mghft.pipeline.exports.preview_files import (
@@ -107,7 +108,7 @@ def write_preview(
     Args:
         folder: the run.
         options: which stickers, and how large.
-        data: root of the corpus, for pictures that are not in the shards.
+        data: root of the corpus, or a sticker pack's archive, for pictures that are not in the shards.
         out: the page, default preview.html in the run folder; an older page is replaced, another file never.
         progress: called with (stickers done, stickers in all).
 
@@ -115,10 +116,11 @@ def write_preview(
         FileNotFoundError: the folder is not a run folder, or the corpus does not exist.
         ValueError: a shard is damaged, or `out` or the folder beside it is of another kind.
     """
-    if data is not None and not data.is_dir():
+    if data is not None and not data.exists():
         raise FileNotFoundError(
             f"the data folder {data} does not exist: give the corpus of the run with --data"
         )
+    data = None if data is None else pack_folder(data)
     manifest, status = read_manifest(folder), run_status(folder)
     path = folder / "preview.html" if out is None else out
     check_page(path, MARK, "preview")

@@ -18,7 +18,7 @@ from mghft.pipeline.images.color import ImageError
 from mghft.pipeline.images.decode import ImageTransform, decode_bytes, read_image
 from mghft.pipeline.progress import Advance
 from mghft.pipeline.runs.rows import Row
-from mghft.pipeline.runs.shards import IMAGE_FIELD, SCHEMA, read_shard
+from mghft.pipeline.runs.shards import EMOJI_FIELD, IMAGE_FIELD, SCHEMA, read_shard
 
 _RAW_SHOWN = 20_000
 # Pictures that are decoded at a time; Pillow lets other threads work while it decodes, scales and encodes.
@@ -71,15 +71,14 @@ def sticker_cards(
     card = partial(_card, data=data, transform=transform)
     with ThreadPoolExecutor(threads) as pool:
         for path, numbers in chosen.shards:
-            columns = [*SCHEMA.names]
-            if IMAGE_FIELD.name in pq.read_schema(path).names:
-                columns.append(IMAGE_FIELD.name)
-            table = read_shard(path, columns)
+            present = pq.read_schema(path).names
+            further = [column.name for column in (EMOJI_FIELD, IMAGE_FIELD) if column.name in present]
+            table = read_shard(path, [*SCHEMA.names, *further])
             for block in _blocks(numbers):
                 # A run that goes on while we read may have replaced the shard by a shorter one.
                 rows = table.take([number for number in block if number < table.num_rows]).to_pylist()
                 # Without pictures there is nothing to wait for.
-                yield from pool.map(card, rows) if data or len(columns) > len(SCHEMA) else map(card, rows)
+                yield from pool.map(card, rows) if data or IMAGE_FIELD.name in further else map(card, rows)
                 done += len(block)
                 report(done, total)
 

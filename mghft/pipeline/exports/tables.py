@@ -13,7 +13,7 @@ from typing import NamedTuple
 from mghft.pipeline.files import check_target, write_atomically
 from mghft.pipeline.runs.manifest import read_manifest
 from mghft.pipeline.runs.rows import Row
-from mghft.pipeline.runs.shards import SCHEMA, iterate_shards
+from mghft.pipeline.runs.shards import EMOJI_FIELD, SCHEMA, has_emoji, iterate_shards
 
 # Some readers end a line at these too; JSON may hold them escaped.
 _LINE_ENDS = str.maketrans({character: f"\\u{ord(character):04x}" for character in "\u0085\u2028\u2029"})
@@ -46,8 +46,9 @@ def export_rows(
     if format not in _FORMATS:
         raise ValueError(f"--format is {format!r}: give jsonl, csv, excel or annotations-mg")
     read_manifest(folder)
-    rows = _Counted(run_rows(folder, SCHEMA.names, only_ok=only_ok))
-    lines = _FORMATS[format](rows)
+    columns = [*SCHEMA.names, *([EMOJI_FIELD.name] if has_emoji(folder) else [])]
+    rows = _Counted(run_rows(folder, columns, only_ok=only_ok))
+    lines = _FORMATS[format](rows, columns)
     if str(out) == "-":
         sys.stdout.buffer.writelines(lines)
         sys.stdout.buffer.flush()
@@ -89,24 +90,24 @@ class _Echo:
         return text
 
 
-def _jsonl_lines(rows: Iterable[Row]) -> Iterator[bytes]:
+def _jsonl_lines(rows: Iterable[Row], _: Sequence[str]) -> Iterator[bytes]:
     for row in rows:
         yield json.dumps(row, ensure_ascii=False).translate(_LINE_ENDS).encode() + b"\n"
 
 
-def _csv_lines(rows: Iterable[Row]) -> Iterator[bytes]:
-    table = csv.DictWriter(_Echo(), SCHEMA.names)
+def _csv_lines(rows: Iterable[Row], columns: Sequence[str]) -> Iterator[bytes]:
+    table = csv.DictWriter(_Echo(), columns)
     yield table.writeheader().encode()
     for row in rows:
         yield table.writerow(row).encode()
 
 
-def _excel_lines(rows: Iterable[Row]) -> Iterator[bytes]:
+def _excel_lines(rows: Iterable[Row], columns: Sequence[str]) -> Iterator[bytes]:
     yield codecs.BOM_UTF8
-    yield from _csv_lines(rows)
+    yield from _csv_lines(rows, columns)
 
 
-_FORMATS: dict[str, Callable[[Iterable[Row]], Iterator[bytes]]] = {
+_FORMATS: dict[str, Callable[[Iterable[Row], Sequence[str]], Iterator[bytes]]] = {
     "jsonl": _jsonl_lines,
     "csv": _csv_lines,
     "excel": _excel_lines,

@@ -13,24 +13,18 @@ import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from PIL import (
-    AvifImagePlugin,
-    IcoImagePlugin,
-    Image,
-    TiffImagePlugin,
-    UnidentifiedImageError,
-    WebPImagePlugin,
-)
+from PIL import Image, UnidentifiedImageError
 
-from mghft.pipeline.images.animation import Animation, check_length, read_apng, read_gif
-from mghft.pipeline.images.color import ImageError, check_size, fit, to_rgb, true_color_key, turned, upright
-from mghft.pipeline.images.kinds import name_kind
+from mghft.pipeline.images.apart import decode_apart, read_request
+from mghft.pipeline.images.color import ImageError, check_size, fit, to_rgb, turned, upright
+from mghft.pipeline.images.frames import FORMATS, chosen_frames
+from mghft.pipeline.images.kinds import name_kind, sticker_kind
 from mghft.pipeline.images.links import first_link_out
-from mghft.pipeline.images.transform import SHEET, ImageTransform
+from mghft.pipeline.images.transform import ImageTransform
+from mghft.pipeline.images.worker import Payload, is_worker
 from mghft.pipeline.text import printable
 
 __all__ = [
@@ -45,12 +39,6 @@ __all__ = [
 ]
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
-# Raster formats that say what they are in their first bytes. None that runs a program (EPS starts
-# Ghostscript), reads other files, or takes any bytes for a picture (TGA, raw DIB).
-FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "ICO", "PPM", "AVIF")
-# Loaded here: for a format that is not, Pillow loads all it has.
-_LOADED = (AvifImagePlugin, IcoImagePlugin, TiffImagePlugin, WebPImagePlugin)
-_MAX_PAGES = 10_000
 _PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 _SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "PNG",
@@ -128,7 +116,8 @@ def decode_bytes(content: bytes, transform: ImageTransform | None = None) -> Ima
     """Decode an image to RGB.
 
     Memory: a JPEG is decoded at a scale near `max_side`; any other format costs its decoded size once, and a
-    second time only where the result is more than half as large.
+    second time only where the result is more than half as large. Kinds of the extra `stickers` (Lottie, WebM,
+    HEIC) are decoded in another process, unless this one is a worker, since a file may crash their libraries.
 
     Args:
         content: the bytes of the file.
@@ -141,6 +130,8 @@ def decode_bytes(content: bytes, transform: ImageTransform | None = None) -> Ima
         ImageError: not an image, damaged, or over the limit of pixels.
     """
     transform = transform or ImageTransform()
+    if not is_worker() and sticker_kind(content) is not None:
+        return decode_apart(content, transform.model_dump(mode="json"), decode_request)
     try:
         return _decode(content, transform)
     except LongTextError:
@@ -150,12 +141,19 @@ def decode_bytes(content: bytes, transform: ImageTransform | None = None) -> Ima
 
 def _decode(content: bytes, transform: ImageTransform) -> Image.Image:
     with plain_errors(content, transform.max_pixels):
-        count, frames = _chosen_frames(content, transform)
+        count, frames = chosen_frames(content, transform)
         if count > 1:
             return _sheet(count, frames, transform)
         frame = next(frames)
         size = fit(frame.size, transform.max_side, transform.max_side)
         return upright(to_rgb(frame, transform.background, size), frame)
+
+
+def decode_request(_: Path, request: str) -> Payload:
+    """Decode what `decode_apart` asks for: the other process' side."""
+    content, transform = read_request(request)
+    image = _decode(content, ImageTransform.model_validate(transform))
+    return Payload(image.size, (image.tobytes(),))
 
 
 def image_sha256(root: Path, relative: str) -> str:
@@ -213,75 +211,6 @@ def decode_image(
     return decode_bytes(read_image(root, relative), transform)
 
 
-def _chosen_frames(content: bytes, transform: ImageTransform) -> tuple[int, Iterator[Image.Image]]:
-    """Return the number of chosen frames, and those frames, loaded, one at a time."""
-    limit = (
-        1 if transform.frame == "first" else transform.frame + 1 if isinstance(transform.frame, int) else None
-    )
-    if content.startswith((b"GIF87a", b"GIF89a")):
-        return _played(read_gif(content, limit), transform)
-    if content.startswith(b"\0\0\1\0"):
-        _check_icon(content, transform.max_pixels)
-    image = Image.open(BytesIO(content), formats=FORMATS)
-    check_size(*image.size, transform.max_pixels)
-    animated = image.format == "PNG" and getattr(image, "custom_mimetype", None) == "image/apng"
-    if animated and (transform.frame != "first" or image.info.get("default_image")):
-        return _played(read_apng(content, limit), transform)
-    numbers = [0]
-    # The further pictures of an MPO (a camera's JPEG) are previews or the other eye, no animation.
-    if transform.frame != "first" and image.format in ("WEBP", "AVIF", "TIFF"):
-        numbers = _chosen_numbers(_count_frames(image), transform.frame)
-        if image.format != "TIFF":
-            check_length(numbers[-1] + 1, image.size, transform.max_pixels)
-    return len(numbers), _loaded(image, numbers, transform)
-
-
-def _played(animation: Animation, transform: ImageTransform) -> tuple[int, Iterator[Image.Image]]:
-    numbers = _chosen_numbers(len(animation.frames), transform.frame)
-    return len(numbers), animation.play(set(numbers), transform.max_pixels)
-
-
-def _chosen_numbers(count: int, frame: str | int) -> list[int]:
-    """Return the numbers of the chosen frames, rising."""
-    if isinstance(frame, int):
-        return [min(frame, count - 1)]
-    if sheet := SHEET.fullmatch(frame):
-        cells = min(int(sheet[1]), count)
-        return [number * count // cells for number in range(cells)]
-    return [count // 2 if frame == "middle" else 0]
-
-
-def _count_frames(image: Image.Image) -> int:
-    if image.format != "TIFF":
-        return int(getattr(image, "n_frames", 1))
-    # Page by page: Pillow's own count of a long chain takes quadratic time.
-    for page in range(1, _MAX_PAGES + 1):
-        try:
-            image.seek(page)
-        except EOFError:
-            return page
-    raise ImageError(f"the TIFF has more than {_MAX_PAGES} pages")
-
-
-def _loaded(image: Image.Image, numbers: list[int], transform: ImageTransform) -> Iterator[Image.Image]:
-    for number in numbers:
-        if image.tell() != number:
-            image.seek(number)
-            check_size(*image.size, transform.max_pixels)
-        if image.format == "TIFF":
-            # A tile may be larger than the picture that is cut from it.
-            tags: Any = getattr(image, "tag_v2", {})
-            check_size(tags.get(322, 1), tags.get(323, 1), transform.max_pixels)
-        if transform.max_side is not None and max(image.size) > transform.max_side:
-            # JPEG alone heeds this: it is decoded at the smallest of its own scales that is at least twice
-            # the wanted size, for the last step to be a good one.
-            width, height = fit(image.size, transform.max_side, transform.max_side)
-            image.draft("RGB", (2 * width, 2 * height))
-        true_color_key(image)
-        image.load()
-        yield image
-
-
 def _sheet(count: int, frames: Iterator[Image.Image], transform: ImageTransform) -> Image.Image:
     """Return a grid of frames, each reduced as it comes; cells that no frame fills show the background."""
     columns = math.ceil(math.sqrt(count))
@@ -300,20 +229,6 @@ def _sheet(count: int, frames: Iterator[Image.Image], transform: ImageTransform)
         sheet.paste(cell, (number % columns * wide, number // columns * high))
     assert sheet is not None
     return sheet
-
-
-def _check_icon(content: bytes, max_pixels: int) -> None:
-    """Refuse an icon by the pictures inside: its table may lie, and Pillow decodes as soon as it opens."""
-    (count,) = struct.unpack_from("<H", content, 4)
-    for number in range(count):
-        (offset,) = struct.unpack_from("<I", content, 6 + 16 * number + 12)
-        if content[offset : offset + 8] == b"\x89PNG\r\n\x1a\n":
-            width, height = struct.unpack_from(">II", content, offset + 16)
-        else:
-            width, height = struct.unpack_from("<ii", content, offset + 4)
-            # Colors and, below them, the mask.
-            height = max(1, abs(height) // 2)
-        check_size(abs(width), height, max_pixels)
 
 
 def _hush_pillow() -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from io import BytesIO
 
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from mghft.pipeline.images.color import check_size
-from mghft.pipeline.images.decode import FORMATS, LongTextError, decode_bytes, plain_errors, without_texts
+from mghft.pipeline.images.decode import LongTextError, decode_bytes, plain_errors, without_texts
+from mghft.pipeline.images.extra import require
+from mghft.pipeline.images.frames import open_image
+from mghft.pipeline.images.kinds import sticker_kind
+from mghft.pipeline.images.lottie import read_lottie
 from mghft.pipeline.images.transform import ImageTransform
+from mghft.pipeline.images.video import read_video
 
 # Pillow decodes icons as soon as it opens them, and their end has no mark.
 _ICON = b"\0\0\1\0"
@@ -19,6 +23,8 @@ _ICON = b"\0\0\1\0"
 @dataclass(frozen=True)
 class Header:
     """Header of an image: format and mode in Pillow's words, size in pixels before EXIF rotation.
+
+    Lottie animations are of the format LOTTIE, videos WEBM, HEIC images HEIF.
 
     Attributes:
         transparent: the file can be (alpha or a transparent color); whether it is, pixels would say.
@@ -43,6 +49,16 @@ def read_header(content: bytes, max_pixels: int = ImageTransform().max_pixels) -
     if content.startswith(_ICON):
         icon = decode_bytes(content, ImageTransform(max_pixels=max_pixels, max_side=None))
         return Header("ICO", *icon.size, icon.mode, animated=False, transparent=True, whole=True)
+    kind = sticker_kind(content)
+    if kind == "lottie":
+        lottie = read_lottie(content)
+        check_size(*lottie.size, max_pixels)
+        require("rlottie_python", "rlottie-python", "a Lottie animation (.tgs)")
+        return Header("LOTTIE", *lottie.size, "RGBA", lottie.count > 1, transparent=True, whole=True)
+    if kind == "video":
+        video = read_video(content, max_pixels)
+        mode = "RGBA" if video.transparent else "RGB"
+        return Header("WEBM", *video.size, mode, animated=True, transparent=video.transparent, whole=False)
     try:
         return _read(content, max_pixels)
     except LongTextError:
@@ -52,7 +68,7 @@ def read_header(content: bytes, max_pixels: int = ImageTransform().max_pixels) -
 def _read(content: bytes, max_pixels: int) -> Header:
     with plain_errors(content, max_pixels):
         try:
-            image = Image.open(BytesIO(content), formats=FORMATS)
+            image = open_image(content)
         except UnidentifiedImageError:
             decode_bytes(content)  # Which says why, in the words of the full decoding.
             raise

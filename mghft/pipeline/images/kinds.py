@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import re
 import stat
+import zlib
 from pathlib import Path
+from typing import Literal
+
+StickerKind = Literal["lottie", "video", "heif"]
 
 _MARKUP = re.compile(
     rb"\s*(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(!doctype\s+)?(html|svg)", re.I | re.S
@@ -17,8 +21,7 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
         b"version https://git-lfs",
         "the file is a pointer of Git LFS, not the image: fetch it with `git lfs pull`",
     ),
-    (b"\x1f\x8b", f"the file is a gzip archive, as Telegram's animated stickers (.tgs) are: {_EXPORT}"),
-    (b"\x1aE\xdf\xa3", f"the file is a WebM or Matroska video: {_EXPORT}"),
+    (b"\x1f\x8b", "the file is a gzip archive without an animation (.tgs) in it: unpack it"),
     (b"PK\x03\x04", "the file is a ZIP archive: unpack it"),
     (b"%PDF", "the file is a PDF: export its page as PNG"),
     (b"%!PS", "the file is PostScript, which is not read: export it as PNG"),
@@ -30,13 +33,19 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"OggS", f"the file is Ogg sound or video: {_EXPORT}"),
     (b"ID3", "the file is MP3 sound, not an image"),
 )
-# Brands of the ISO media container, which HEIC, AVIF and MP4 share.
-_HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+# Brands of the ISO media container, which HEIC, AVIF and MP4 share; the last two are of any coding.
+_HEIC = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
+_AVIF = (b"avif", b"avis")
+_GZIP = b"\x1f\x8b\x08"
+_EBML = b"\x1aE\xdf\xa3"
+# The first keys of a Lottie animation, whose order differs from program to program.
+_LOTTIE_KEYS = (b'"layers"', b'"fr"', b'"op"')
+_LOTTIE_LOOKED_AT = 16 << 20
 _TEXT_LOOKED_AT = 200
 
 
-# Longer than the longest beginning that is looked at below.
-_START_BYTES = 32
+# Enough for gzip to unpack the first signs of a text.
+_START_BYTES = 1024
 _PORTABLE_MAP = re.compile(rb"P[1-6][ \t\r\n]+(?:#|\d)")
 
 
@@ -68,12 +77,51 @@ def begins_as_image(start: bytes) -> bool:
     if start[:4] == b"RIFF":
         return start[8:12] == b"WEBP"
     if start[4:8] == b"ftyp":
-        return start[8:12] in (b"avif", b"avis")
+        return start[8:12] in _AVIF or _is_heif(start)
+    if start.startswith(_EBML) or _unpacks_to_object(start):
+        return True
     if start[:2] == b"BM":
         return start[6:10] == bytes(4)
     if start[:4] == b"\0\0\1\0":
         return start[4:6] != bytes(2)
     return _PORTABLE_MAP.match(start) is not None
+
+
+def sticker_kind(content: bytes) -> StickerKind | None:
+    """Return the kind of a file that a library of the extra `stickers` reads, None for any other.
+
+    lottie: an animation of Telegram's (.tgs, gzip of JSON) or its JSON alone; video: WebM and Matroska; heif:
+    HEIC and its relatives, but AVIF, which Pillow reads.
+    """
+    if content.startswith(_EBML):
+        return "video"
+    if content[4:8] == b"ftyp":
+        return "heif" if _is_heif(content) else None
+    if _unpacks_to_object(content[:_START_BYTES]):
+        return "lottie"
+    if _JSON.match(content[:_TEXT_LOOKED_AT]):
+        text = content[:_LOTTIE_LOOKED_AT]
+        return "lottie" if all(key in text for key in _LOTTIE_KEYS) else None
+    return None
+
+
+def _is_heif(start: bytes) -> bool:
+    """Return whether an ISO media file is a HEIC image: of brands for any coding the others decide."""
+    if start[8:12] not in _HEIC:
+        return False
+    brands = start[16 : min(int.from_bytes(start[:4], "big"), 256)]
+    return not any(brand in brands for brand in _AVIF)
+
+
+def _unpacks_to_object(start: bytes) -> bool:
+    """Return whether gzip unpacks the first bytes of a file to what begins as a JSON object does."""
+    if not start.startswith(_GZIP):
+        return False
+    try:
+        text = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(start, 64)
+    except zlib.error:
+        return False
+    return text.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{")
 
 
 def name_kind(content: bytes) -> str | None:
@@ -82,9 +130,7 @@ def name_kind(content: bytes) -> str | None:
         if content.startswith(start):
             return words
     if content[4:8] == b"ftyp":
-        if content[8:12] in _HEIC:
-            return "the file is a HEIC image, which is not read: convert it to JPEG or PNG"
-        if content[8:12] not in (b"avif", b"avis"):
+        if content[8:12] not in (*_AVIF, *_HEIC):
             return f"the file is an MP4 or QuickTime video: {_EXPORT}"
         return None
     if content.startswith(b"RIFF") and content[8:12] in (b"AVI ", b"WAVE"):

@@ -33,6 +33,7 @@ _MEMORY_BYTES = 8 << 30
 _MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(16 << 20), "MALLOC_MMAP_THRESHOLD_": str(4 << 20)}
 
 Job = Callable[..., Any]
+_serving = False
 
 
 class WorkerGoneError(Exception):
@@ -212,8 +213,15 @@ def importable_name(job: Job) -> str:
     )
 
 
+def is_worker() -> bool:
+    """Return whether this process is a worker, which may crash over an image."""
+    return _serving
+
+
 def serve() -> None:
     """Answer requests until the input ends, as it does when the parent is killed: the worker's side."""
+    global _serving
+    _serving = True
     # Ctrl-C reaches every process of the terminal; the parent decides when a worker ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))

@@ -10,6 +10,8 @@ from pydantic_core import ErrorDetails
 from mghft.pipeline.corpora.sticker import Sticker
 from mghft.pipeline.prompting.pack import PromptPack, RenderError, ViewPrompt, syntax_error
 from mghft.pipeline.prompting.yaml_lines import MarkedYaml, read_marked_yaml
+from mghft.pipeline.settings import fault_words
+from mghft.pipeline.text import near
 
 PACKS_FOLDER = Path(__file__).resolve().parents[2] / "prompts"
 
@@ -30,8 +32,8 @@ def find_pack(name_or_path: str | Path) -> Path:
     path = PACKS_FOLDER / f"{text}.yaml" if named else Path(text)
     if not path.is_file():
         raise FileNotFoundError(
-            f"there is no prompt pack '{text}': the shipped packs are {', '.join(pack_names())}; "
-            "give one of these names or the path of a YAML file"
+            f"there is no prompt pack '{text}'{near(text, pack_names())}: the shipped packs are "
+            f"{', '.join(pack_names())}; give one of these names or the path of a YAML file"
         )
     return path
 
@@ -66,7 +68,7 @@ def read_pack(path: Path) -> tuple[PromptPack | None, list[str]]:
 
 
 def _explain(path: Path, file: MarkedYaml, slip: ErrorDetails) -> str:
-    place, reason = slip["loc"], str(slip["msg"]).removeprefix("Value error, ")
+    place, reason = slip["loc"], fault_words(slip)
     line = file.line(place)
     if place == ("user",) and isinstance(slip["input"], str) and (error := syntax_error(slip["input"])):
         reason, line = f"no Jinja template: {error.message}", file.line_in_text(place, error.lineno)

@@ -24,7 +24,7 @@ class Row(TypedDict):
     """One sticker of a run, by the columns of `shards.SCHEMA`.
 
     A view is null or absent where it was not asked for or the row failed; `image` is there only where images
-    are embedded.
+    are embedded, `emoji` where the corpus is of sticker packs.
     """
 
     sticker_id: str
@@ -45,6 +45,7 @@ class Row(TypedDict):
     output_tokens: int
     raw: str | None
     image: NotRequired[EmbeddedImage | None]
+    emoji: NotRequired[str]
 
 
 def start_row(sticker: Sticker, loaded: Loaded, embed: bool) -> Row:
@@ -64,6 +65,8 @@ def start_row(sticker: Sticker, loaded: Loaded, embed: bool) -> Row:
         "output_tokens": 0,
         "raw": None,
     }
+    if sticker.emoji is not None:
+        row["emoji"] = sticker.emoji
     if embed:
         row["image"] = None if loaded.content is None else {"bytes": loaded.content, "path": row["path"]}
     return row

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from mghft.pipeline.files import write_atomically
 from mghft.pipeline.runs.worker import Worker, file_prefix
+from mghft.pipeline.text import near_paths
 from mghft.pipeline.views import VIEWS
 
 SCHEMA = pa.schema(
@@ -33,6 +34,8 @@ SCHEMA = pa.schema(
     ]
 )
 IMAGE_FIELD = pa.field("image", pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())]))
+# Of sticker packs alone, so that other corpora's shards stay as they were.
+EMOJI_FIELD = pa.field("emoji", pa.string())
 FINGERPRINT_KEY = b"mghft.fingerprint"
 _NAME = re.compile(r"descriptions-(?:(\d+)of(\d+)-)?(\d{5,})\.parquet")
 
@@ -53,6 +56,12 @@ def next_shard_path(folder: Path, worker: Worker | None = None) -> Path:
     return folder / f"{prefix}{max(numbers, default=-1) + 1:05d}.parquet"
 
 
+def has_emoji(folder: Path) -> bool:
+    """Return whether the shards of a run have the column of emoji, as those of sticker packs do."""
+    paths = shard_paths(folder)
+    return bool(paths) and all(EMOJI_FIELD.name in pq.read_schema(path).names for path in paths)
+
+
 def write_shard(
     path: Path, rows: Sequence[Mapping[str, Any]], fingerprint: str, *, images: bool = False
 ) -> None:
@@ -71,11 +80,12 @@ def write_rows(
     file: IO[bytes], rows: Sequence[Mapping[str, Any]], fingerprint: str, *, images: bool = False
 ) -> None:
     """Write rows as Parquet into an open binary file; arguments as in `write_shard`."""
-    schema = SCHEMA.append(IMAGE_FIELD) if images else SCHEMA
+    schema = SCHEMA.append(EMOJI_FIELD) if any("emoji" in row for row in rows) else SCHEMA
+    schema = schema.append(IMAGE_FIELD) if images else schema
     metadata = {FINGERPRINT_KEY: fingerprint.encode()}
     if images:
         # Read by `datasets`, which then shows the column as pictures.
-        metadata[b"huggingface"] = _HF_FEATURES
+        metadata[b"huggingface"] = _hf_features(schema)
     table = pa.Table.from_pylist(list(rows), schema=schema.with_metadata(metadata))
     pq.write_table(table, file, compression="zstd")
 
@@ -114,7 +124,8 @@ def read_descriptions(folder: str | Path) -> pa.Table:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"the folder of descriptions {folder} does not exist: make it with `mghft describe`"
+            f"the folder of descriptions {folder} does not exist{near_paths(folder)}: make it "
+            "with `mghft describe`"
         )
     tables = [table for _, table in iterate_shards(folder, SCHEMA.names)]
     if not tables:
@@ -150,11 +161,10 @@ def remove_leftovers(folder: Path, worker: Worker | None = None) -> int:
     return len(leftovers)
 
 
-_HF_FEATURES = (
-    b'{"info": {"features": {'
-    + b", ".join(
-        b'"%b": {"dtype": "%b", "_type": "Value"}' % (field.name.encode(), str(field.type).encode())
-        for field in SCHEMA
-    )
-    + b', "image": {"_type": "Image"}}}}'
-)
+def _hf_features(schema: pa.Schema) -> bytes:
+    columns = [
+        b'"%b": {"dtype": "%b", "_type": "Value"}' % (column.name.encode(), str(column.type).encode())
+        for column in schema
+        if column.name != IMAGE_FIELD.name
+    ]
+    return b'{"info": {"features": {' + b", ".join([*columns, b'"image": {"_type": "Image"}']) + b"}}}"

@@ -25,6 +25,8 @@ from mghft.pipeline.views import VIEWS
 
 # Above this share of stickers with the same text a view says nothing about any of them.
 _SAME_TEXT_WARNING = 0.5
+# The shipped model under the name that manifests give it, and the corpus that it was made for.
+STAND_IN, _KNOWN = "interpreter", "emoji"
 _MIN_ROWS_FOR_WARNING = 20
 
 
@@ -118,6 +120,8 @@ def run_status(folder: Path, failed_limit: float = FAILED_LIMIT) -> RunStatus:
         "failures": dict(reasons.most_common()),
         "warnings": list(_same_text_warnings(folder, texts)),
     }
+    if (warning := stand_in_warning(status)) is not None:
+        status["warnings"].insert(0, warning)
     if (warning := failed_warning(status, failed_limit)) is not None:
         status["warnings"].append(warning)
     if not status["in_journal"]:
@@ -132,6 +136,17 @@ def failed_warning(status: RunStatus, limit: float) -> str | None:
     share = 100 * status["failed"] / status["rows"]
     reason = next(iter(status["failures"]), "")
     return f"{status['failed']} of {status['rows']} stickers failed ({share:.1f} %), most often: {reason}"
+
+
+def stand_in_warning(status: RunStatus) -> str | None:
+    """Return a sentence where the shipped stand-in described something else than what it knows."""
+    if status["model"] != STAND_IN or status["corpus"].partition(":")[0] == _KNOWN or not status["ok"]:
+        return None
+    distinct = max(status["distinct_texts"].values(), default=0)
+    return (
+        f"the texts are those of the shipped stand-in tiny-llava, which knows emoji only: at most {distinct} "
+        f"distinct texts a view for {status['ok']} stickers; give --model a real one"
+    )
 
 
 def failed_rows(folder: Path) -> list[tuple[str, str]]:

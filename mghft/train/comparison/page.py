@@ -97,7 +97,8 @@ def _cards(found: list[Disagreement], shown: Shown | None, count: int) -> list[D
     ]
     if shown is None:
         return [DisagreementCard(one, None, []) for one in chosen]
-    stickers = {sticker.id: sticker for sticker in load_corpus(load_card(shown.card), shown.data).stickers}
+    corpus = load_corpus(load_card(shown.card), shown.data)
+    stickers = {sticker.id: sticker for sticker in corpus.stickers}
     unknown = next((one.id for one in chosen if one.id not in stickers), None)
     if unknown is not None:
         raise ValueError(f"the corpus {shown.card} in {shown.data} has no sticker {unknown!r}: name another")
@@ -105,7 +106,7 @@ def _cards(found: list[Disagreement], shown: Shown | None, count: int) -> list[D
     if shown.descriptions is not None:
         texts = dict(read_texts(shown.descriptions, VIEWS).by_id)
     return [
-        DisagreementCard(one, _picture(shown.data, stickers[one.id]), _views(texts.get(one.id)))
+        DisagreementCard(one, _picture(corpus.root, stickers[one.id]), _views(texts.get(one.id)))
         for one in chosen
     ]
 

@@ -16,8 +16,12 @@ from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.corpora.load import check_root
 from mghft.pipeline.corpora.sticker import Corpus, Sticker
 from mghft.pipeline.runs.shards import read_descriptions
-from mghft.pipeline.text import plural
+from mghft.pipeline.text import near, near_paths, plural
 from mghft.train.options import Sources
+
+# The encoder of a package, by its name in `mghft.model.text_encoder`, which loads torch.
+BUNDLED = "minilm"
+_HUB_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -159,6 +163,34 @@ def check_sources(sources: Sources, *, use_text: bool) -> None:
         check_run_folder(sources.descriptions)
 
 
+def check_encoder(name: str) -> None:
+    """Check that a text encoder is there to be loaded, without loading it: a folder, cached, or on the hub.
+
+    Raises:
+        FileNotFoundError: it is nowhere; one sentence.
+    """
+    if name == BUNDLED or Path(name).is_dir():
+        return
+    import huggingface_hub
+
+    if name.count("/") > 1 or name.startswith((".", "/", "~")):
+        raise FileNotFoundError(
+            f"the text encoder {name} does not exist{near_paths(Path(name))}: give a folder, a Hugging Face "
+            f"id, or {BUNDLED}"
+        )
+    if isinstance(huggingface_hub.try_to_load_from_cache(name, "config.json"), str):
+        return
+    try:
+        huggingface_hub.HfApi().model_info(name, timeout=_HUB_SECONDS)
+    except Exception as error:
+        # Whatever keeps it away, for the user it is the same.
+        raise FileNotFoundError(
+            f"the text encoder {name} is no folder here{near(name, [BUNDLED])}, and as a Hugging Face id "
+            f"neither cached nor reachable ({type(error).__name__}): on a machine with network run "
+            f"`hf download {name}`, or give a folder or {BUNDLED}"
+        ) from None
+
+
 def check_run_folder(run_folder: Path) -> None:
     """Check that a folder holds descriptions.
 
@@ -167,7 +199,8 @@ def check_run_folder(run_folder: Path) -> None:
     """
     if not run_folder.is_dir():
         raise FileNotFoundError(
-            f"the descriptions {run_folder} do not exist: give the run folder of 'mghft describe'"
+            f"the descriptions {run_folder} do not exist{near_paths(run_folder)}: give the run "
+            "folder of 'mghft describe'"
         )
     if not any(run_folder.glob("descriptions-*.parquet")):
         raise FileNotFoundError(

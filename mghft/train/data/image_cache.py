@@ -22,12 +22,13 @@ from mghft.pipeline.corpora.sticker import Sticker
 from mghft.pipeline.files import write_atomically, write_text
 from mghft.pipeline.images.color import ImageError
 from mghft.pipeline.images.decode import ImageTransform, decode_bytes, read_image
+from mghft.pipeline.images.extra import is_complete, is_lacking_library
 from mghft.pipeline.progress import bar
 from mghft.pipeline.text import printable
 
 _CHUNK = 128
 # Raised when the same file decodes to other pixels than before, so that no old cache is taken for a new one.
-_DECODER = 2
+_DECODER = 3
 # The engine's bound of the longer side is not the trainer's, which bounds the shorter one.
 _FULL_SIZE = ImageTransform(max_side=None)
 
@@ -88,6 +89,11 @@ class _Written(NamedTuple):
     error: str | None
 
 
+def _may_read_more(index: Path) -> bool:
+    """Return whether a cache left images out for want of a library that may be installed since."""
+    return any(is_lacking_library(reason) for reason in _read_index(index)[1].values()) and is_complete()
+
+
 class StickerImages:
     """The images of some stickers by index, short side at most `short_side` pixels.
 
@@ -119,7 +125,7 @@ class StickerImages:
         self._pixels: NDArray[np.uint8] | None = None
         name = f"images-{self.fingerprint()[:24]}"
         data, index = folder / f"{name}.bin", folder / f"{name}.json"
-        if not (data.is_file() and index.is_file()):
+        if not (data.is_file() and index.is_file()) or _may_read_more(index):
             if self._estimated_bytes() > limit_gb * 1e9:
                 return
             folder.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ from mghft.model import TextEncoder
 from mghft.model.joint import distinct_texts
 from mghft.pipeline.files import write_bytes
 from mghft.pipeline.progress import bar
+from mghft.pipeline.waiting import now_doing
 from mghft.train.options import Pooling
 
 # Texts that are encoded together.
@@ -49,6 +50,7 @@ def load_encoder(name_or_folder: str | Path, pooling: Pooling, device: torch.dev
     # Loading takes a second; its bar would stand among the epochs.
     from transformers.utils.logging import disable_progress_bar
 
+    now_doing(f"loading the text encoder {name_or_folder}")
     disable_progress_bar()  # type: ignore[no-untyped-call]
     return TextEncoder.from_pretrained(name_or_folder, pooling=pooling).to(device)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.predictions import FILE_NAME, write_predictions
 from mghft.pipeline.text import first_and_more, plural
+from mghft.pipeline.waiting import now_doing
 from mghft.train.config import TrainConfig
 from mghft.train.data.splits import Split, views_of
 from mghft.train.data.text_features import FeatureCache, load_encoder
@@ -51,6 +52,7 @@ def evaluate(config: EvalConfig) -> Evaluation:
     """
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
+    now_doing("evaluating")
     runs = open_all(config)
     # A run with text comes first: its descriptions are shown, its text features make the text-only baseline.
     main = next((run for run in runs if run.config.use_text), runs[0])

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mghft.model.peers.config import TopicContext
 from mghft.pipeline.settings import build, given
+from mghft.pipeline.text import near_paths
 from mghft.train.config import TrainConfig, build_config
 from mghft.train.options import Pooling, ViewTexts
 from mghft.train.runs.files import read_json
@@ -179,7 +180,11 @@ def open_runs(
     runs: list[TrainedRun] = []
     for folder in folders:
         if not (folder / "config.json").is_file():
-            raise FileNotFoundError(f"{folder} is not a run folder of 'mghft train': it has no config.json")
+            raise FileNotFoundError(
+                f"{folder} is not a run folder of 'mghft "
+                f"train'{'' if folder.exists() else near_paths(folder)}: "
+                "it has no config.json"
+            )
         if not (folder / "best" / "model.safetensors").is_file():
             raise FileNotFoundError(
                 f"the run {folder} has no best/model.safetensors yet: let its first epoch finish"

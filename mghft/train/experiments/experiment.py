@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mghft.pipeline.files import write_json
 from mghft.pipeline.settings import build, read_settings
+from mghft.pipeline.text import near
 from mghft.train.runs.files import read_json
 
 SHIPPED = Path(__file__).resolve().parents[2] / "experiments"
@@ -152,8 +153,11 @@ def load_experiment(name: str, fields: dict[str, Any]) -> Experiment:
     if not path.suffix and not path.exists():
         path = SHIPPED / f"{name}.yaml"
         if not path.is_file():
-            shipped = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yaml")))
-            raise FileNotFoundError(f"there is no experiment {name!r}: name a YAML file, or one of {shipped}")
+            shipped = sorted(file.stem for file in SHIPPED.glob("*.yaml"))
+            raise FileNotFoundError(
+                f"there is no experiment {name!r}{near(str(name), shipped)}: name a YAML file, or one of "
+                f"{', '.join(shipped)}"
+            )
     return build(Experiment, read_settings(path), fields, what=f"the experiment {path.name}")
 
 

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from mghft.model import MGHFT, MGHFTConfig
 from mghft.model.joint import Network, Trained, network
 from mghft.model.peers import PeerConfig
+from mghft.pipeline.waiting import is_quiet
 from mghft.train.config import TrainConfig
 from mghft.train.data.loader import EpochLoader
 from mghft.train.data.sampler import (
@@ -130,7 +131,7 @@ class Trainer:
         """Train the remaining epochs, each with validation, and finish the run."""
         self.resume()
         config, state, main = self.config, self.state, self.accelerator.is_main_process
-        shown = config.progress and main
+        shown = config.progress and main and not is_quiet()
         with (
             open_tracker(
                 config.tracker if main else None,

@@ -16,6 +16,7 @@ from mghft.pipeline.corpora.adapters.listing import write_left_out
 from mghft.pipeline.corpora.sticker import Corpus
 from mghft.pipeline.runs.pictures import WAY_OUT
 from mghft.pipeline.runs.split_difference import split_difference
+from mghft.pipeline.waiting import is_quiet, now_doing
 from mghft.train.config import TrainConfig
 from mghft.train.data.described_images import changed_images
 from mghft.train.data.descriptions import data_fingerprint
@@ -67,6 +68,7 @@ def train(config: TrainConfig) -> Path:
 def open_trainer(config: TrainConfig) -> Iterator[Trainer | None]:
     """Yield a trainer that holds its run folder and hears signals; None where the run is finished already."""
     check_tracker(config.tracker)
+    now_doing("reading the corpus and its descriptions")
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
     corpus = open_corpus(config.sources)
@@ -118,7 +120,7 @@ def _build_trainer(
     splits: Mapping[str, LabelledSplit],
 ) -> Trainer:
     """Open the data, build the model and give it its first weights, or find the checkpoint to go on from."""
-    shown = config.progress and accelerator.is_main_process
+    shown = config.progress and accelerator.is_main_process and not is_quiet()
     say: Callable[[str], object] = tqdm.write if shown else lambda text: None
     text, labels = config.text, corpus.card.labels
     encoder = None
@@ -148,6 +150,7 @@ def _build_trainer(
             say(f"note: {changed}")
         if (difference := split_difference(text.descriptions, corpus)) is not None:
             say(f"note: {difference}: those of the corpus are taken")
+    now_doing("training")
     data = TrainingData(corpus.card, opened["train"], opened["validation"])
     latest = broadcast_from_main(accelerator, lambda: run.resume_from(say))
     torch.manual_seed(config.seed)

@@ -67,7 +67,7 @@ def test_other_file_without_a_suffix_is_left_out_and_counted(tmp_path: Path, con
 def test_suffix_of_another_kind_is_not_looked_behind(tmp_path: Path) -> None:
     draw(tmp_path / "joy" / "a.png")
     draw(tmp_path / "anger" / "a.png")
-    draw(tmp_path / "joy" / "b.tgs")
+    draw(tmp_path / "joy" / "b.psd")
     assert len(load(tmp_path).stickers) == 2
 
 

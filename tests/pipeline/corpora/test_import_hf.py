@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from sticker_files import half, heic, square, tgs, webm
 
 from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.corpora.import_hf import Columns, import_data_set
@@ -49,6 +50,16 @@ def saved(tmp_path):
     parts = {"train": data_set(rows(0, 1, 2)), "val": data_set(rows(3, kind="JPEG"))}
     datasets.DatasetDict(parts).save_to_disk(tmp_path / "saved")
     return tmp_path / "saved"
+
+
+def test_stickers_of_chat_services_keep_their_bytes_and_get_their_suffix(tmp_path):
+    contents = [tgs(square((255, 0, 0))), webm([half((0, 0, 255))]), heic(Image.new("RGB", (16, 16)))]
+    table = {"image": [{"bytes": one, "path": None} for one in contents], "emotion": [0, 1, 0]}
+    data_set({**table, "caption": ["hi"] * 3}).to_parquet(tmp_path / "train.parquet")
+    import_data_set(str(tmp_path / "train.parquet"), tmp_path / "out", Columns())
+    stickers = read(tmp_path / "out").stickers
+    assert [Path(sticker.path).suffix for sticker in stickers] == [".tgs", ".webm", ".heic"]
+    assert [(tmp_path / "out" / sticker.path).read_bytes() for sticker in stickers] == contents
 
 
 def read(out):

@@ -221,14 +221,14 @@ def test_image_in_the_folder_of_a_split_is_left_out_with_its_reason(tmp_path):
 
 
 def test_every_file_below_the_root_is_taken_or_counted(tmp_path):
-    files_in(tmp_path, "joy/a.jfif", "joy/b.jpe", "joy/c.ico", "anger/d.PNG", "joy/e.tgs", "joy/f.heic")
-    files_in(tmp_path, "anger/g.tgs", "anger/h", "anger/.hidden", "cover.png")
+    files_in(tmp_path, "joy/a.jfif", "joy/b.jpe", "joy/c.ico", "anger/d.PNG", "joy/e.psd", "joy/f.svg")
+    files_in(tmp_path, "anger/g.psd", "anger/h", "anger/.hidden", "cover.png")
     corpus = load_corpus(load_card("folder"), tmp_path)
     assert [sticker.path for sticker in corpus.stickers] == [
         *("anger/d.PNG", "joy/a.jfif", "joy/b.jpe", "joy/c.ico"),
     ]
     notes = " ".join(corpus.notes)
-    assert "left out, 4 files without the suffix of an image that is read: 2 .tgs" in notes
+    assert "left out, 4 files without the suffix of an image that is read: 2 .psd" in notes
     assert "left out, 1 image beside the classes' folders: cover.png" in notes
 
 

@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from squares import World
+from sticker_files import square, tgs
 
 from mghft.model import TextEncoder
 from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.corpora.load import load_corpus
 from mghft.pipeline.corpora.sticker import Sticker
+from mghft.pipeline.images.color import ImageError
+from mghft.pipeline.images.extra import INSTALL
 from mghft.train.data.image_cache import FileImages, StickerImages
 from mghft.train.data.shard_images import ShardImages, image_hashes
 from mghft.train.data.text_features import FeatureCache
@@ -72,3 +75,23 @@ def test_damaged_image_cache_is_removed_and_made_again(
     with pytest.raises(ValueError, match="was damaged and has been removed: start the command again"):
         open_images(world, stickers, tmp_path / "c")
     assert open_images(world, stickers, tmp_path / "c")[0].size
+
+
+def test_image_left_out_for_want_of_a_library_is_read_once_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "1.tgs").write_bytes(tgs(square((255, 0, 0), side=512)))
+    source = FileImages(tmp_path, [Sticker("1.tgs", "1.tgs", "train", 0, "a")])
+    reason = "the file is a Lottie animation (.tgs), which needs the package rlottie-python: " + INSTALL
+
+    def absent(*_: object) -> None:
+        raise ImageError(reason)
+
+    def open_cache() -> StickerImages:
+        return StickerImages(source, short_side=32, folder=tmp_path / "cache", limit_gb=1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mghft.train.data.image_cache.decode_bytes", absent)
+        assert open_cache().errors == {0: reason}
+    images = open_cache()
+    assert (images.errors, images[0].size, images[0].getpixel((16, 16))) == ({}, (32, 32), (255, 0, 0))

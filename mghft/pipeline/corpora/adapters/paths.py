@@ -30,6 +30,11 @@ IMAGE_SUFFIXES = frozenset(
         ".tiff",
         ".apng",
         ".avif",
+        ".heic",
+        ".heif",
+        ".hif",
+        ".tgs",
+        ".webm",
     }
 )
 # Why a sticker is left out.
@@ -39,7 +44,7 @@ _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 # So often one folder is walked that several links lead to.
 _MAX_VISITS = 4
 # What archives and operating systems leave behind is no part of a corpus.
-_IGNORED_FOLDERS = frozenset({"__MACOSX", "$RECYCLE.BIN"})
+IGNORED_FOLDERS = frozenset({"__MACOSX", "$RECYCLE.BIN"})
 
 
 def walk_files(root: Path, leaving: list[str] | None = None) -> Iterator[str]:
@@ -78,7 +83,7 @@ def walk_files(root: Path, leaving: list[str] | None = None) -> Iterator[str]:
         folders[:] = sorted(
             name
             for name in folders
-            if not name.startswith(".") and name not in _IGNORED_FOLDERS and is_followed(folder, name)
+            if not name.startswith(".") and name not in IGNORED_FOLDERS and is_followed(folder, name)
         )
         relative = os.path.relpath(folder, root).replace(os.sep, "/")
         prefix = "" if relative == "." else relative + "/"
