@@ -156,7 +156,7 @@ def main() -> None:
         for what, fragment in (
             ("opened", ""),
             ("filtered", "#status=failed&label=anger"),
-            ("searched", "#q=sto%20rain"),
+            ("searched", "#q=0123456"),
             ("last page", "#page=100000"),
         ):
             seconds, counted = browse(out, given.folder, fragment)

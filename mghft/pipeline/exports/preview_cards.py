@@ -74,9 +74,10 @@ def sticker_cards(
             present = pq.read_schema(path).names
             further = [column.name for column in (EMOJI_FIELD, IMAGE_FIELD) if column.name in present]
             table = read_shard(path, [*SCHEMA.names, *further])
+            if numbers[-1] >= len(table):
+                raise ValueError(f"the shard {path} became shorter while it was read: write the page again")
             for block in _blocks(numbers):
-                # A run that goes on while we read may have replaced the shard by a shorter one.
-                rows = table.take([number for number in block if number < table.num_rows]).to_pylist()
+                rows = table.take(block).to_pylist()
                 # Without pictures there is nothing to wait for.
                 yield from pool.map(card, rows) if data or IMAGE_FIELD.name in further else map(card, rows)
                 done += len(block)
