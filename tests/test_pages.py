@@ -65,6 +65,7 @@ def test_page_fits_and_shows_its_pictures_as_they_are(
     assert found["width"] == found["visible"] == width
     assert found["without_alt"] == found["unreachable"] == 0
     assert found["distorted"] == found["unseen_focus"] == found["low_contrast"] == []
+    assert found["broken_words"] == []
     assert found["images"] > 0 or kind == "experiment"
     # Below the window pictures of files are not loaded yet.
     assert found["broken"] == 0 or kind == "preview with files"
@@ -80,7 +81,8 @@ def test_a_bad_page_is_seen_to_be_bad(tmp_path: Path) -> None:
         '<!doctype html><html lang="en"><title>bad</title><style>button { outline: 0 }</style><main>'
         "<h1>bad</h1>"
         '<img src="wide.png" width="50" height="50"><p style="color: #bbb; background: #fff">pale</p>'
-        "<button>no ring</button>"
+        '<table style="width: 20px; overflow-wrap: anywhere; table-layout: fixed">'
+        '<tr><th scope="col">accuracy</th></tr></table><button>no ring</button>'
         '<div style="overflow: auto"><div style="width: 900px">wide</div></div></main>',
         encoding="utf-8",
     )
@@ -90,6 +92,7 @@ def test_a_bad_page_is_seen_to_be_bad(tmp_path: Path) -> None:
     layout = found["layout"]
     assert layout["distorted"] == [""] and layout["low_contrast"] == ["pale"]
     assert layout["unseen_focus"] == ["<button>no ring</button>"]
+    assert layout["broken_words"] == ["accuracy"]
     assert layout["without_alt"] == layout["unreachable"] == 1
 
 

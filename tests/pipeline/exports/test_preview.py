@@ -20,6 +20,8 @@ from mghft.pipeline.corpora.load import load_corpus
 from mghft.pipeline.corpora.selection import Selection
 from mghft.pipeline.exports import preview_cards
 from mghft.pipeline.exports.preview import PreviewOptions, write_preview
+from mghft.pipeline.exports.preview_choice import choose_rows
+from mghft.pipeline.images.transform import ImageTransform
 from mghft.pipeline.runs.shards import SCHEMA, read_shard, shard_paths, write_shard
 
 HOSTILE = "<script>alert(1)</script> \" ' & </script> \u2028 {{ 7 * 7 }}"
@@ -229,6 +231,14 @@ def test_one_shard_is_in_memory_at_a_time(folder, card, monkeypatch):
     write_preview(folder, data=card.parent)
     names = [path.name for path in shard_paths(folder)]
     assert steps == [step for name, n in zip(names, (8, 8, 4), strict=True) for step in [name, *["card"] * n]]
+
+
+def test_shard_that_became_shorter_is_said(folder):
+    chosen = choose_rows(folder, only=None, sample=None, seed=0, limit=None)
+    path = shard_paths(folder)[1]
+    write_shard(path, read_shard(path, SCHEMA.names).to_pylist()[:5], "fingerprint")
+    with pytest.raises(ValueError, match="became shorter while it was read: write the page again"):
+        list(preview_cards.sticker_cards(chosen, None, ImageTransform()))
 
 
 def test_header_has_the_counts_and_the_warnings(card, tmp_path):
