@@ -28,12 +28,13 @@ from mghft.commands import (
     robustness,
     runs,
     runs_diff,
+    serve,
     train,
     zero_shot,
 )
 from mghft.pipeline.text import one_line
 from mghft.pipeline.waiting import watched
-from mghft.shell import argument_list, called_command, furnish, option_words, plain_usage_error
+from mghft.shell import argument_list, called_command, furnish, option_words, value_error_sentence
 
 
 class Commands(TyperGroup):
@@ -51,7 +52,9 @@ class Commands(TyperGroup):
             )
             raise typer.Exit(130) from None
         except Exception as error:
-            plain_usage_error(error)
+            if (sentence := value_error_sentence(error)) is not None:
+                typer.echo(f"error: {sentence}", err=True)
+                raise typer.Exit(2) from None
             code = exit_code(error)
             if code is None or os.environ.get("MGHFT_TRACEBACK"):
                 raise
@@ -116,6 +119,7 @@ app.command("export")(runs.export)
 app.command("train")(train.train)
 app.command("eval")(eval.evaluate)
 app.command("predict")(predict.predict)
+app.command("serve")(serve.serve)
 app.command("compare")(compare.compare)
 app.command("robustness")(robustness.robustness)
 app.command("probe")(probe.probe)

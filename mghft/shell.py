@@ -21,6 +21,7 @@ _GENERAL = "Options"
 # Fewer options than this are one list.
 _SECTIONS_FROM = 13
 _NUMBER = re.compile(r"Input should be (?:a|an) valid (\w+).*")
+_CHOICE = re.compile(r"'(.*)' is not one of (.*)")
 _KINDS = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}
 
 
@@ -85,13 +86,21 @@ def _format_options(command: TyperCommand, context: Any, formatter: Any) -> None
                 formatter.write_dl(records)
 
 
-def plain_usage_error(error: Any) -> None:
-    """Say what is wrong with an option's value as a person would; the error is changed in place."""
-    message = getattr(error, "message", None)
-    if isinstance(message, str) and (found := _NUMBER.match(message)):
-        error.message = f"give {_KINDS.get(found[1], f'a {found[1]}')}"
-    elif isinstance(message, str):
-        error.message = message.removeprefix("Value error, ").replace("Input should be", "give")
+def value_error_sentence(error: Any) -> str | None:
+    """Return what is wrong with an option's value, in one sentence; None for an error of another kind."""
+    parameter, message = getattr(error, "param", None), getattr(error, "message", None)
+    if parameter is None or not isinstance(message, str) or not getattr(parameter, "opts", None):
+        return None
+    name = max(parameter.opts, key=len)
+    message = message.removeprefix("Value error, ").rstrip(".")
+    if found := _NUMBER.match(message):
+        return f"{name}: give {_KINDS.get(found[1], f'a {found[1]}')}"
+    if found := _CHOICE.match(message):
+        from mghft.pipeline.text import near
+
+        known = found[2].replace("'", "").split(", ")
+        return f"{name} is '{found[1]}'{near(found[1], known)}: choose one of {', '.join(known)}"
+    return f"{name}: {message.replace('Input should be', 'give')}" if message else None
 
 
 def option_words(field: str, arguments: list[str] | None, command: Any) -> str | None:

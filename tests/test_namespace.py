@@ -117,6 +117,6 @@ def test_installed_package_finds_its_cards_packs_recipes_and_model(installed: Pa
         "print(mghft.__file__, len(card_names()), len(pack_names()), recipe_names(), checkpoint_path())",
     )
     assert found == (
-        f"{installed / 'mghft' / '__init__.py'} 7 6 ['cpu', 'mghft'] "
+        f"{installed / 'mghft' / '__init__.py'} 8 6 ['cpu', 'mghft'] "
         f"{installed / 'mghft' / 'pipeline' / 'tiny_llava' / 'checkpoint'}\n"
     )

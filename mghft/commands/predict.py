@@ -116,28 +116,14 @@ def _config(
 ) -> "PredictConfig":
     from mghft.inference.journal import format_of
     from mghft.inference.run import PredictConfig
+    from mghft.inference.weights import engine_fields
     from mghft.pipeline.settings import build, merge
 
     nested = merge(fields)
-    text = found.inference.text
-    if text is None and any(name in nested for name in ("engine", "descriptions")):
-        raise ValueError(f"{weights} reads no descriptions: leave --model and --descriptions out")
-    if text is not None and not no_text and "descriptions" not in nested:
-        from mghft.pipeline.engines.model_source import TINY_LLAVA, TINY_LLAVA_IN_MANIFESTS
-
-        engine = dict(nested.get("engine") or {})
-        if "model" not in engine and text.described_by is None:
-            raise ValueError(
-                f"{weights} reads descriptions, and what wrote those of its training is not known: give "
-                "--model, --descriptions RUN, or --no-text"
-            )
-        known = TINY_LLAVA if text.described_by == TINY_LLAVA_IN_MANIFESTS else text.described_by
-        nested["engine"] = {"model": known, **engine}
-    if "prompt" not in nested and text is not None and text.prompt is not None:
-        from mghft.pipeline.prompting.load import pack_names
-
-        if text.prompt in pack_names():
-            nested["prompt"] = text.prompt
+    if found.inference.text is None and "descriptions" in nested:
+        raise ValueError(f"{weights} reads no descriptions: leave --descriptions out")
+    if "descriptions" not in nested:
+        nested = engine_fields(found, nested, use_text=not no_text, required=True)
     nested |= {"weights": weights, "use_text": not no_text, "calibrated": not raw}
     out: Path | None = nested.get("out")
     if out is not None:

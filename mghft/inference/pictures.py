@@ -45,7 +45,9 @@ class Picture:
     error: str | None = None
 
 
-def read_picture(source: Source, place: int = 0, root: Path | None = None) -> Picture:
+def read_picture(
+    source: Source, place: int = 0, root: Path | None = None, *, max_pixels: int | None = None
+) -> Picture:
     """Read and decode one picture in this process; never raises for what is wrong with it.
 
     Args:
@@ -53,6 +55,7 @@ def read_picture(source: Source, place: int = 0, root: Path | None = None) -> Pi
             a corpus.
         place: names what has no name, from 0.
         root: of the corpus of a sticker.
+        max_pixels: a larger one is refused before it is decoded; None: the usual limit.
 
     Raises:
         TypeError: it is none of these, or a sticker comes without the root of its corpus.
@@ -78,7 +81,10 @@ def read_picture(source: Source, place: int = 0, root: Path | None = None) -> Pi
             )
         if len(content) > MAX_FILE_BYTES:
             raise ImageError(f"the file has {len(content)} bytes, the limit is {MAX_FILE_BYTES}")
-        return Picture(name, decode_bytes(content, FULL_SIZE), content, text)
+        transform = FULL_SIZE
+        if max_pixels is not None:
+            transform = FULL_SIZE.model_copy(update={"max_pixels": max_pixels})
+        return Picture(name, decode_bytes(content, transform), content, text)
     except ImageError as error:
         return Picture(name, None, b"", text, printable(str(error)))
 

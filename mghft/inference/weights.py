@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mghft.pipeline.engines.model_source import TINY_LLAVA, TINY_LLAVA_IN_MANIFESTS
+from mghft.pipeline.prompting.load import pack_names
 from mghft.pipeline.text import near_paths
 from mghft.train.runs.inference import FILE_NAME, InferenceConfig, inference_config, read_inference
 
@@ -122,3 +125,40 @@ def _fetch(source: str) -> Path:
             f"{source} is no folder here, and as a hub id neither cached nor reachable "
             f"({type(error).__name__})"
         ) from None
+
+
+def engine_fields(
+    found: FoundWeights, fields: Mapping[str, Any], *, use_text: bool, required: bool
+) -> dict[str, Any]:
+    """Return fields of a command with the model and prompt pack that describe pictures for these weights.
+
+    Without a model among them it is the one that described what the weights were trained on.
+
+    Args:
+        fields: nested; `engine` and `prompt` are looked at.
+        use_text: whether pictures are to be described at all.
+        required: whether not to know a model is an error.
+
+    Raises:
+        ValueError: the weights read no descriptions and a model is given, or none is known.
+    """
+    nested = dict(fields)
+    text = found.inference.text
+    if text is None or not use_text:
+        if "engine" in nested:
+            reason = "reads no descriptions" if text is None else "is to judge by the picture alone"
+            raise ValueError(f"{found.name} {reason}: leave --model out")
+        return nested
+    engine = dict(nested.get("engine") or {})
+    if "model" not in engine and text.described_by is None:
+        if not required:
+            return nested
+        raise ValueError(
+            f"{found.name} reads descriptions, and what wrote those of its training is not known: give "
+            "--model, --descriptions RUN, or --no-text"
+        )
+    known = TINY_LLAVA if text.described_by == TINY_LLAVA_IN_MANIFESTS else text.described_by
+    nested["engine"] = {"model": known, **engine}
+    if "prompt" not in nested and text.prompt in pack_names():
+        nested["prompt"] = text.prompt
+    return nested

@@ -148,7 +148,7 @@ def test_converted_checkpoint_gives_its_own_figures(mghft: Call) -> None:
     [
         (("--model", "converted"), "give --card, --data, --descriptions, --text-encoder too"),
         (("--model", "words", *ON), "words is no model folder: it has no config.json"),
-        (("--model", "converted", *ON, "--view-texts", "all"), "view_texts"),
+        (("--model", "converted", *ON, "--view-texts", "all"), "--view-texts"),
         (("--card", "squares.md"), "there is nothing to evaluate"),
     ],
 )

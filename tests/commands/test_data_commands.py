@@ -169,7 +169,7 @@ def test_split_of_a_corpus_with_authors_splits_needs_a_place(call: Call, tmp_pat
 
 def test_split_that_cannot_be_kept(call: Call, memes: Path) -> None:
     result = call("data", "split", "met-meme", "--data", "memes", "--keep", "test")
-    assert result.exit_code == 2 and "no sticker in the split 'test' (it has: all)" in result.stderr
+    assert result.exit_code == 2 and "no sticker in the split 'test'; it has: all" in result.stderr
 
 
 def test_training_without_a_split_names_the_command(call: Call, memes: Path) -> None:

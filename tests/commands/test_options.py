@@ -123,7 +123,7 @@ def test_file_then_options_then_set(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 @pytest.mark.parametrize("command", [["describe"], ["prompts", "try", "--prompt", "figure"]])
 @pytest.mark.parametrize(
     ("entry", "words"),
-    [("limit", "KEY=VALUE"), ("colour=3", "no field 'colour'"), ("limit=0", "greater than or equal to 1")],
+    [("limit", "KEY=VALUE"), ("colour=3", "no field 'colour'"), ("limit=0", "must be at least 1")],
 )
 def test_a_slip_in_set_is_answered_in_a_sentence(
     mghft: Call, squares: Path, command: list[str], entry: str, words: str

@@ -86,9 +86,12 @@ def test_slips_are_named_and_the_way_out_too(words: list[str], sentence: str) ->
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["train", "emoji", "--lr", "fast"], "'--lr': give a number"),
-        (["train", "emoji", "--epochs", "1.5"], "'--epochs': give a whole number"),
-        (["describe", "emoji", "--engine", "vlm"], "'--engine': 'vlm' is not one of 'vllm', 'openai'"),
+        (["train", "emoji", "--lr", "fast"], "--lr: give a number"),
+        (["train", "emoji", "--epochs", "1.5"], "--epochs: give a whole number"),
+        (
+            ["describe", "emoji", "--engine", "vlm"],
+            "(did you mean vllm?): choose one of vllm, openai",
+        ),
     ],
 )
 def test_values_of_the_wrong_kind(words: list[str], sentence: str) -> None:

@@ -114,7 +114,7 @@ def test_a_dry_run_asks_about_a_handful_and_keeps_nothing(mghft: Any, card: Path
     [
         (
             ("--text", "maybe"),
-            "the zero-shot configuration is wrong at text: must be both, with or without",
+            "--text is 'maybe': choose one of both, with, without",
         ),
         (("--set", "promt=1"), "the zero-shot configuration has no field 'promt'"),
         (("--split", "tset"), "has no sticker in the split 'tset'"),

@@ -26,13 +26,13 @@ from mghft.pipeline.describe.scheduler import EngineFactory, open_scheduler
 from mghft.pipeline.describe.summary import finish_run
 from mghft.pipeline.engines.base import Engine
 from mghft.pipeline.engines.factory import open_engine
-from mghft.pipeline.progress import Progress, say
+from mghft.pipeline.progress import Progress
 from mghft.pipeline.prompting.load import load_pack
 from mghft.pipeline.runs.lock import lock_run
 from mghft.pipeline.runs.manifest import open_run
 from mghft.pipeline.runs.pictures import check_pictures
 from mghft.pipeline.runs.shards import remove_leftovers
-from mghft.pipeline.runs.status import STAND_IN, RunStats
+from mghft.pipeline.runs.status import RunStats
 from mghft.pipeline.runs.store import RunStore, check_rows
 from mghft.pipeline.text import plural
 from mghft.pipeline.waiting import now_doing
@@ -66,8 +66,6 @@ def describe(
     corpus = load_corpus(load_card(config.corpus.card), config.corpus.data)
     pack = load_pack(config.prompt)
     run = prepare_run(corpus, config.selection, pack, config.engine, config.image, config.run)
-    if run.model.name == STAND_IN:
-        say("tiny-llava is the shipped stand-in: it knows emoji only; --model names a real one")
     start = start_engine or partial(
         open_engine,
         run.model,

@@ -15,7 +15,9 @@ from mghft.pipeline.describe.requests import Questions
 from mghft.pipeline.engines.base import Engine, Request, RequestKey, Response
 from mghft.pipeline.images.load import Loaded
 from mghft.pipeline.images.prefetch import ImagePrefetcher, PendingImage
+from mghft.pipeline.progress import say
 from mghft.pipeline.runs.rows import Row, start_row
+from mghft.pipeline.runs.status import STAND_IN
 
 # The end of the context is the end of the use, which need not be the end of the engine.
 EngineFactory = Callable[[], AbstractContextManager[Engine]]
@@ -53,6 +55,8 @@ def open_scheduler(
         first: stickers that are asked about before the first usable answer, None for no limit.
     """
     options = run.options
+    if run.model.name == STAND_IN:
+        say("tiny-llava is the shipped stand-in: it knows emoji only; --model names a real one")
     images = ImagePrefetcher(
         run.corpus.root, run.image, keep=options.embed_images, workers=options.decode_workers
     )

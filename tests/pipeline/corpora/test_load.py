@@ -116,7 +116,7 @@ def test_split_by_its_other_name(tmp_path):
 
 def test_empty_split_names_those_that_are_there(tmp_path):
     corpus = load_corpus(table(), write(tmp_path, "a.png,joy,val,,", "b.png,joy,train,,"))
-    with pytest.raises(ValueError, match=r"no sticker in the split 'test' \(it has: train, validation\)"):
+    with pytest.raises(ValueError, match=r"no sticker in the split 'test'; it has: train, validation"):
         corpus.split("test")
 
 
