@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
@@ -98,14 +99,16 @@ def test_a_bad_page_is_seen_to_be_bad(tmp_path: Path) -> None:
 
 def test_one_stylesheet_holds_all_colours() -> None:
     templates = sorted(ROOT.rglob("*.j2"))
-    style = TEMPLATES / "_style.html.j2"
+    style, colours = TEMPLATES / "_style.html.j2", TEMPLATES / "_colours.css.j2"
     assert len(templates) > 10
     for path in templates:
         text = path.read_text(encoding="utf-8")
         if "{% from '_head.html.j2'" in text:
             assert "{% include '_style.html.j2' %}" in text, path
-        if path != style:
+        if path not in (style, colours):
             assert "<style>" not in text or path.name == "_head.html.j2", path
             assert "color:" not in text and "prefers-color-scheme" not in text, path
+    for sheet in (style, *ROOT.rglob("*.css")):
+        assert not re.search(r"#[0-9a-f]{3,8}\b|rgb\(\d", sheet.read_text(encoding="utf-8")), sheet
     pages = [path for path in templates if not path.name.startswith("_") and path.name.endswith(".html.j2")]
     assert all("_head.html.j2" in path.read_text(encoding="utf-8") for path in pages)

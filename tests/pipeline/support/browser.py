@@ -130,18 +130,26 @@ async function open(address) {
   document.body.textContent = "found:" + JSON.stringify(found) + ":end";
 })();
 </script>"""
-_JUDGE = """
+# Evaluates to what axe-core finds serious or critical, one line each.
+JUDGE = """(async () => {
+  const { violations } = await axe.run(document, { resultTypes: ["violations"] });
+  const where = nodes => nodes.slice(0, 3).map(node => node.html.slice(0, 160)).join(" | ");
+  return violations.filter(({ impact }) => ["serious", "critical"].includes(impact))
+    .map(({ impact, id, nodes }) => `${impact} ${id}: ${where(nodes)}`);
+})()"""
+_JUDGED_PAGE = """
 <script>%s</script>
 <script>
 addEventListener("load", () => setTimeout(async () => {
-  const { violations } = await axe.run(document, { resultTypes: ["violations"] });
-  const where = nodes => nodes.slice(0, 3).map(node => node.html.slice(0, 160)).join(" | ");
-  document.body.dataset.judged = JSON.stringify(violations
-    .filter(({ impact }) => ["serious", "critical"].includes(impact))
-    .map(({ impact, id, nodes }) => `${impact} ${id}: ${where(nodes)}`));
+  document.body.dataset.judged = JSON.stringify(await %s);
 }, 100));
 </script>"""
 _POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
+
+
+def axe_core() -> str:
+    """Return the script of axe-core, from the package that ships it."""
+    return resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 
 
 def layout(page: Path, tmp_path: Path, width: int, *, dark: bool = False) -> dict[str, Any]:
@@ -163,8 +171,7 @@ def survey(
     """
     copies = [page.with_name(f"{page.stem}-judged.html") for page in pages] if axe else []
     if axe:
-        script = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
-        judge = _JUDGE % script.replace("</script", "<\\/script")
+        judge = _JUDGED_PAGE % (axe_core().replace("</script", "<\\/script"), JUDGE)
         for page, copy in zip(pages, copies, strict=True):
             copy.write_text(_POLICY.sub("", page.read_text(encoding="utf-8")) + judge, encoding="utf-8")
     addresses = [
