@@ -1,7 +1,7 @@
 """Load on `mghft serve`: latency and throughput side by side, a queue that is full, bodies that are none.
 
-A service of its own on loopback, a network of the demo's size (recipe `cpu`, trained one epoch on squares made
-here), pictures of 128 pixels with their four views. Every load lasts a set time. Ends by itself.
+A service of its own on loopback, a network of the demo's size (recipe `cpu`, trained one epoch on squares
+made here), pictures of 128 pixels with their four views. Every load lasts a set time. Ends by itself.
 
     python benchmarks/serve.py [--seconds 10]
 """

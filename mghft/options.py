@@ -26,6 +26,12 @@ CardArgument = Annotated[
 ]
 _DATA_HELP = "Root folder of the corpus; of a sticker pack also its archive."
 DataOption = Annotated[Path | None, typer.Option("--data", help=_DATA_HELP)]
+CorrectionsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--corrections", help="CSV of sticker, view, text laid over the descriptions; the run stays as it is."
+    ),
+]
 # The same where a command cannot do without.
 RequiredCard = Annotated[
     str,

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from mghft.options import CorrectionsOption
 from mghft.output import print_table
 
 _OF_MODELS, _MACHINE = "A model folder instead of runs", "Machine"
@@ -36,6 +37,7 @@ def evaluate(
     descriptions: Annotated[
         Path | None, typer.Option(help="Descriptions: of --model, or if a run's are elsewhere now.")
     ] = None,
+    corrections: CorrectionsOption = None,
     text_encoder: Annotated[
         str | None,
         typer.Option(
@@ -133,6 +135,7 @@ def evaluate(
         "splits": tuple(split) if split else None,
         "data": data,
         "descriptions": descriptions,
+        "corrections": corrections,
         "cache_dir": cache_dir,
         "stickers_shown": stickers,
         "num_threads": num_threads,

@@ -27,6 +27,7 @@ _PICTURES = options.Option(
 _OWN: options.Group = (
     options.option("weights", str, None, "Run folder of 'mghft train', folder of weights, or hub id."),
     options.option("descriptions", Path, "descriptions", "Run of 'mghft describe' whose views are read."),
+    options.option("corrections", Path, "corrections", "CSV of corrections laid over these views."),
     options.option("no_text", bool, None, "Judge by the picture alone; no multimodal model is started."),
     options.option(
         "form",

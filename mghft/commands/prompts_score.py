@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from mghft.options import CorrectionsOption
+
 
 def score(
     runs: Annotated[
@@ -28,6 +30,7 @@ def score(
     out: Annotated[Path | None, typer.Option(help="Markdown file for the tables.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the Markdown file.")] = False,
     cache_dir: Annotated[Path | None, typer.Option(help="Folder of text features.")] = None,
+    corrections: CorrectionsOption = None,
 ) -> None:
     """Score prompts by what their texts tell about the label, without training MGHFT.
 
@@ -57,6 +60,7 @@ def score(
         together=together,
         seed=seed,
         cache_dir=cache_dir,
+        corrections=corrections,
     )
     scores = score_prompts(runs, config)
     for table in tables(scores):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mghft.options import CardArgument, DataOption
+from mghft.options import CardArgument, CorrectionsOption, DataOption
 from mghft.output import check_one_per_line, count_reasons, print_facts, print_table
 
 if TYPE_CHECKING:
@@ -161,6 +161,7 @@ def export(
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
+    corrections: CorrectionsOption = None,
 ) -> None:
     """Write a run in another format: JSON lines, CSV, or the annotation files of the released MGHFT code.
 
@@ -188,7 +189,9 @@ def export(
         if str(out) == "-":
             raise ValueError("annotations-mg writes three files: give a folder with --out, not '-'")
         corpus = _corpus(card, data)
-        done = export_annotations(run, out, corpus=corpus, tokenizer=tokenizer, force=force)
+        done = export_annotations(
+            run, out, corpus=corpus, tokenizer=tokenizer, force=force, corrections=corrections
+        )
         for line in done.lines():
             typer.echo(line, err=True)
         return
@@ -200,7 +203,9 @@ def export(
     if card is not None or data is not None:
         raise ValueError("a data card and --data go with --format annotations-mg alone")
     _check_status(status)
-    target, count = export_rows(run, format, out, only_ok=status == "ok", force=force)
+    target, count = export_rows(
+        run, format, out, only_ok=status == "ok", force=force, corrections=corrections
+    )
     typer.echo(f"{plural(count, 'row')}: {target}", err=True)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from mghft.options import CardArgument, DataOption
+from mghft.options import CardArgument, CorrectionsOption, DataOption
 
 if TYPE_CHECKING:
     from mghft.train.config import TrainConfig
@@ -21,6 +21,7 @@ def train(
     card: CardArgument = None,
     data: DataOption = None,
     descriptions: Annotated[Path | None, typer.Option(help="Run folder of 'mghft describe'.")] = None,
+    corrections: CorrectionsOption = None,
     out: Annotated[Path | None, typer.Option(help="Run folder to write.")] = None,
     network: Annotated[
         Literal["mghft", "pvt", "pvt-bert", "lora-v", "lora", "tgca-pvt"] | None,
@@ -213,6 +214,7 @@ def train(
         "card": card,
         "data": data,
         "descriptions": descriptions,
+        "corrections": corrections,
         "out": out,
         "network": network,
         "resume": resume,

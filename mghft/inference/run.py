@@ -28,6 +28,7 @@ class PredictConfig(BaseModel):
 
     Attributes:
         descriptions: run of `mghft describe` whose views are read; None: none.
+        corrections: table laid over them.
         engine: the model that describes; None: none does.
         out: file to write; None: the predictions are only shown.
         pictures_shown: on the page.
@@ -38,6 +39,7 @@ class PredictConfig(BaseModel):
 
     weights: str
     descriptions: Path | None = None
+    corrections: Path | None = None
     engine: EngineOptions | None = None
     prompt: str = "multiview"
     use_text: bool = True
@@ -56,6 +58,8 @@ class PredictConfig(BaseModel):
     def _one_source_of_views(self) -> PredictConfig:
         if self.descriptions is not None and self.engine is not None:
             raise ValueError("descriptions and model: views come from one of them, leave the other out")
+        if self.corrections is not None and self.descriptions is None:
+            raise ValueError("corrections are laid over a run of descriptions: give descriptions too")
         if not self.use_text and (self.descriptions is not None or self.engine is not None):
             raise ValueError("no_text goes with neither descriptions nor a model: leave them out")
         return self
@@ -171,7 +175,7 @@ def _open_predictor(config: PredictConfig, found: FoundWeights) -> Any:
 
     interpreter: Interpreter | None = None
     if config.descriptions is not None:
-        interpreter = SavedViews(config.descriptions)
+        interpreter = SavedViews(config.descriptions, config.corrections)
     classifier = Classifier(found, text_encoder=config.text_encoder)
     if config.engine is not None:
         from mghft.pipeline.describe.live import LiveDescriber
@@ -190,6 +194,9 @@ def _journal(config: PredictConfig, found: FoundWeights, out: Path, form: Format
         "descriptions": None if config.descriptions is None else str(config.descriptions.resolve()),
         "engine": None if config.engine is None else config.engine.model_dump(mode="json"),
         "prompt": config.prompt,
+        "corrections": None
+        if config.corrections is None
+        else hashlib.sha256(config.corrections.read_bytes()).hexdigest(),
         "calibrated": config.calibrated,
     }
     labels = found.inference.labels

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from mghft.pipeline.describe.live import LiveViews
+from mghft.pipeline.runs.corrections import open_corrections
 from mghft.pipeline.runs.shards import read_descriptions
 from mghft.pipeline.views import VIEWS
 
@@ -21,14 +22,17 @@ class SavedViews:
     Memory: the texts as Arrow columns and some hundred bytes a sticker.
     """
 
-    def __init__(self, run_folder: Path) -> None:
-        """Read the run.
+    def __init__(self, run_folder: Path, corrections: Path | None = None) -> None:
+        """Read the run, and lay corrections over it.
 
         Raises:
             FileNotFoundError: there is no such run.
             ValueError: it is damaged, or its rows say no hashes, as those of imported annotations.
         """
-        table: pa.Table = read_descriptions(run_folder).select(_COLUMNS)
+        table: pa.Table = read_descriptions(run_folder).select(["sticker_id", *_COLUMNS])
+        if (laid_over := open_corrections(corrections, run_folder)) is not None:
+            rows = [laid_over.lay_over(row) for row in table.to_pylist()]
+            table = pa.Table.from_pylist(rows, table.schema)
         self._run_folder, self._table = run_folder, table
         self._rows: dict[bytes, int] = {}
         for row, digest in enumerate(table.column("image_sha256").to_pylist()):

@@ -42,7 +42,7 @@ EXECUTION_FIELDS = frozenset(
     {"data", "descriptions", "out", "resume", "workers", "num_threads", "cache_dir", "cache_gb", "progress"}
     | {"images", "prefetch", "pin_memory"}
     | {"keep_checkpoints", "checkpoint_every_epochs", "checkpoint_every_steps", "recipe"}
-    | {"allow_changes", "allow_changed_images", "strict", "tracker"}
+    | {"allow_changes", "allow_changed_images", "strict", "tracker", "corrections"}
 )
 
 
@@ -56,6 +56,9 @@ class TrainConfig(BaseModel):
         default=None, description="root folder of the corpus; not needed where images come from shards"
     )
     descriptions: Path | None = Field(default=None, description="run folder of `mghft describe`")
+    corrections: Path | None = Field(
+        default=None, description="CSV of sticker, view, text laid over the descriptions"
+    )
     out: Path = Field(description="run folder to write")
     recipe: str = Field(default="mghft", description="name of the recipe the values came from")
 
@@ -198,6 +201,8 @@ class TrainConfig(BaseModel):
                 "descriptions: a run with text needs a run folder of 'mghft describe' "
                 "(or set use_text to false for the network without text)"
             )
+        if self.corrections is not None and self.descriptions is None:
+            raise ValueError("corrections: they are laid over descriptions, and none are read")
         if self.tune_text_encoder and not self.use_text:
             raise ValueError(
                 "tune_text_encoder: a run without text has no encoder to train: set use_text to true, or "

@@ -46,6 +46,7 @@ class TextOptions:
     """Texts of a run and the encoder that reads them."""
 
     descriptions: Path
+    corrections: Path | None
     view_texts: ViewTexts
     min_picture_rank: float | None
     text_encoder: str

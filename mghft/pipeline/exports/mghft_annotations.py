@@ -19,6 +19,7 @@ from mghft.pipeline.exports.marked_text import MAX_PIECES, CountPieces, load_cou
 from mghft.pipeline.exports.tables import run_rows
 from mghft.pipeline.exports.tally import Tally
 from mghft.pipeline.files import check_target, write_atomically
+from mghft.pipeline.runs.corrections import Corrections, open_corrections
 from mghft.pipeline.runs.manifest import read_manifest
 from mghft.pipeline.runs.rows import Row
 from mghft.pipeline.text import plural
@@ -82,6 +83,7 @@ def export_annotations(
     corpus: Corpus | None = None,
     tokenizer: str | None = None,
     force: bool = False,
+    corrections: Path | None = None,
 ) -> Exported:
     """Write `Annotations_mg/image-level/{train,val,test}.json` below `out` (default: the run folder).
 
@@ -94,6 +96,7 @@ def export_annotations(
             were described.
         tokenizer: as of `load_counter`.
         force: replace existing files.
+        corrections: table that is laid over the views; None: none.
 
     Raises:
         FileNotFoundError: the folder is not a run folder.
@@ -101,13 +104,15 @@ def export_annotations(
             shard is damaged, or the tokenizer does not exist.
     """
     read_manifest(folder)
+    laid_over = open_corrections(corrections, folder)
     target = (out or folder) / "Annotations_mg" / "image-level"
     for name in FILES.values():
         check_target(target / name, force)
     exported = Exported()
     splits: Counter[str] = Counter()
     usable = 0
-    for row in _rows(folder, ["sticker_id", "split", "label", "status"], corpus, exported.skipped):
+    columns = ["sticker_id", "split", "label", "status"]
+    for row in _rows(folder, columns, corpus, laid_over, exported.skipped):
         splits[row["split"]] += 1
         usable += row["status"] == "ok" and row["label"] is not None
         if row["split"] not in FILES:
@@ -124,21 +129,25 @@ def export_annotations(
     places: set[tuple[str, str]] = set()
     for split, name in FILES.items():
         before = len(places)
-        annotations = _annotations(folder, split, corpus, count_pieces, places, exported)
+        annotations = _annotations(folder, split, corpus, count_pieces, places, exported, laid_over)
         write_atomically(target / name, partial(write_annotations, annotations=annotations))
         exported.files[str(target / name)] = len(places) - before
     return exported
 
 
 def _rows(
-    folder: Path, columns: Sequence[str], corpus: Corpus | None, strangers: Tally | None = None
+    folder: Path,
+    columns: Sequence[str],
+    corpus: Corpus | None,
+    corrections: Corrections | None,
+    strangers: Tally | None = None,
 ) -> Iterator[Row]:
     """Yield the rows of a run, split and label as the corpus has them today, if one is given.
 
     Rows of no sticker of the corpus are left out, and counted where there is a tally.
     """
     stickers = None if corpus is None else {sticker.id: sticker for sticker in corpus.stickers}
-    for row in run_rows(folder, columns):
+    for row in run_rows(folder, columns, corrections=corrections):
         if stickers is not None:
             sticker = stickers.get(row["sticker_id"])
             if sticker is None:
@@ -182,10 +191,11 @@ def _annotations(
     count_pieces: CountPieces,
     places: set[tuple[str, str]],
     exported: Exported,
+    corrections: Corrections | None,
 ) -> Iterator[Annotation]:
     """Yield the annotations of a split; `places` and `exported` are brought up to date."""
     columns = ["sticker_id", "path", "split", "label", "status", *VIEWS]
-    for row in _rows(folder, columns, corpus):
+    for row in _rows(folder, columns, corpus, corrections):
         if row["split"] != split:
             continue
         path = PurePosixPath(row["path"])

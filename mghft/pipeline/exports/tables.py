@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mghft.pipeline.files import check_target, write_atomically
+from mghft.pipeline.runs.corrections import Corrections, open_corrections
 from mghft.pipeline.runs.manifest import read_manifest
 from mghft.pipeline.runs.rows import Row
 from mghft.pipeline.runs.shards import EMOJI_FIELD, SCHEMA, has_emoji, iterate_shards
+from mghft.pipeline.views import VIEWS
 
 # Some readers end a line at these too; JSON may hold them escaped.
 _LINE_ENDS = str.maketrans({character: f"\\u{ord(character):04x}" for character in "\u0085\u2028\u2029"})
@@ -28,7 +30,13 @@ class Export(NamedTuple):
 
 
 def export_rows(
-    folder: Path, format: str, out: Path | None = None, *, only_ok: bool = False, force: bool = False
+    folder: Path,
+    format: str,
+    out: Path | None = None,
+    *,
+    only_ok: bool = False,
+    force: bool = False,
+    corrections: Path | None = None,
 ) -> Export:
     """Write one row per sticker with every column of the shards except embedded images.
 
@@ -38,6 +46,7 @@ def export_rows(
         out: file to write, "-" for standard output, None for export.jsonl or export.csv in the run folder.
         only_ok: leave failed rows out.
         force: replace an existing file.
+        corrections: table that is laid over the views; None: none.
 
     Raises:
         FileNotFoundError: the folder is not a run folder.
@@ -47,7 +56,8 @@ def export_rows(
         raise ValueError(f"--format is {format!r}: give jsonl, csv, excel or annotations-mg")
     read_manifest(folder)
     columns = [*SCHEMA.names, *([EMOJI_FIELD.name] if has_emoji(folder) else [])]
-    rows = _Counted(run_rows(folder, columns, only_ok=only_ok))
+    laid_over = open_corrections(corrections, folder)
+    rows = _Counted(run_rows(folder, columns, only_ok=only_ok, corrections=laid_over))
     lines = _FORMATS[format](rows, columns)
     if str(out) == "-":
         sys.stdout.buffer.writelines(lines)
@@ -61,11 +71,23 @@ def export_rows(
     return Export(str(path), rows.count)
 
 
-def run_rows(folder: Path, columns: Sequence[str], *, only_ok: bool = False) -> Iterator[Row]:
-    """Yield the rows of a run with these columns, one shard in memory at a time."""
-    for _, shard in iterate_shards(folder, columns):
+def run_rows(
+    folder: Path,
+    columns: Sequence[str],
+    *,
+    only_ok: bool = False,
+    corrections: Corrections | None = None,
+) -> Iterator[Row]:
+    """Yield the rows of a run with these columns, corrected, one shard in memory at a time."""
+    # Whether a corrected sticker is described is for all of its views to say.
+    read = columns if corrections is None else list(dict.fromkeys([*columns, "status", "error", *VIEWS]))
+    for _, shard in iterate_shards(folder, read):
         for batch in shard.to_batches(max_chunksize=_BATCH_ROWS):
-            for row in batch.to_pylist():
+            for found in batch.to_pylist():
+                row = found
+                if corrections is not None:
+                    corrected = corrections.lay_over(found)
+                    row = {name: corrected[name] for name in columns}
                 if not only_ok or row["status"] == "ok":
                     yield row
 

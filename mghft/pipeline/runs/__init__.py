@@ -5,6 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "corrections": ["Corrections", "open_corrections", "read_corrections", "write_corrections"],
         "journal": ["journal_paths"],
         "lock": ["lock_run"],
         "manifest": ["Manifest", "fingerprint", "open_run", "read_manifest"],

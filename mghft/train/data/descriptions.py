@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.corpora.load import check_root
 from mghft.pipeline.corpora.sticker import Corpus, Sticker
+from mghft.pipeline.runs.corrections import CorrectionsRecord, open_corrections, read_corrections
 from mghft.pipeline.runs.shards import read_descriptions
 from mghft.pipeline.text import near, near_paths, plural
+from mghft.pipeline.views import VIEWS
 from mghft.train.options import Sources
 
 # The encoder of a package, by its name in `mghft.model.text_encoder`, which loads torch.
@@ -113,12 +115,13 @@ class DescribedTexts:
         return found.repeated(wholes)
 
 
-def read_texts(run_folder: Path, views: Sequence[str]) -> DescribedTexts:
+def read_texts(run_folder: Path, views: Sequence[str], corrections: Path | None = None) -> DescribedTexts:
     """Read the texts of a run.
 
     Args:
         run_folder: output folder of `mghft describe`.
         views: columns to read, in the model's order.
+        corrections: table that is laid over them; None: none.
 
     Raises:
         FileNotFoundError: the run folder does not exist or has no shards.
@@ -135,7 +138,9 @@ def read_texts(run_folder: Path, views: Sequence[str]) -> DescribedTexts:
         raise ValueError(
             f"the descriptions {run_folder} are empty: run 'mghft describe' on this corpus again"
         )
-    rows: list[dict[str, Any]] = table.select(["sticker_id", "status", "raw", *views]).to_pylist()
+    rows: list[dict[str, Any]] = table.select(["sticker_id", "status", "raw", *VIEWS]).to_pylist()
+    if (laid_over := open_corrections(corrections, run_folder)) is not None:
+        rows = [laid_over.lay_over(row) for row in rows]
     texts = {
         row["sticker_id"]: tuple(row[view] or "" for view in views) if row["status"] == "ok" else None
         for row in rows
@@ -249,3 +254,10 @@ def data_fingerprint(
     if own_text:
         facts["own_text"] = [(sticker.text, sticker.topic) for sticker in stickers]
     return hashlib.sha256(json.dumps(facts, ensure_ascii=False).encode()).hexdigest()
+
+
+def corrections_record(path: Path | None) -> CorrectionsRecord | None:
+    """Return what a manifest says of a table of corrections; None without one."""
+    if path is None:
+        return None
+    return read_corrections(path).record()

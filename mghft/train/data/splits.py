@@ -160,7 +160,7 @@ def read_splits(
         text: None for a run without text.
         views: that the model reads.
     """
-    described = None if text is None else read_texts(text.descriptions, views)
+    described = None if text is None else read_texts(text.descriptions, views, text.corrections)
     splits = {}
     for name in names:
         stickers = labelled_stickers(corpus, name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from mghft.pipeline.predictions import FILE_NAME, write_predictions
 from mghft.pipeline.text import first_and_more, plural
 from mghft.pipeline.waiting import now_doing
 from mghft.train.config import TrainConfig
+from mghft.train.data.descriptions import corrections_record
 from mghft.train.data.splits import Split, views_of
 from mghft.train.data.text_features import FeatureCache, load_encoder
 from mghft.train.distributed.accelerator import build_accelerator
@@ -34,7 +35,7 @@ from mghft.train.evaluation.saved_models import open_all
 from mghft.train.evaluation.split_metrics import Probabilities, accuracy_gains, evaluate_split
 from mghft.train.evaluation.topics import evaluate_topics
 from mghft.train.evaluation.trained_runs import EvalConfig, TrainedRun, topic_notes
-from mghft.train.runs.files import read_metrics
+from mghft.train.runs.files import read_json, read_metrics
 
 MAJORITY, TEXT_ONLY = "majority", "text only"
 # Of text and the network without text: what a fusion inside the network has to beat.
@@ -117,6 +118,7 @@ def evaluate(config: EvalConfig) -> Evaluation:
         notes=[
             *topic_notes(runs, config.batch_size),
             *_unfinished(runs),
+            *_other_corrections(runs),
             *_left_out(evaluated),
         ],
     )
@@ -215,6 +217,27 @@ def _unfinished(runs: Sequence[TrainedRun]) -> Iterator[str]:
                     f"{run.name} is not finished: {done} of {planned} epochs are done, and its best weights "
                     "so far are judged; `mghft train --resume` goes on"
                 )
+
+
+def _other_corrections(runs: Sequence[TrainedRun]) -> Iterator[str]:
+    """Yield a sentence for every run that is judged with other corrections than it was trained with."""
+    for run in runs:
+        if not run.was_trained or not run.config.use_text:
+            continue
+        trained = read_json(run.folder / "config.json").get("corrections")
+        judged = corrections_record(run.config.corrections)
+        before, now = (None if one is None else one["sha256"] for one in (trained, judged))
+        if before != now:
+            yield (
+                f"{run.name} was trained {_with_corrections(trained)} and is judged "
+                f"{_with_corrections(judged)}"
+            )
+
+
+def _with_corrections(record: Mapping[str, Any] | None) -> str:
+    if record is None:
+        return "without corrections"
+    return f"with the corrections {record['path']} ({record['sha256'][:12]}, {record['texts']} texts)"
 
 
 def _left_out(splits: Mapping[str, Split]) -> Iterator[str]:

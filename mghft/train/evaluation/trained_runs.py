@@ -46,6 +46,9 @@ class EvalConfig(BaseModel):
     descriptions: Path | None = Field(
         default=None, description="run folder of descriptions, if it is elsewhere now"
     )
+    corrections: Path | None = Field(
+        default=None, description="CSV of corrections laid over the descriptions, in place of the run's own"
+    )
     text_encoder: str | None = Field(default=None, description="with model: the encoder of its texts")
     text_pooling: Pooling | None = Field(default=None, description="with model: how token states are pooled")
     view_texts: ViewTexts | None = Field(default=None, description="with model: what every view reads")
@@ -67,7 +70,7 @@ class EvalConfig(BaseModel):
     @property
     def moved(self) -> dict[str, Any]:
         """Fields of the runs' own configurations that are replaced: folders that lie elsewhere, workers."""
-        names = ("data", "descriptions", "cache_dir", "workers")
+        names = ("data", "descriptions", "corrections", "cache_dir", "workers")
         return given({name: getattr(self, name) for name in names})
 
     @property

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+from mghft.pipeline.runs.corrections import open_corrections
 from mghft.pipeline.runs.journal import journal_paths
 from mghft.pipeline.runs.manifest import FILE, asked_views, read_manifest
 from mghft.pipeline.runs.shards import read_descriptions, shard_paths
@@ -82,7 +83,7 @@ class DescribedRun:
     fingerprint: str
 
     @classmethod
-    def read(cls, folder: Path, name: str) -> Self:
+    def read(cls, folder: Path, name: str, corrections: Path | None = None) -> Self:
         """Read the manifest and all rows of a run folder.
 
         Raises:
@@ -92,6 +93,8 @@ class DescribedRun:
         rows = read_descriptions(folder).to_pylist()
         if not rows:
             raise ValueError(f"the run {folder} has no rows: describe its stickers first")
+        if (laid_over := open_corrections(corrections, folder)) is not None:
+            rows = [laid_over.lay_over(row) for row in rows]
         stickers = sorted(map(DescribedSticker.from_row, rows), key=lambda sticker: sticker.id)
         manifest = read_manifest(folder)
         prompt, views = manifest["prompt"], asked_views(manifest)
@@ -114,7 +117,7 @@ class DescribedRun:
         )
 
 
-def find_runs(paths: Sequence[Path]) -> tuple[list[DescribedRun], list[str]]:
+def find_runs(paths: Sequence[Path], corrections: Path | None = None) -> tuple[list[DescribedRun], list[str]]:
     """Read the runs that are named, and those in folders of trials.
 
     Args:
@@ -137,7 +140,7 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[DescribedRun], list[str]]:
     names = [folder.resolve().name for folder in folders.values()]
     runs = []
     for folder, name in zip(folders.values(), names, strict=True):
-        run = DescribedRun.read(folder, name if names.count(name) == 1 else str(folder))
+        run = DescribedRun.read(folder, name if names.count(name) == 1 else str(folder), corrections)
         runs.append(run)
         if journal_paths(folder):
             notes.append(f"{run.name} is unfinished: rows that are in no shard yet are not scored")

@@ -64,6 +64,7 @@ class ScoreConfig(BaseModel):
     together: str = Field(default="auto", description="what must not be on both sides of a fold")
     seed: int = Field(default=0, ge=0, description="of folds and bootstrap")
     cache_dir: Path | None = Field(default=None, description="folder of text features")
+    corrections: Path | None = Field(default=None, description="table laid over the views of every run")
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def score_prompts(paths: Sequence[Path], config: ScoreConfig, encoder: Encoder |
     Raises:
         FileNotFoundError, ValueError: as `find_runs`, `cut_to_splits`, `cut_to_common`.
     """
-    runs, notes = find_runs(paths)
+    runs, notes = find_runs(paths, config.corrections)
     runs, left_out = cut_to_splits(runs, config.splits)
     runs, not_shared = cut_to_common(runs)
     summary, labelled, on_labels = _prepare(runs[0].stickers, config.together, config.seed)

@@ -31,7 +31,15 @@ from mghft.train.runs.checkpoints import checkpoint_paths, damage, disk_errors_n
 from mghft.train.runs.files import read_json, read_metrics
 from mghft.train.runs.inference import FILE_NAME as INFERENCE_FILE
 from mghft.train.runs.inference import InferenceConfig
-from mghft.train.runs.records import Change, EpochRecord, FieldChange, ResolvedConfig, Start, Summary
+from mghft.train.runs.records import (
+    Change,
+    CorrectionsRecord,
+    EpochRecord,
+    FieldChange,
+    ResolvedConfig,
+    Start,
+    Summary,
+)
 
 # What decides a run's numbers beside its configuration.
 _DECIDING = (
@@ -132,6 +140,7 @@ class RunFolder:
         config: dict[str, Any],
         model: dict[str, Any],
         labels: Sequence[str],
+        corrections: CorrectionsRecord | None = None,
     ) -> None:
         """Write config.json, and set right what a killed run left half done.
 
@@ -140,6 +149,7 @@ class RunFolder:
             config: the training configuration, ready for JSON.
             model: the model's configuration, ready for JSON.
             labels: names in index order.
+            corrections: that were laid over the descriptions.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         mend_folder(self.path / "best")
@@ -167,6 +177,8 @@ class RunFolder:
             "processors": processors,
             "starts": [*starts, _start()],
         }
+        if corrections is not None:
+            resolved["corrections"] = corrections
         with disk_errors_named(str(self.config_file)):
             write_json(self.config_file, resolved)
 

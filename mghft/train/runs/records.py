@@ -79,6 +79,15 @@ class Start(TypedDict):
     threads: NotRequired[int]
 
 
+class CorrectionsRecord(TypedDict):
+    """Corrections of views that a training was given: the file, its SHA-256, and how many texts "
+    "it changes."""
+
+    path: str
+    sha256: str
+    texts: int
+
+
 class ResolvedConfig(TypedDict):
     """config.json: what the run is, everything resolved; `processors` and `starts`, the last one last."""
 
@@ -88,5 +97,6 @@ class ResolvedConfig(TypedDict):
     labels: list[str]
     versions: dict[str, str]
     changes: list[Change]
+    corrections: NotRequired[CorrectionsRecord]
     processors: NotRequired[list[Processor]]
     starts: NotRequired[list[Start]]

@@ -19,7 +19,7 @@ from mghft.pipeline.runs.split_difference import split_difference
 from mghft.pipeline.waiting import is_quiet, now_doing
 from mghft.train.config import TrainConfig
 from mghft.train.data.described_images import changed_images
-from mghft.train.data.descriptions import data_fingerprint
+from mghft.train.data.descriptions import corrections_record, data_fingerprint
 from mghft.train.data.splits import (
     LabelledSplit,
     Split,
@@ -106,6 +106,7 @@ def open_trainer(config: TrainConfig) -> Iterator[Trainer | None]:
                 config=config.model_dump(mode="json"),
                 model=trainer.model_config.model_dump(mode="json"),
                 labels=corpus.card.labels,
+                corrections=corrections_record(config.corrections),
             )
         accelerator.wait_for_everyone()
         with trainer.stop.on_signals():
