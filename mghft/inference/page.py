@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from mghft.inference.run import PredictOutcome
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
-# Of the pages of evaluation: the style is one for all.
-_STYLE = Path(__file__).resolve().parents[1] / "train" / "templates"
 _THUMBNAIL = 160
 
 
@@ -46,7 +44,7 @@ def write_predictions_page(path: Path, outcome: PredictOutcome, predictor: Predi
         "overlays": predictor.classifier.explains,
         "cards": _cards(outcome.shown, predictor),
     }
-    write_page(path, "predictions.html.j2", facts, (TEMPLATES, _STYLE))
+    write_page(path, "predictions.html.j2", facts, TEMPLATES)
 
 
 def _cards(

@@ -17,14 +17,17 @@ from mghft.pipeline.files import write_atomically
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def page_environment(templates: Path | Sequence[Path] = TEMPLATES) -> Environment:
-    """Open folders of page templates, the first first; values are escaped, and a missing name is an error.
+def page_environment(templates: Path | Sequence[Path] = ()) -> Environment:
+    """Open folders of page templates; whatever is put into one is escaped, and a missing name is an error.
+
+    Every page finds the stylesheet (`_style.html.j2`) and the head (`_head.html.j2`) of this room.
 
     Filters: `policy_hash` (how a Content-Security-Policy names a script by its content), `thousands` (1,234),
     `percent` (12.3 of .123).
     """
+    folders = [templates] if isinstance(templates, Path) else [*templates]
     environment = Environment(
-        loader=FileSystemLoader(templates),
+        loader=FileSystemLoader([*folders, TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -44,12 +47,12 @@ def data_url(content: bytes, media_type: str) -> str:
 def picture_url(image: Image.Image) -> str:
     """Return a picture as an address that holds it, as WebP: small enough for hundreds on a page."""
     stream = io.BytesIO()
-    image.save(stream, "WEBP", quality=82, method=4)
+    image.save(stream, "WEBP", quality=82, method=2)
     return data_url(stream.getvalue(), "image/webp")
 
 
 def write_page(
-    path: Path, name: str, facts: Mapping[str, Any], templates: Path | Sequence[Path] = TEMPLATES
+    path: Path, name: str, facts: Mapping[str, Any], templates: Path | Sequence[Path] = ()
 ) -> None:
     """Render a template into a file, as it grows: what `facts` makes one by one is never in memory at once.
 

@@ -144,6 +144,15 @@ def test_preview_writes_a_page_and_says_where(mghft: Call, squares: Path, descri
     assert (described / "preview.html").read_text(encoding="utf-8").count("data:image/webp;base64,") == 3
 
 
+def test_preview_of_all_leaves_nothing_out(mghft: Call, squares: Path, described: Path) -> None:
+    answer = mghft("preview", described, "--data", squares, "--all")
+    assert answer.code == 0 and "left out" not in answer.err
+    assert answer.out.startswith(f"preview: {described / 'preview.html'} (4 stickers, ")
+    assert not (described / "preview_files").exists()
+    slip = mghft("preview", described, "--all", "--sample", 2)
+    assert (slip.code, slip.err) == (2, "error: --all takes every sticker, so leave --sample out\n")
+
+
 def test_export_to_standard_output_is_rows_alone(mghft: Call, described: Path) -> None:
     answer = mghft("export", described, "--format", "csv", "--out", "-", "--status", "ok")
     rows = list(csv.DictReader(io.StringIO(answer.out)))

@@ -23,7 +23,7 @@ from typing import Any
 import httpx2
 import psutil
 import pytest
-from browser import needs_chromium
+from browser import JUDGE, axe_core, needs_chromium
 from devtools import opened
 from squares import World
 
@@ -421,3 +421,23 @@ def test_page_follows_what_is_edited(service: Service, world: World, tmp_path: P
         (tmp_path / "words.png").write_text("words")
         page.choose_file("#file", tmp_path / "words.png")
         page.wait("document.getElementById('status').textContent.includes('cannot be read')")
+
+
+@needs_chromium
+def test_page_is_judged_by_axe_core(service: Service, world: World, tmp_path: Path) -> None:
+    pytest.importorskip("axe_playwright_python")
+    picture = next(iter(sorted((world.data / "test").iterdir())))
+    with opened(service.url, tmp_path / "profile") as page:
+        page.wait("document.getElementById('model').textContent.includes('Coloured squares')")
+        page.choose_file("#file", picture)
+        page.wait("document.getElementById('label').textContent")
+        page.do(axe_core())
+        for width, scheme in ((390, "light"), (390, "dark"), (1280, "light"), (1280, "dark")):
+            size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+            page.call("Emulation.setDeviceMetricsOverride", **size)
+            media = [{"name": "prefers-color-scheme", "value": scheme}]
+            page.call("Emulation.setEmulatedMedia", features=media)
+            assert page.do(JUDGE) == [], (width, scheme)
+            assert page.do("document.documentElement.scrollWidth") <= width
+            bright = page.do("getComputedStyle(document.body).backgroundColor")
+            assert bright == ("rgb(246, 247, 249)" if scheme == "light" else "rgb(20, 23, 31)")

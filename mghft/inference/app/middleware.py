@@ -30,7 +30,7 @@ _HEADERS = (
     ),
 )
 # Anybody may know whether the service lives, and load the page, which asks for the key itself.
-_OPEN = frozenset({"/", "/healthz", "/page.js", "/page.css"})
+_OPEN = frozenset({"/", "/healthz", "/page.js", "/page.css", "/colours.css"})
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 

@@ -30,6 +30,7 @@ from mghft.inference.app.requests import (
 )
 from mghft.inference.app.settings import ServeConfig
 from mghft.inference.app.worker import Item, ModelWorker, WorkerDiedError
+from mghft.pipeline.html import TEMPLATES
 from mghft.pipeline.source import project_version
 from mghft.pipeline.waiting import now_doing
 
@@ -269,6 +270,10 @@ def _add_page(app: FastAPI) -> None:
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(STATIC / "page.html", media_type="text/html")
+
+    @app.get("/colours.css", include_in_schema=False)
+    async def colours() -> FileResponse:
+        return FileResponse(TEMPLATES / "_colours.css.j2", media_type="text/css")
 
     @app.get("/{name}", include_in_schema=False)
     async def part(name: str) -> Response:

@@ -29,13 +29,18 @@ def draw_stats(stats: CorpusStats, corpus: Corpus, out: Path) -> list[Path]:
     """Write classes.png, sizes.png and, where there are texts, texts.png."""
     out.mkdir(parents=True, exist_ok=True)
     paths = [
-        _draw(out / "classes.png", lambda axes: _classes(axes, stats.classes)),
+        draw_classes(out / "classes.png", stats.classes),
         _draw(out / "sizes.png", lambda axes: _sizes(axes, stats.images.sizes)),
     ]
     if stats.texts.with_text:
         lengths = [len(sticker.text) for sticker in corpus.stickers if sticker.text and sticker.text.strip()]
         paths.append(_draw(out / "texts.png", lambda axes: _texts(axes, lengths)))
     return paths
+
+
+def draw_classes(path: Path, classes: Mapping[str, Mapping[str, int]]) -> Path:
+    """Draw stickers by split and label as bars; return the path."""
+    return _draw(path, lambda axes: _classes(axes, classes))
 
 
 def draw_sheets(corpus: Corpus, out: Path, *, count: int = 40, seed: int = 0) -> list[Path]:
@@ -103,7 +108,8 @@ def _classes(axes: Axes, classes: Mapping[str, Mapping[str, int]]) -> None:
             axes.bar_label(bars, fontsize=7)
     axes.set_xticks(range(len(labels)), [_plain(label) for label in labels], rotation=30, ha="right")
     axes.set_ylabel("stickers")
-    axes.legend(title="split")
+    # Above the axes: inside it would cover bars.
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(4, len(classes)), frameon=False)
 
 
 def _sizes(axes: Axes, sizes: Mapping[str, int]) -> None:

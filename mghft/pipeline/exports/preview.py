@@ -1,33 +1,37 @@
 """A run as one web page to look at: pictures, views, reasons of failure, filters; the page loads nothing.
 
-Whatever comes from the corpus or the model is escaped, and the page's policy allows no script but its own.
+A page of more than 500 stickers has files beside it (`preview_files`) that it loads on demand. Whatever comes
+from the corpus or the model is escaped, and the page's policy allows no script but its own.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
-import pyarrow.parquet as pq
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from mghft.pipeline.corpora.archives import pack_folder
-from mghft.pipeline.html import check_page, picture_url, write_page
-from mghft.pipeline.images.color import ImageError
-from mghft.pipeline.images.decode import ImageTransform, decode_bytes, read_image
+from mghft.pipeline.exports.preview_cards import has_pictures, sticker_cards
+from mghft.pipeline.exports.preview_choice import UNLABELLED, ChosenRows, choose_rows
+from mghft.pipeline.exports.preview_files import (
+    PICTURES,
+    TEXTS,
+    check_files,
+    files_folder,
+    remove_files,
+    write_files,
+)
+from mghft.pipeline.html import check_page, page_environment, write_page
+from mghft.pipeline.images.decode import ImageTransform
+from mghft.pipeline.progress import Advance
 from mghft.pipeline.runs.manifest import read_manifest
-from mghft.pipeline.runs.rows import Row
-from mghft.pipeline.runs.shards import EMOJI_FIELD, IMAGE_FIELD, SCHEMA, read_shard, shard_paths
 from mghft.pipeline.runs.status import run_status
 from mghft.pipeline.views import VIEWS
 
+# One file of so many opens at once and can be sent to others.
 DEFAULT_LIMIT = 500
 MARK = b'<meta name="generator" content="mghft preview">'
-_RAW_SHOWN = 20_000
 _SIZES = (32, 512)
 _REASONS_SHOWN = 8
 
@@ -42,9 +46,10 @@ class PreviewOptions:
         seed: of the sample.
         only: "failed" or "ok", None for both.
         view_size: longer side of a picture in pixels.
+        everything: all stickers of the run.
 
     Raises:
-        ValueError: an option has no meaning.
+        ValueError: an option has no meaning, or contradicts another.
     """
 
     limit: int | None = None
@@ -52,68 +57,39 @@ class PreviewOptions:
     seed: int = 0
     only: str | None = None
     view_size: int = 160
+    everything: bool = False
 
     def __post_init__(self) -> None:
         for name, count in (("--limit", self.limit), ("--sample", self.sample)):
             if count is not None and count < 1:
                 raise ValueError(f"{name} must be at least 1, not {count}")
+            if count is not None and self.everything:
+                raise ValueError(f"--all takes every sticker, so leave {name} out")
         if self.only not in (None, "failed", "ok"):
             raise ValueError(f"--only is {self.only!r}: give failed or ok")
         if not _SIZES[0] <= self.view_size <= _SIZES[1]:
             raise ValueError(f"--view-size is {self.view_size}: give {_SIZES[0]} to {_SIZES[1]} pixels")
 
+    @property
+    def most(self) -> int | None:
+        """Return how many stickers a page has at most; None is no limit."""
+        by_default = None if self.everything or self.sample is not None else DEFAULT_LIMIT
+        return by_default if self.limit is None else self.limit
+
 
 class Preview(NamedTuple):
-    """A written page; `notes` are what its reader should know."""
+    """A written page; `files` is the folder beside it, `notes` are what its reader should know."""
 
     path: Path
+    files: Path | None
     shown: int
     notes: list[str]
 
-
-class _Candidate(NamedTuple):
-    """A row that may be on the page, and its place."""
-
-    shard: Path
-    number: int
-    sticker_id: str
-    status: str
-    split: str
-    label: str | None
-
-
-@dataclass
-class _Chosen:
-    """The stickers of a page: row numbers by shard, and what the filters offer."""
-
-    candidates: int
-    shards: dict[Path, list[int]] = field(default_factory=dict)
-    count: int = 0
-    statuses: Counter[str] = field(default_factory=Counter)
-    splits: Counter[str] = field(default_factory=Counter)
-    labels: Counter[str] = field(default_factory=Counter)
-    unlabelled: int = 0
-
-    def add(self, candidate: _Candidate) -> None:
-        self.shards.setdefault(candidate.shard, []).append(candidate.number)
-        self.count += 1
-        self.statuses[candidate.status] += 1
-        self.splits[candidate.split] += 1
-        if candidate.label is None:
-            self.unlabelled += 1
-        else:
-            self.labels[candidate.label] += 1
-
-
-class _Card(NamedTuple):
-    """A sticker on the page; `trouble` is why its picture is missing or may be another."""
-
-    row: Row
-    raw: str | None
-    raw_remaining: int
-    picture: str | None
-    size: tuple[int, int]
-    trouble: str | None
+    @property
+    def bytes(self) -> int:
+        """Return the size of the page with its files."""
+        beside = [] if self.files is None else self.files.iterdir()
+        return sum(path.stat().st_size for path in (self.path, *beside))
 
 
 def write_preview(
@@ -122,18 +98,23 @@ def write_preview(
     *,
     data: Path | None = None,
     out: Path | None = None,
+    progress: Advance | None = None,
 ) -> Preview:
-    """Write the page of a run; one shard is in memory at a time, and the page is written as it grows.
+    """Write the page of a run; one shard is in memory at a time, and page and files are written as they grow.
+
+    Up to 500 stickers are in the page itself. Of more the page holds none: `NAME_files` beside `NAME.html`
+    does, in pieces that the page loads on demand.
 
     Args:
         folder: the run.
         options: which stickers, and how large.
         data: root of the corpus, or a sticker pack's archive, for pictures that are not in the shards.
         out: the page, default preview.html in the run folder; an older page is replaced, another file never.
+        progress: called with (stickers done, stickers in all).
 
     Raises:
         FileNotFoundError: the folder is not a run folder, or the corpus does not exist.
-        ValueError: a shard is damaged, or `out` is a file of another kind.
+        ValueError: a shard is damaged, or `out` or the folder beside it is of another kind.
     """
     if data is not None and not data.exists():
         raise FileNotFoundError(
@@ -143,58 +124,52 @@ def write_preview(
     manifest, status = read_manifest(folder), run_status(folder)
     path = folder / "preview.html" if out is None else out
     check_page(path, MARK, "preview")
-    chosen = _choose(folder, options)
-    embedded = any(IMAGE_FIELD.name in pq.read_schema(shard).names for shard in chosen.shards)
-    pictures = embedded or data is not None
+    check_files(path)
+    chosen = choose_rows(
+        folder, only=options.only, sample=options.sample, seed=options.seed, limit=options.most
+    )
+    pictures = data is not None or has_pictures(chosen)
     notes = _notes(chosen, options, pictures)
     transform = ImageTransform.model_validate({**manifest["image"], "max_side": options.view_size})
-    facts = {
+    cards = sticker_cards(chosen, data, transform, progress)
+    facts: dict[str, Any] = {
         "manifest": manifest,
         "status": status,
         "reasons": list(status["failures"].items())[:_REASONS_SHOWN],
         "more_reasons": max(0, len(status["failures"]) - _REASONS_SHOWN),
-        "chosen": chosen,
+        "count": chosen.count,
+        "facets": {name: facet.counts() for name, facet in chosen.facets.items()},
+        "unlabelled": UNLABELLED,
         "notes": notes,
         "pictures": pictures,
         "views": VIEWS,
         "box": max(48, round(0.7 * options.view_size)),
-        "cards": _cards(chosen, data, transform),
         "mark": MARK.decode(),
+        "files": None,
+        "cards": cards,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_page(path, "preview.html.j2", facts)
-    return Preview(path, chosen.count, notes)
+    if chosen.count <= DEFAULT_LIMIT:
+        write_page(path, "preview.html.j2", facts)
+        remove_files(path)
+        return Preview(path, None, chosen.count, notes)
+    module: Any = page_environment().get_template("_sticker.html.j2").module
+    token = write_files(
+        path, chosen, cards, lambda card: str(module.sticker(card, VIEWS, pictures, UNLABELLED, False))
+    )
+    beside = files_folder(path)
+    facts["files"] = {"folder": quote(beside.name), "token": token, "texts": TEXTS, "pictures": PICTURES}
+    write_page(path, "preview.html.j2", {**facts, "cards": ()})
+    return Preview(path, beside, chosen.count, notes)
 
 
-def _choose(folder: Path, options: PreviewOptions) -> _Chosen:
-    """Read ids and classes of all rows and choose; the order stays that of the shards."""
-    candidates: list[_Candidate] = []
-    for path in shard_paths(folder):
-        columns = read_shard(path, ["sticker_id", "status", "split", "label_name"]).to_pydict().values()
-        for number, cells in enumerate(zip(*columns, strict=True)):
-            candidates.append(_Candidate(path, number, *cells))
-    if options.only is not None:
-        candidates = [candidate for candidate in candidates if candidate.status == options.only]
-    chosen = _Chosen(len(candidates))
-    limit = options.limit
-    if options.sample is not None:
-        order = sorted(range(len(candidates)), key=lambda index: candidates[index].sticker_id)
-        drawn = np.random.default_rng(options.seed).permutation(len(order))[: options.sample]
-        candidates = [candidates[index] for index in sorted(order[place] for place in drawn)]
-    elif limit is None:
-        limit = DEFAULT_LIMIT
-    for candidate in candidates[:limit]:
-        chosen.add(candidate)
-    return chosen
-
-
-def _notes(chosen: _Chosen, options: PreviewOptions, pictures: bool) -> list[str]:
+def _notes(chosen: ChosenRows, options: PreviewOptions, pictures: bool) -> list[str]:
     notes = []
     left_out = chosen.candidates - chosen.count
     if left_out:
         kind = "stickers" if options.only is None else f"{options.only} stickers"
         if options.sample is None:
-            how, advice = "the first", "raise --limit, or draw some with --sample"
+            how, advice = "the first", "raise --limit, take --all, or draw some with --sample"
         else:
             how, advice = "a sample", "raise --sample (and --limit), or draw others with --seed"
         notes.append(
@@ -206,39 +181,3 @@ def _notes(chosen: _Chosen, options: PreviewOptions, pictures: bool) -> list[str
     elif not pictures:
         notes.append("the page has no pictures: the run's shards hold none, so give the corpus with --data")
     return notes
-
-
-def _cards(chosen: _Chosen, data: Path | None, transform: ImageTransform) -> Iterator[_Card]:
-    for path, numbers in chosen.shards.items():
-        present = pq.read_schema(path).names
-        further = [column.name for column in (EMOJI_FIELD, IMAGE_FIELD) if column.name in present]
-        table = read_shard(path, [*SCHEMA.names, *further])
-        for number in numbers:
-            # A run that goes on while we read may have replaced the shard by a shorter one.
-            if number < table.num_rows:
-                yield _card(table.slice(number, 1).to_pylist()[0], data, transform)
-
-
-def _card(row: Row, data: Path | None, transform: ImageTransform) -> _Card:
-    raw = row["raw"] if row["status"] == "failed" else None
-    picture, size, trouble = None, (0, 0), None
-    try:
-        embedded = row.get("image")
-        content = embedded["bytes"] if embedded else None
-        if content is None and data is not None:
-            content = read_image(data, row["path"])
-            if row["image_sha256"] and hashlib.sha256(content).hexdigest() != row["image_sha256"]:
-                trouble = "this picture is not the one that was described: the file has changed since"
-        if content is not None:
-            image = decode_bytes(content, transform)
-            picture, size = picture_url(image), image.size
-    except ImageError as error:
-        trouble = str(error)
-    return _Card(
-        row=row,
-        raw=None if raw is None else raw[:_RAW_SHOWN],
-        raw_remaining=max(0, len(raw or "") - _RAW_SHOWN),
-        picture=picture,
-        size=size,
-        trouble=trouble,
-    )

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from mghft.pipeline.files import write_bytes
 from mghft.train.evaluation.fonts import font_families, legible
@@ -66,9 +67,7 @@ def draw_comparison(
     axes.set_xticks(np.arange(len(groups)), names)
     axes.set_ylim(0, 1)
     axes.set_ylabel("accuracy (numbers in %), 95 % interval")
-    # Above the axes, in as many lines as it takes.
-    columns = min(len(systems), 4)
-    axes.legend(ncols=columns, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
+    legend_above(axes, min(len(systems), 4))
     save_figure(figure, [axes], path)
 
 
@@ -106,21 +105,15 @@ def draw_curves(path: Path, histories: Mapping[str, Sequence[Mapping[str, Any]]]
     """
     figure = Figure(figsize=(10, 3.6))
     losses, accuracy = figure.subplots(1, 2)
+    keys = [Line2D([], [], color=INK, label="train"), Line2D([], [], color=INK, ls="--", label="validation")]
     for place, (name, lines) in enumerate(histories.items()):
         colour = COLOURS[(3 - place) % len(COLOURS)]
         epochs = [line["epoch"] for line in lines]
-        losses.plot(
-            epochs, [line["classification_loss"] for line in lines], color=colour, label=f"{name}, train"
-        )
-        losses.plot(
-            epochs,
-            [line["validation_loss"] for line in lines],
-            color=colour,
-            linestyle="--",
-            label=f"{name}, validation",
-        )
+        keys.insert(-2, Line2D([], [], color=colour, label=name))
+        losses.plot(epochs, [line["classification_loss"] for line in lines], color=colour)
+        losses.plot(epochs, [line["validation_loss"] for line in lines], color=colour, linestyle="--")
         values = [line["validation_accuracy"] for line in lines]
-        accuracy.plot(epochs, values, color=colour, label=name)
+        accuracy.plot(epochs, values, color=colour)
         best = [line for line in lines if line["best"]]
         if best:
             accuracy.plot(
@@ -135,8 +128,16 @@ def draw_curves(path: Path, histories: Mapping[str, Sequence[Mapping[str, Any]]]
     accuracy.set_ylabel("validation accuracy")
     for axes in (losses, accuracy):
         axes.set_xlabel("epoch")
-        if histories:
-            axes.legend(frameon=False, fontsize=8)
+    if histories:
+        # Of both axes: seven runs would cover either.
+        figure.legend(
+            handles=keys,
+            loc="lower center",
+            bbox_to_anchor=(0.5, 0.9),
+            ncols=min(4, len(keys)),
+            frameon=False,
+            fontsize=8,
+        )
     save_figure(figure, [losses, accuracy], path)
 
 
@@ -176,8 +177,13 @@ def draw_training(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
         axes.set_ylabel(title)
         axes.set_xlabel("epoch")
         if axes.lines:
-            axes.legend(frameon=False, fontsize=8)
+            legend_above(axes, 2, fontsize=8)
     save_figure(figure, [losses, alignment, validation], path)
+
+
+def legend_above(axes: Axes, columns: int, **options: Any) -> None:
+    """Put the legend above the axes, in as many lines as it takes: inside it would cover what is drawn."""
+    axes.legend(ncols=columns, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False, **options)
 
 
 def save_figure(figure: Figure, plain: Sequence[Axes], path: Path) -> None:

@@ -17,7 +17,7 @@ from mghft.pipeline.predictions import FILE_NAME, write_predictions
 from mghft.pipeline.text import escape_markdown
 from mghft.train.comparison.pairs import p_text
 from mghft.train.comparison.results import SeedMetric
-from mghft.train.evaluation.plots import COLOURS, save_figure
+from mghft.train.evaluation.plots import COLOURS, legend_above, save_figure
 from mghft.train.robustness.measure import ConditionResult, Robustness
 
 HEADER = ("system", "condition", "accuracy", "95 %", "F1 macro", "difference", "95 %", "p (Holm)", "note")
@@ -104,7 +104,7 @@ def draw_differences(path: Path, found: Robustness) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.set_xlabel(f"difference of accuracy on {found.split}, points (95 % interval)")
-    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(3, len(systems)))
+    legend_above(axes, min(3, len(systems)))
     save_figure(figure, [axes], path)
 
 

@@ -18,8 +18,10 @@ from PIL import Image
 from mghft.pipeline.corpora.card import load_card
 from mghft.pipeline.corpora.load import load_corpus
 from mghft.pipeline.corpora.selection import Selection
-from mghft.pipeline.exports import preview
+from mghft.pipeline.exports import preview_cards
 from mghft.pipeline.exports.preview import PreviewOptions, write_preview
+from mghft.pipeline.exports.preview_choice import choose_rows
+from mghft.pipeline.images.transform import ImageTransform
 from mghft.pipeline.runs.shards import SCHEMA, read_shard, shard_paths, write_shard
 
 HOSTILE = "<script>alert(1)</script> \" ' & </script> \u2028 {{ 7 * 7 }}"
@@ -145,13 +147,13 @@ def test_page_loads_nothing_and_allows_its_own_script_alone(folder, card):
 def test_limit_is_said_and_only_its_pictures_are_read(folder, card, monkeypatch):
     read = []
     monkeypatch.setattr(
-        preview, "read_image", lambda root, path: (read.append(path), (root / path).read_bytes())[1]
+        preview_cards, "read_image", lambda root, path: (read.append(path), (root / path).read_bytes())[1]
     )
     page = preview_of(folder, data=card.parent, limit=5)
     assert page.shown == len(read) == 5
     assert page.notes == [
         "5 of 20 stickers are on the page (the first), 15 are left out: "
-        "raise --limit, or draw some with --sample"
+        "raise --limit, take --all, or draw some with --sample"
     ]
     assert page.notes[0] in page.path.read_text(encoding="utf-8")
 
@@ -223,14 +225,20 @@ def test_large_pictures_are_reduced(card, tmp_path):
 def test_one_shard_is_in_memory_at_a_time(folder, card, monkeypatch):
     """The next shard is read only when the cards of the one before are written."""
     steps = []
-    read, show = preview.read_shard, preview._card
-    monkeypatch.setattr(preview, "read_shard", lambda p, c: (steps.append(p.name), read(p, c))[1])
-    monkeypatch.setattr(preview, "_card", lambda *a: (steps.append("card"), show(*a))[1])
+    read, show = preview_cards.read_shard, preview_cards._card
+    monkeypatch.setattr(preview_cards, "read_shard", lambda p, c: (steps.append(p.name), read(p, c))[1])
+    monkeypatch.setattr(preview_cards, "_card", lambda *a, **k: (steps.append("card"), show(*a, **k))[1])
     write_preview(folder, data=card.parent)
     names = [path.name for path in shard_paths(folder)]
-    assert steps == names + [
-        step for name, n in zip(names, (8, 8, 4), strict=True) for step in [name, *["card"] * n]
-    ]
+    assert steps == [step for name, n in zip(names, (8, 8, 4), strict=True) for step in [name, *["card"] * n]]
+
+
+def test_shard_that_became_shorter_is_said(folder):
+    chosen = choose_rows(folder, only=None, sample=None, seed=0, limit=None)
+    path = shard_paths(folder)[1]
+    write_shard(path, read_shard(path, SCHEMA.names).to_pylist()[:5], "fingerprint")
+    with pytest.raises(ValueError, match="became shorter while it was read: write the page again"):
+        list(preview_cards.sticker_cards(chosen, None, ImageTransform()))
 
 
 def test_header_has_the_counts_and_the_warnings(card, tmp_path):
