@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -214,9 +215,16 @@ def _trace(network: nn.Module, shapes: Mapping[str, Sequence[int]]) -> Any:
 @contextlib.contextmanager
 def _hushed() -> Iterator[None]:
     """Keep the exporters' news to themselves."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        yield
+    root = logging.getLogger()
+    before = root.disabled
+    # onnxruntime's quantiser speaks by the root logger.
+    root.disabled = True
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.disabled = before
 
 
 def _move(temporary: Path, path: Path) -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -31,29 +33,26 @@ TINY: dict[str, Any] = {
 }
 
 
-def networks() -> dict[str, Any]:
+@functools.cache
+def network(name: str) -> Any:
     torch.manual_seed(0)
-    made: dict[str, Any] = {
-        "mghft": MGHFT(MGHFTConfig.preset("tiny", **TINY, text_dim=16)),
-        "mghft-alpha-2": MGHFT(
-            MGHFTConfig.preset("tiny", **{**TINY, "image_size": 64}, text_dim=16, alpha=2)
-        ),
-        "mghft-no-text": MGHFT(MGHFTConfig.preset("tiny", **TINY, use_text=False)),
-        "mghft-plain": MGHFT(
-            MGHFTConfig.preset("tiny", **TINY, text_dim=16, local_reattention=False, local_fusion=False)
-        ),
-    }
-    for name in ("pvt", "pvt-bert", "lora-v", "lora", "tgca-pvt"):
-        fields = {**TINY, "network": name} | (
-            {"text_dim": 16} if name in ("pvt-bert", "lora", "tgca-pvt") else {}
-        )
-        made[name] = build_network(PeerConfig.preset("tiny", **fields))
-    return made
+    if name.startswith("mghft"):
+        fields = {**TINY, "use_text": False} if name == "mghft-no-text" else {**TINY, "text_dim": 16}
+        return MGHFT(MGHFTConfig.preset("tiny", **fields)).eval()
+    reads = name in ("pvt-bert", "lora", "tgca-pvt")
+    fields = {**TINY, "network": name, **({"text_dim": 16} if reads else {})}
+    model = build_network(PeerConfig.preset("tiny", **fields)).eval()
+    with torch.no_grad():
+        for part, parameter in model.named_parameters():
+            # With new weights all patches score alike, and the last bit decides which are selected.
+            if parameter.ndim == 2 and ("query" in part or "key" in part):
+                parameter *= 20
+    return model
 
 
-@pytest.mark.parametrize("name", list(networks()))
+@pytest.mark.parametrize("name", ["mghft", "mghft-no-text", "pvt-bert", "lora"])
 def test_logits_are_those_of_pytorch_for_any_batch(name: str, tmp_path: Path) -> None:
-    model = networks()[name]
+    model = network(name)
     path = tmp_path / "deep" / "model.onnx"
     done = export_onnx(model, path, metadata={"mghft": '{"labels": ["a", "ü"]}'})
     assert done.difference < 1e-4 and done.path == path
@@ -71,7 +70,7 @@ def test_logits_are_those_of_pytorch_for_any_batch(name: str, tmp_path: Path) ->
 
 
 def test_missing_views_count(tmp_path: Path) -> None:
-    model = networks()["mghft"]
+    model = copy.deepcopy(network("mghft"))
     torch.nn.init.normal_(model.missing_view_embedding)
     export_onnx(model, tmp_path / "model.onnx", metadata={})
     session = open_session(tmp_path / "model.onnx")
@@ -95,27 +94,27 @@ def test_export_that_is_not_equal_is_refused_and_the_earlier_file_stays(
     def tampered(*arguments: Any) -> Any:
         proto = trace(*arguments)
         for tensor in proto.graph.initializer:
-            if tensor.name.endswith("head.bias"):
-                values = onnx.numpy_helper.to_array(tensor) + np.float32(0.01)
+            if tensor.name.endswith("head.weight"):
+                values = onnx.numpy_helper.to_array(tensor) * np.float32(1.1)
                 tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
                 return proto
         raise AssertionError([tensor.name for tensor in proto.graph.initializer])
 
     monkeypatch.setattr(onnx_export, "_trace", tampered)
-    with pytest.raises(OnnxExportError, match=r"differ from PyTorch's by 0\.01.*nothing was written"):
-        export_onnx(networks()["mghft-no-text"], path, metadata={})
+    with pytest.raises(OnnxExportError, match=r"differ from PyTorch's by .*nothing was written"):
+        export_onnx(network("pvt"), path, metadata={})
     assert path.read_bytes() == b"earlier" and [one.name for one in tmp_path.iterdir()] == ["model.onnx"]
 
 
 def test_topics_of_a_batch_cannot_be_exported(tmp_path: Path) -> None:
-    model = networks()["tgca-pvt"]
+    model = copy.deepcopy(network("tgca-pvt"))
     model.set_topic_context("batch")
     with pytest.raises(OnnxExportError, match="depend on who shares the batch"):
         export_onnx(model, tmp_path / "model.onnx", metadata={})
 
 
 def test_quantised_file_is_smaller_and_near(tmp_path: Path) -> None:
-    model = networks()["mghft"]
+    model = copy.deepcopy(network("mghft"))
     done = export_onnx(model, tmp_path / "model.onnx", metadata={"mghft": "{}"})
     small = quantize_onnx(done.path, tmp_path / "model.int8.onnx")
     assert small.megabytes < done.megabytes and 0 < small.difference < 1
