@@ -1,8 +1,8 @@
 """Sizes and latencies of a network in PyTorch and in onnxruntime, float32 and int8, on two threads.
 
 The demo's network (`--run`, whose accuracy on its test split is measured too) and MGHFT at full size with
-random weights (448 pixels, 768 wide texts), which is enough for a latency and says nothing of accuracy. Of a random
-network int8 may select other patches: its logits are not compared. Medians of several runs, in turn.
+random weights (448 pixels, 768 wide texts), which is enough for a latency and says nothing of accuracy. Of
+a random network int8 may select other patches: its logits are not compared. Medians of several runs, in turn.
 
     python benchmarks/export_onnx.py [--run demo/runs/text] [--full]
 """
