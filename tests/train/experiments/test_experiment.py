@@ -131,7 +131,8 @@ def test_slip_is_named_with_file_and_field(tmp_path: Path, changes: dict[str, An
 
 def test_unknown_experiment_names_the_shipped_ones() -> None:
     with pytest.raises(
-        FileNotFoundError, match=r"there is no experiment 'emojis': .* one of .*emoji.*ser30k"
+        FileNotFoundError,
+        match=r"there is no experiment 'emojis' \(did you mean emoji\?\): .* one of .*emoji.*ser30k",
     ):
         load_experiment("emojis", {})
 
